@@ -1,0 +1,77 @@
+"""What every room checks about its arguments, said one way.
+
+Each function raises ``ValueError`` with the argument's name, what was wrong, and what is wanted.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """NumPy view of an array-like or tensor (detached, on the CPU)."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise ValueError(f"{name} is ragged or holds objects; an array of numbers is wanted")
+    return array
+
+
+def finite(name: str, value: Any) -> np.ndarray:
+    """`value` as a float64 array without NaN or infinity, of any shape."""
+    try:
+        array = as_array(name, value).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} could not be read as numbers ({error}); an array of numbers is wanted") from None
+    bad = ~np.isfinite(array)
+    if bad.any():
+        raise ValueError(f"{name} holds {int(bad.sum())} NaN or infinite entries; only finite numbers are wanted")
+    return array
+
+
+def features(name: str, value: Any) -> np.ndarray:
+    """`value`, (n,) or (n, p), as a finite float64 array (n, p)."""
+    array = finite(name, value)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"{name} has shape {array.shape}; (n,) or (n, p) with n, p ≥ 1 is wanted")
+    return array
+
+
+def same_length(**arrays: Any) -> int:
+    """The common first dimension of the named arrays."""
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"unequal numbers of samples: {said}; one row a sample in each is wanted")
+    return next(iter(lengths.values()))
+
+
+def one_of(name: str, value: Any, options: Iterable[Any]) -> Any:
+    options = list(options)
+    if value not in options:
+        raise ValueError(f"{name} is {value!r}; one of {', '.join(map(repr, options))} is wanted")
+    return value
+
+
+def integer(name: str, value: Any, minimum: int = 0) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise ValueError(f"{name} is {value!r}; a whole number ≥ {minimum} is wanted")
+    return int(value)
+
+
+def within(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False) -> Any:
+    """`value` (number, array or tensor) with every entry finite and in [low, high] ((low, high] if `open_low`)."""
+    array = value.detach() if isinstance(value, torch.Tensor) else finite(name, value)
+    above = array > low if open_low else array >= low
+    if not bool((above & (array <= high)).all()):
+        interval = f"{'(' if open_low or low == -np.inf else '['}{low:g}, {high:g}{')' if high == np.inf else ']'}"
+        raise ValueError(f"{name} is {value!r}; a number in {interval} is wanted")
+    return value

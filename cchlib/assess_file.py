@@ -1,0 +1,161 @@
+"""`cch assess FILE`: the criterion on arrays in a file, as a table, a verdict with reasons, and a figure."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from cchlib import plots
+from cchlib.criterion import Assessment, assess_teachers
+
+WANTED = {".npz": "arrays teacher (or teacher_NAME, one a candidate), student and labels",
+          ".csv": "columns teacher.* (or teacher_NAME.*), student.* and label"}
+
+
+def assess_file(path: str | os.PathLike, method: str = "lmi", runs: int = 5, confidence: float = 0.95, seed: int = 0,
+                figure: str | os.PathLike | None = None, console: Console | None = None) -> dict[str, Assessment]:
+    """Assess the teachers of a file; print a table, the verdict and its reasons, and save a figure.
+
+    Parameters
+    ----------
+    path : path of an .npz or .csv file
+        As `read` takes it.
+    method, runs, confidence, seed
+        As for `cchlib.criterion.assess`.
+    figure : path, optional
+        Where the figure goes, in the format of its suffix; by default beside the file, as NAME.cch.png.
+    console : rich.console.Console, optional
+        Where to print.
+
+    Returns
+    -------
+    dict of name -> Assessment, best first
+
+    Raises
+    ------
+    ValueError
+        On a file that is not of the form wanted, and as `cchlib.criterion.assess`.
+    FileNotFoundError
+    """
+    path, console = Path(path), console or Console()
+    teachers, student, labels = read(path)
+    found = assess_teachers(teachers, student, labels, method, runs=runs, confidence=confidence, seed=seed)
+    table = Table(title=f"{path.name}: {len(labels)} subjects, mutual information by {method}, in nats")
+    for column in ("teacher", "I(teacher; student)", "I(student; label)", "gap", f"{confidence:.0%} interval", "verdict"):
+        table.add_column(column, justify="left" if column in ("teacher", "verdict") else "right")
+    for name, a in found.items():
+        table.add_row(name, plots.pm(a.i_ts.value, a.i_ts.std_error), plots.pm(a.i_sl.value, a.i_sl.std_error),
+                      f"{a.gap:+.3f}", "{:+.3f} to {:+.3f}".format(*a.gap_interval), a.verdict)
+    console.print(table)
+    for name, a in found.items():
+        console.print(f"[bold]{name}: {a.verdict}[/bold]")
+        for reason in a.reasons:
+            console.print(f"  - {reason}", highlight=False)
+    target = Path(figure) if figure is not None else path.with_name(f"{path.stem}.cch.png")
+    _save(draw(found), target)
+    console.print(f"Figure: {target}", highlight=False)
+    return found
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Teachers by name, the student and the labels of an .npz or .csv file.
+
+    An .npz holds arrays ``teacher`` (or ``teacher_NAME``, several), ``student`` and ``labels``; it is read without
+    pickle. A .csv has one row a subject and columns ``teacher.*`` (or ``teacher_NAME.*``), ``student.*`` and
+    ``label``. Other arrays and columns are left alone. Labels that are whole numbers or text are classes.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WANTED:
+        raise ValueError(f"path is {path.name}; a .npz or .csv file is wanted")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there")
+    arrays, labels = _read_npz(path) if path.suffix.lower() == ".npz" else _read_csv(path)
+    teachers = {name.removeprefix("teacher_"): value for name, value in arrays.items() if name.startswith("teacher")}
+    missing = [name for name, value in (("teacher", teachers), ("student", arrays.get("student")), ("labels", labels))
+               if value is None or len(value) == 0]
+    if missing:
+        raise ValueError(f"path: {path.name} holds no {' and no '.join(missing)}; {WANTED[path.suffix.lower()]} are wanted")
+    return teachers, arrays["student"], labels
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if _role(name) or name == "labels"}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"path: {path.name} could not be read ({error}); an .npz of plain arrays, "
+                         "numbers or fixed-width strings, is wanted") from None
+    return arrays, arrays.pop("labels", None)
+
+
+def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    try:
+        frame = pd.read_csv(path)
+    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"path: {path.name} could not be read as a table ({error})") from None
+    groups: dict[str, list[str]] = {}
+    for column in frame.columns:
+        role, dot, _ = column.partition(".")
+        if dot and _role(role):
+            groups.setdefault(role, []).append(column)
+    if "label" in frame and frame["label"].isna().any():
+        raise ValueError(f"path: column label of {path.name} has {int(frame['label'].isna().sum())} empty cells; "
+                         "a label a subject is wanted")
+    return ({role: _numbers(frame[columns], path) for role, columns in groups.items()},
+            frame["label"].to_numpy() if "label" in frame else None)
+
+
+def _numbers(frame: pd.DataFrame, path: Path) -> np.ndarray:
+    text = [column for column in frame if not pd.api.types.is_numeric_dtype(frame[column])]
+    if text:
+        raise ValueError(f"path: column {text[0]} of {path.name} holds text; numbers are wanted")
+    return frame.to_numpy(dtype=float)
+
+
+def _role(name: str) -> bool:
+    return name in ("teacher", "student") or name.startswith("teacher_") and len(name) > len("teacher_")
+
+
+def draw(assessments: Mapping[str, Assessment]) -> Figure:
+    """The two terms of each teacher, left, and their gap with its interval against zero, right."""
+    height = 1.5 + 0.45 * len(assessments)
+    figure = Figure(figsize=(8.0, height), layout="constrained")
+    terms, gaps = figure.subplots(1, 2, sharey=True)
+    rows = range(len(assessments))[::-1]
+    for row, a in zip(rows, assessments.values()):
+        for kind, estimate in (("i_ts", a.i_ts), ("i_sl", a.i_sl)):
+            terms.plot(estimate.value, row, plots.MARKERS[kind], color=plots.COLORS[kind],
+                       label=plots.LABELS[kind] if row == 0 else None)
+        (low, high), color = a.gap_interval, {"distil": plots.COLORS["kd"], "do not distil": plots.COLORS["no_kd"],
+                                              "undecided": "0.45"}[a.verdict]
+        gaps.plot([low, high], [row, row], color=color, lw=2)
+        gaps.plot(a.gap, row, "o", color=color)
+        gaps.annotate(a.verdict, (a.gap, row), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+    gaps.axvline(0, color="0.2", lw=0.8)
+    terms.axvline(0, color="0.85", lw=0.8)
+    terms.set(xlabel="mutual information (nats)", yticks=list(rows), yticklabels=list(assessments),
+              ylim=(-0.6, len(assessments) - 0.4))
+    terms.legend(loc="best", fontsize=8)
+    gaps.set(xlabel=r"gap $I(H_1;H_2)-I(H_2;Y)$ (nats)")
+    return figure
+
+
+def _save(figure: Figure, target: Path) -> None:
+    """Written beside, then renamed: no half a figure."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(part, format=target.suffix.lstrip(".") or "png", dpi=150)
+        os.replace(part, target)
+    except ValueError as error:
+        raise ValueError(f"figure is {target.name}; a name that ends in .png, .pdf or .svg is wanted ({error})") from None
+    finally:
+        part.unlink(missing_ok=True)

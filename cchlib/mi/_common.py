@@ -1,0 +1,75 @@
+"""What the estimators share: what a variable is, and the error of a deterministic estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cchlib import _check
+
+
+def continuous(name: str, value: Any) -> np.ndarray:
+    """`value`, (n,) or (n, p), as float64 (n, p') without its constant columns, which carry no information."""
+    array = _check.features(name, value)
+    varies = (array != array[0]).any(0)
+    if not varies.any():
+        raise ValueError(f"{name} is constant in all of its {array.shape[1]} columns; a block of features that varies "
+                         "is wanted")
+    return array if varies.all() else array[:, varies]
+
+
+def variable(name: str, value: Any) -> np.ndarray:
+    """A continuous variable as float64 (n, p), a discrete one (integer, boolean, string) as codes, int64 (n,).
+
+    Rows of a discrete (n, p) array are classes, so a one-hot integer matrix is read as its labels.
+    """
+    array = _check.as_array(name, value)
+    if array.dtype.kind not in "biuUS":
+        return continuous(name, array)
+    if array.ndim not in (1, 2) or 0 in array.shape:
+        raise ValueError(f"{name} has shape {array.shape}; (n,) or (n, p) with n, p ≥ 1 is wanted")
+    classes, codes = np.unique(array, axis=0, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"{name} has a single class; at least two are wanted")
+    return codes.reshape(-1).astype(np.int64)
+
+
+def is_discrete(v: np.ndarray) -> bool:
+    """Whether `variable` read it as class codes."""
+    return v.ndim == 1
+
+
+def one_hot(codes: np.ndarray) -> np.ndarray:
+    """(n,) codes -> (n, K) zeros and ones."""
+    return np.eye(codes.max() + 1)[codes]
+
+
+def entropy(codes: np.ndarray) -> float:
+    """Plug-in entropy of the class frequencies, in nats."""
+    p = np.bincount(codes) / len(codes)
+    p = p[p > 0]
+    return float(-(p * np.log(p)).sum())
+
+
+def subsampling_error(estimate: Callable[[np.ndarray], float], n: int, parts: int, repeats: int, seed: int,
+                      codes: np.ndarray | None = None) -> float:
+    """Standard error of `estimate(rows)` at n samples, from disjoint parts of the data (no row twice).
+
+    The variance of such estimates falls as 1/n (Holmes and Nemenman, 2019), so the spread over `parts`
+    disjoint parts divided by √parts is the error of the whole; averaged over `repeats` partitions.
+    Sampling is without replacement because duplicates wreck nearest neighbours. Parts are stratified by
+    `codes`. nan where the data is too small for two parts of 20.
+    """
+    parts = min(parts, n // 20)
+    if parts < 2:
+        return float("nan")
+    rng = np.random.default_rng(seed)
+    variances = []
+    for _ in range(repeats):
+        order = rng.permutation(n)
+        if codes is not None:  # deal the classes out like cards
+            order = order[np.argsort(codes[order], kind="stable")]
+        variances.append(np.var([estimate(order[part::parts]) for part in range(parts)], ddof=1))
+    return float(np.sqrt(np.mean(variances) / parts))

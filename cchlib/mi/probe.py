@@ -1,0 +1,2 @@
+def probe_bound(x, y):
+    raise ValueError("not there yet")

@@ -1,0 +1,306 @@
+"""Train one network, or a stack of independent networks of one architecture at once.
+
+The stack is PyTorch's model ensembling (`torch.func.stack_module_state`, `functional_call`,
+`vmap`): the weights of S networks lie in tensors with a leading axis S, one matrix product serves
+all, and the optimisers, being elementwise, keep them independent. Every network has a random
+stream of its own for batches and dropout, so a stack equals the loop over its networks.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from cchlib import _check
+from cchlib.models import Dropout
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class PerNetwork:
+    """Data of shape (S, n, ...) of which network s sees row s; a plain tensor (n, ...) is seen by all."""
+
+    tensor: Tensor
+
+    @staticmethod
+    def stack(tensors: Sequence[Tensor]) -> PerNetwork:
+        return PerNetwork(torch.stack(list(tensors)))
+
+
+Data = Tensor | PerNetwork
+
+
+@dataclass(frozen=True)
+class History:
+    """What a fit leaves: the mean training loss of each epoch, (epochs, S), and what it took."""
+
+    loss: Tensor
+    seconds: float
+    device: str
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """"auto" is the GPU where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise ValueError(f'device is {device!r}; "auto", "cpu", "cuda" or another torch device is wanted') from None
+
+
+class Stack:
+    """S networks of one architecture as one: parameters and buffers carry a leading axis S."""
+
+    def __init__(self, networks: Sequence[nn.Module], device: str | torch.device = "cpu"):
+        networks = list(networks)
+        if not networks:
+            raise ValueError("networks is empty; at least one network is wanted")
+        shapes = [[(name, p.shape) for name, p in net.named_parameters()] for net in networks]
+        if any(other != shapes[0] for other in shapes):
+            raise ValueError("networks differ in architecture; a stack needs parameters of equal names and shapes")
+        self.networks = networks
+        self.device = torch.device(device)
+        if len({net.training for net in networks}) > 1:
+            raise ValueError("networks are partly in training and partly in evaluation mode; one mode is wanted")
+        parameters, buffers = stack_module_state(networks)
+        # Matrices lie as (S, in, out), the order in which autograd leaves their gradients: in PyTorch's own
+        # (out, in) each step would first copy every gradient across, half of the time of a step.
+        self.leaves = {k: (p.detach().mT if p.ndim == 3 else p.detach()).to(self.device).contiguous().requires_grad_()
+                       for k, p in parameters.items()}
+        self.buffers = {k: b.detach().to(self.device) for k, b in buffers.items()}
+        self.template = networks[0]
+        self.dropouts = [m for m in self.template.modules() if isinstance(m, Dropout) and m.p > 0]
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """Views of `leaves` in the networks' own shapes, each behind the axis S."""
+        return {k: leaf.mT if leaf.ndim == 3 else leaf for k, leaf in self.leaves.items()}
+
+    def __call__(self, x: Data, noise: Tensor | None = None, method: str = "forward") -> Tensor:
+        """Outputs (or features) of every network: (S, n, ...). `noise` (S, n, widths) feeds the dropout."""
+        stacked = isinstance(x, PerNetwork)
+        tensor = x.tensor if stacked else x
+
+        def one(parameters, buffers, inputs, noise):
+            if noise is not None:
+                for module, part in zip(self.dropouts, noise.split([m.width for m in self.dropouts], -1)):
+                    module.noise = part
+            call = _Method(self.template, method)
+            state = {f"network.{k}": v for k, v in (parameters | buffers).items()}
+            return functional_call(call, state, (inputs,))
+
+        try:
+            return torch.vmap(one, in_dims=(0, 0, 0 if stacked else None, None if noise is None else 0),
+                              randomness="different")(self.parameters, self.buffers, tensor, noise)
+        finally:
+            for module in self.dropouts:
+                module.noise = None
+
+    def train(self, mode: bool = True) -> None:
+        for network in self.networks:
+            network.train(mode)
+
+    @torch.no_grad()
+    def unstack(self) -> None:
+        """Write the weights back into the networks."""
+        for s, network in enumerate(self.networks):
+            own = dict(network.named_parameters()) | dict(network.named_buffers())
+            for name, value in (self.parameters | self.buffers).items():
+                own[name].copy_(value[s])
+
+
+class _Method(nn.Module):
+    """`functional_call` calls a module's forward; this makes another method callable the same way."""
+
+    def __init__(self, network: nn.Module, method: str):
+        super().__init__()
+        self.network, self.method = network, method
+
+    def forward(self, x: Tensor) -> Tensor:
+        return getattr(self.network, self.method)(x)
+
+
+def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequence[Data],
+        loss: Callable[..., Tensor], *, epochs: int, lr: float, optimizer: str = "adam", momentum: float = 0.0,
+        weight_decay: float = 0.0, schedule: str = "constant", batch_size: int | None = None,
+        seeds: int | Sequence[int] = 0, device: str = "auto",
+        on_epoch: Callable[[int, Tensor], None] | None = None) -> History:
+    """Train the networks, in place, each on its own random stream.
+
+    Parameters
+    ----------
+    networks : nn.Module or sequence of S nn.Module
+    x : Tensor (n, ...) seen by all, or PerNetwork (S, n, ...)
+    targets : the same, or a sequence of them
+        What the loss takes beside the output: labels, teacher outputs. Batched along with `x`.
+    loss : callable(output, *targets) -> (S,)
+        Of output (S, b, ...) and targets (S, b, ...): one value a network, as `cchlib.losses` gives.
+    epochs, lr, momentum, weight_decay
+        `lr` is constant or falls along a cosine to 0 at the last epoch (`schedule`).
+    optimizer : {"adam", "adamw", "sgd"}
+    batch_size : int or None
+        None is the full batch. Otherwise each epoch visits a fresh permutation; a last batch of one
+        sample joins the one before it (BatchNorm can't take it).
+    seeds : int or sequence of S int
+        Of batches and dropout.
+    device : str
+        "auto", "cpu", "cuda"…; the networks come back on the device where they were.
+    on_epoch : callable(epoch, loss (S,)), optional
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        On unequal numbers of samples or networks, an unknown optimiser or schedule, numbers out of
+        range, or a loss that becomes NaN or infinite.
+    """
+    networks = [networks] if isinstance(networks, nn.Module) else list(networks)
+    targets = [targets] if isinstance(targets, (Tensor, PerNetwork)) else list(targets)
+    _check.integer("epochs", epochs, 1)
+    _check.within("lr", lr, 0.0, open_low=True)
+    _check.within("momentum", momentum, 0.0, 1.0)
+    _check.within("weight_decay", weight_decay, 0.0)
+    _check.one_of("optimizer", optimizer, OPTIMIZERS)
+    _check.one_of("schedule", schedule, SCHEDULES)
+    size, n = len(networks), _samples([x, *targets], len(networks))
+    batch_size = n if batch_size is None else min(_check.integer("batch_size", batch_size, 1), n)
+    seeds = [seeds] * size if isinstance(seeds, int) else list(seeds)
+    if len(seeds) != size:
+        raise ValueError(f"seeds has {len(seeds)} entries for {size} networks; one a network is wanted")
+
+    start = time.perf_counter()
+    where = resolve_device(device)
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.train()
+    stack = Stack(networks, where)
+    data = [PerNetwork(d.tensor.to(where)) if isinstance(d, PerNetwork) else d.to(where) for d in [x, *targets]]
+    streams = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    stepper = _optimizer(optimizer, list(stack.leaves.values()), lr, momentum, weight_decay)
+    history = torch.empty(epochs, size)
+    for epoch in range(epochs):
+        if schedule == "cosine":
+            for group in stepper.param_groups:
+                group["lr"] = lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        total = torch.zeros(size, device=where)
+        for index in _batches(streams, n, batch_size):
+            batch = [_take(d, index, size) for d in data]
+            width = n if index is None else index.shape[1]
+            inputs = data[0] if index is None else PerNetwork(batch[0])
+            values = loss(stack(inputs, _noise(stack, streams, width, batch[0])), *batch[1:])
+            if values.shape != (size,):
+                raise ValueError(f"loss returned shape {tuple(values.shape)}; one value a network, ({size},), is wanted")
+            stepper.zero_grad(set_to_none=True)
+            values.sum().backward()
+            stepper.step()
+            total += values.detach() * width
+        history[epoch] = (total / n).cpu()
+        if not bool(torch.isfinite(history[epoch]).all()):
+            raise ValueError(f"the training loss became NaN or infinite in epoch {epoch}; a smaller lr is wanted")
+        if on_epoch is not None:
+            on_epoch(epoch, history[epoch])
+    stack.unstack()
+    for network, mode in zip(networks, modes):
+        network.train(mode)
+    return History(history, time.perf_counter() - start, str(where))
+
+
+def predict(networks: nn.Module | Sequence[nn.Module], x: Data, *, device: str = "auto",
+            batch_size: int = 8192) -> Tensor:
+    """Outputs in evaluation mode, on the CPU: (n, ...) for one network, (S, n, ...) for a sequence."""
+    return _evaluate(networks, x, "forward", device, batch_size)
+
+
+def features(networks: nn.Module | Sequence[nn.Module], x: Data, *, device: str = "auto",
+             batch_size: int = 8192) -> Tensor:
+    """Representations H in evaluation mode, on the CPU: (n, h) for one network, (S, n, h) for a sequence."""
+    return _evaluate(networks, x, "features", device, batch_size)
+
+
+@torch.no_grad()
+def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> Tensor:
+    single = isinstance(networks, nn.Module)
+    networks = [networks] if single else list(networks)
+    _samples([x], len(networks))
+    where = resolve_device(device)
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    stack = Stack(networks, where)
+    tensor, axis = (x.tensor, 1) if isinstance(x, PerNetwork) else (x, 0)
+    parts = [stack(PerNetwork(part.to(where)) if axis else part.to(where), method=method).cpu()
+             for part in tensor.split(max(1, batch_size // len(networks)) if axis else batch_size, axis)]
+    for network, mode in zip(networks, modes):
+        network.train(mode)
+    result = torch.cat(parts, 1)
+    return result[0] if single else result
+
+
+def _samples(data: list[Data], size: int) -> int:
+    """The common number of samples n, every PerNetwork checked to hold `size` networks."""
+    lengths = []
+    for item in data:
+        if isinstance(item, PerNetwork):
+            if len(item.tensor) != size:
+                raise ValueError(f"data for {len(item.tensor)} networks was given to {size}; one row a network is wanted")
+            lengths.append(item.tensor.shape[1])
+        else:
+            lengths.append(len(item))
+    if len(set(lengths)) > 1 or lengths[0] == 0:
+        raise ValueError(f"x and targets have {lengths} samples; equal numbers, at least 1, are wanted")
+    return lengths[0]
+
+
+def _batches(streams, n: int, batch_size: int):
+    """Index tensors (S, b) of one epoch, drawn from each network's stream; None stands for the full batch."""
+    if batch_size >= n:
+        yield None
+        return
+    order = torch.stack([torch.randperm(n, generator=stream) for stream in streams])
+    edges = list(range(0, n, batch_size)) + [n]
+    if n - edges[-2] == 1 and len(edges) > 2:
+        del edges[-2]
+    for low, high in zip(edges, edges[1:]):
+        yield order[:, low:high]
+
+
+def _take(item: Data, index: Tensor | None, size: int) -> Tensor:
+    """Rows `index` (S, b) of the data, (S, b, ...)."""
+    if index is None:
+        return item.tensor if isinstance(item, PerNetwork) else item.unsqueeze(0).expand(size, *item.shape)
+    tensor = item.tensor if isinstance(item, PerNetwork) else item
+    index = index.to(tensor.device)
+    if isinstance(item, PerNetwork):
+        return tensor[torch.arange(size, device=tensor.device)[:, None], index]
+    return tensor[index]
+
+
+def _noise(stack: Stack, streams, width: int, like: Tensor) -> Tensor | None:
+    """Uniform numbers (S, b, widths) for the dropout layers, from each network's stream."""
+    if not stack.dropouts:
+        return None
+    total = sum(module.width for module in stack.dropouts)
+    noise = torch.stack([torch.rand(width, total, generator=stream) for stream in streams])
+    return noise.to(like.device)
+
+
+def _optimizer(name: str, parameters: list[Tensor], lr: float, momentum: float, weight_decay: float):
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=lr, weight_decay=weight_decay, fused=True)
