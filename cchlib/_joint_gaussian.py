@@ -148,14 +148,13 @@ class JointGaussian:
     def _checked_root(self) -> Array:
         """F with Σ = FFᵀ, once Σ is known to be a covariance and Σ22 to be invertible."""
         covariance = self.covariance
-        scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-        scale[scale == 0] = 1.0
+        scale = _unit_scale(covariance)
         correlation = covariance / scale / scale[:, None]
         of_x2 = slice(self.p1, self.p1 + self.p2)
         of_s22 = np.linalg.eigvalsh(correlation[of_x2, of_x2])
         if _semidefinite(of_s22) and of_s22[0] <= 10 * self.p2 * _EPS:
-            raise ValueError(f"S22 is singular (least eigenvalue {of_s22[0]:.3g} at unit variances); an invertible block "
-                             "is wanted: drop the features of x2 that the others determine")
+            raise ValueError(f"S22 is singular (least eigenvalue {of_s22[0]:.3g} at unit variances); an invertible "
+                             "block is wanted: drop the features of x2 that the others determine")
         values, vectors = np.linalg.eigh(correlation)
         if not _semidefinite(values):
             raise ValueError(self._blame(correlation))
@@ -176,14 +175,19 @@ class JointGaussian:
                 "blocks of one covariance matrix are wanted")
 
 
+def _unit_scale(matrix: Array) -> Array:
+    """Standard deviations, with 1 for a variance of 0 or one that has underflowed (and has no digits to scale)."""
+    variance = np.diag(matrix)
+    return np.sqrt(np.where(variance > np.finfo(np.float64).tiny / _EPS, variance, 1.0))
+
+
 def _semidefinite(eigenvalues: Array) -> bool:
     return bool(eigenvalues[0] >= -100 * len(eigenvalues) * _EPS)
 
 
 def solve_semidefinite(matrix: Array, rhs: Array) -> Array:
     """x with matrix·x = rhs for a positive semi-definite matrix: scaled to unit diagonal, least norm where singular."""
-    scale = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    scale[scale == 0] = 1.0
+    scale = _unit_scale(matrix)
     rows = scale.reshape(-1, *[1] * (rhs.ndim - 1))
     return np.linalg.lstsq(matrix / scale / scale[:, None], rhs / rows, rcond=None)[0] / rows
 

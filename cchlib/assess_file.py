@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -60,7 +61,11 @@ def assess_file(path: str | os.PathLike, method: str = "lmi", runs: int = 5, con
         for reason in a.reasons:
             console.print(f"  - {reason}", highlight=False)
     target = Path(figure) if figure is not None else path.with_name(f"{path.stem}.cch.png")
-    _save(draw(found), target)
+    drawn = draw(found)
+    try:
+        _save(drawn, target)
+    finally:
+        plt.close(drawn)
     console.print(f"Figure: {target}", highlight=False)
     return found
 
@@ -126,9 +131,8 @@ def _role(name: str) -> bool:
 
 def draw(assessments: Mapping[str, Assessment]) -> Figure:
     """The two terms of each teacher, left, and their gap with its interval against zero, right."""
-    height = 1.5 + 0.45 * len(assessments)
-    figure = Figure(figsize=(8.0, height), layout="constrained")
-    terms, gaps = figure.subplots(1, 2, sharey=True)
+    height = 1.7 + 0.45 * len(assessments)
+    figure, (terms, gaps) = plt.subplots(1, 2, figsize=(8.0, height), layout="constrained", sharey=True)
     rows = range(len(assessments))[::-1]
     for row, a in zip(rows, assessments.values()):
         for kind, estimate in (("i_ts", a.i_ts), ("i_sl", a.i_sl)):
@@ -143,7 +147,7 @@ def draw(assessments: Mapping[str, Assessment]) -> Figure:
     terms.axvline(0, color="0.85", lw=0.8)
     terms.set(xlabel="mutual information (nats)", yticks=list(rows), yticklabels=list(assessments),
               ylim=(-0.6, len(assessments) - 0.4))
-    terms.legend(loc="best", fontsize=8)
+    figure.legend(*terms.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
     gaps.set(xlabel=r"gap $I(H_1;H_2)-I(H_2;Y)$ (nats)")
     return figure
 

@@ -59,9 +59,11 @@ def build(profile: str = "quick", settings: Sequence[str] = (), out: str | Path 
     stamp = _stamp(stage)
     if (out / STAMP).is_file() and (out / STAMP).read_text() == stamp:
         return out, False
-    pages = _sphinx(stage, records.build_dir() / "sphinx")
+    work = records.build_dir() / "sphinx"
+    pages = _sphinx(stage, work)
     (pages / STAMP).write_text(stamp)
     _publish(pages, out)
+    shutil.rmtree(work)
     return out, True
 
 
@@ -113,7 +115,7 @@ def stage_book(root: Path, stage: Path, runs: dict[str, tuple[Job, Record]]) -> 
         page = executed(Notebook.read(root / "notebooks" / f"{name}.ipynb"),
                         Notebook.read(record.path / f"{name}.ipynb"), job.parameters)
         records.write_json(stage / "notebooks" / f"{name}.ipynb", page)
-    records.write_text(stage / "book" / "runs_table.md", runs_table([record for _, record in runs.values()]))
+    records.write_text(stage / "book" / "runs_table.md", runs_page([record for _, record in runs.values()]))
 
 
 def executed(written: Notebook, run: Notebook, parameters: dict[str, Any]) -> dict:
@@ -137,17 +139,24 @@ def executed(written: Notebook, run: Notebook, parameters: dict[str, Any]) -> di
     return page
 
 
+def runs_page(live: Sequence[Record]) -> str:
+    """The run records behind the pages, and apart from them the recorded ones that ship with the checkout."""
+    shipped = records.recorded("*")
+    parts = ["## Of this build", runs_table(live)]
+    return "\n\n".join(parts + (["## Recorded earlier, shown beside them", runs_table(shipped)] if shipped else []))
+
+
 def runs_table(found: Sequence[Record]) -> str:
-    """The run records behind a book, as a MyST table, and the versions of what they ran with."""
+    """Run records as a MyST table, and the versions of what they ran with."""
     if not found:
-        return "This book was built without any notebook.\n"
+        return "None.\n"
     lines = ["| notebook | profile | data | device | seconds | commit | key |", "|---|---|---|---|---:|---|---|"]
     for record in (run.record for run in found):
         changed = ", ".join(f"{name}={value}" for name, value in record["overrides"].items())
-        profile = f"{record['profile']} ({changed})" if changed else str(record["profile"])
+        profile = record["profile"] or "by hand"
         data = "<br>".join(f"{d['name']}: {d['kind']} `{(d['sha256'] or 'no checksum')[:12]}`" for d in record["data"])
-        cells = [record["notebook"], profile, data or "none", record["device"], f"{record['seconds']:.0f}",
-                 f"`{record['commit'] or 'none'}`", f"`{record['key']}`"]
+        cells = [record["notebook"], f"{profile} ({changed})" if changed else profile, data or "none", record["device"],
+                 f"{record['seconds']:.0f}", f"`{record['commit'] or 'none'}`", f"`{record['key']}`"]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     packages = sorted({f"{name} {version}" for run in found for name, version in run.record["packages"].items()})
     return "\n".join([*lines, "", f"Run with {', '.join(packages)}.", ""])

@@ -237,7 +237,8 @@ def optimal_teacher(model: JointGaussian, lam: ArrayLike, kappa: ArrayLike) -> A
         [Bᵀ(PᵀΣ22P + rQᵀΣ22Q)B + rC] w1 = BᵀPᵀΣ22w* + (1/λ)[BᵀPᵀΣ22Qw* − r(s + BᵀQᵀΣ22Qw*)],
 
     for κ > 1, λ[Σ12B + C/(κ − 1)] w1 = λΣ12w* − s/(κ − 1). It is affine in 1/λ; where s = 0 and κ > 1 it does not
-    depend on λ (Eq. 15). R̄ is convex in w1, so it is a minimum; where Σ11 is singular, the one of least norm in standardised x1.
+    depend on λ (Eq. 15). R̄ is convex in w1, so it is a minimum; where Σ11 is singular, the one of least
+    norm in standardised x1.
 
     Parameters
     ----------

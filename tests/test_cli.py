@@ -116,8 +116,8 @@ def test_runs_table_escapes_and_names_what_it_lists(tmp_path):
     record = {"notebook": "n", "profile": None, "overrides": {}, "device": "cpu | 2", "seconds": 3.4, "commit": None, "key": "k",
               "data": [{"name": "mnist", "kind": "real", "sha256": "ab" * 32}], "packages": {"numpy": "1"}}
     table = building.runs_table([records.Record(tmp_path, record)])
-    assert "| n | None | mnist: real `abababababab` | cpu \\| 2 | 3 | `none` | `k` |" in table and "numpy 1" in table
-    assert "without any notebook" in building.runs_table([])
+    assert "| n | by hand | mnist: real `abababababab` | cpu \\| 2 | 3 | `none` | `k` |" in table and "numpy 1" in table
+    assert building.runs_table([]) == "None.\n"
 
 
 @dataclass

@@ -27,7 +27,7 @@ def nats(correlation):
 
 def numbers(found):
     """All of an assessment but the seconds."""
-    return found.i_ts.values, found.i_sl.values, found.gap_interval, found.half_gaps.tolist(), found.label_entropy
+    return found.i_ts.values, found.i_sl.values, found.gap_interval, found.half_gaps.tolist(), str(found.label_entropy)
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,15 @@ def test_standard_error_is_that_of_the_mean_for_a_mean():
 
 @pytest.mark.parametrize("ts, sl", [(0.6, 0.6), (0.7, 0.5)])
 def test_calibration_of_the_gaussian_method(ts, sl):
-    """Nominal 95 %: with 200 draws the binomial standard error is 1.5 points; four of them below is a failure."""
+    """Nominal 95 %: with 100 draws the binomial standard error is 2.2 points; four of them below is a failure."""
     truth = nats(ts) - nats(sl)
-    found = [assess(*chain(300, ts, sl, seed), "gaussian") for seed in range(200)]
+    found = [assess(*chain(300, ts, sl, seed), "gaussian") for seed in range(100)]
     cover = np.mean([a.gap_interval[0] <= truth <= a.gap_interval[1] for a in found])
-    assert cover >= 0.95 - 4 * 0.0154
+    assert cover >= 0.95 - 4 * 0.022
     spread = np.std([a.gap for a in found])
-    assert np.sqrt(np.mean([a.std_error**2 for a in found])) == pytest.approx(spread, rel=0.2)
+    assert np.sqrt(np.mean([a.std_error**2 for a in found])) == pytest.approx(spread, rel=0.25)
     if truth == 0:
-        assert np.mean([a.verdict == "distil" for a in found]) <= 0.025 + 4 * 0.011
+        assert np.mean([a.verdict == "distil" for a in found]) <= 0.025 + 4 * 0.016
 
 
 def test_calibration_of_ksg():
@@ -99,13 +99,12 @@ def test_interval_is_widened_on_the_side_of_the_drift():
     assert any("still moves" in reason for reason in found.reasons)
 
 
-def test_a_random_estimator_is_averaged_split_and_reproducible(classes):
-    few = [part[:200] for part in classes]
-    first, again, other = (assess(*few, "lmi", runs=2, seed=seed) for seed in (3, 3, 4))
-    assert first.i_ts.runs == 2 and first.half_gaps.shape == (2, 2)
+def test_a_random_estimator_is_averaged_split_and_reproducible():
+    data = chain(120, 0.6, 0.4, seed=0)
+    first, again, other = (assess(*data, "lmi", runs=2, seed=seed) for seed in (3, 3, 4))
+    assert first.i_ts.runs == first.i_sl.runs == 2 and first.half_gaps.shape == (2, 2)
     assert numbers(first) == numbers(again)
     assert first.gap != other.gap
-    assert first.verdict == "distil"
 
 
 def test_kinds_of_labels_are_the_same_classes(classes):

@@ -88,14 +88,14 @@ FALSE = {  # each is false; those that say "two per cent" only close to the boun
 }
 
 
-WIDER = {  # each implies the one after the arrow, and is strictly narrower
-    "theorem 1 → without w1ᵀΣ13 ≥ 0": ("theorem 1", "theorem 1 without w1ᵀΣ13 ≥ 0"),
-    "that → Var(T|S) < Var(y|S)": ("theorem 1 without w1ᵀΣ13 ≥ 0", "Var(T|S) < Var(y|S)"),
-    "that → Var(T|x2) < Var(y|x2)": ("Var(T|S) < Var(y|S)", "Var(T|x2) < Var(y|x2)"),
-    "CCH → I(T;x2) > I(y;x2), Var T ≤ Var y": ("theorem 1 without w1ᵀΣ13 ≥ 0", "I(T;x2) > I(y;x2), Var T ≤ Var y"),
-    "that → Var(T|x2) < Var(y|x2) ": ("I(T;x2) > I(y;x2), Var T ≤ Var y", "Var(T|x2) < Var(y|x2)"),
-    "Var(T|x2) < Var(y|x2) → Eq. 17": ("Var(T|x2) < Var(y|x2)", "Eq. 17"),
-}
+STEPS = [  # the first of each pair implies the second, and is strictly narrower
+    ("theorem 1", "theorem 1 without w1ᵀΣ13 ≥ 0"),
+    ("theorem 1 without w1ᵀΣ13 ≥ 0", "Var(T|S) < Var(y|S)"),
+    ("Var(T|S) < Var(y|S)", "Var(T|x2) < Var(y|x2)"),
+    ("theorem 1 without w1ᵀΣ13 ≥ 0", "I(T;x2) > I(y;x2), Var T ≤ Var y"),
+    ("I(T;x2) > I(y;x2), Var T ≤ Var y", "Var(T|x2) < Var(y|x2)"),
+    ("Var(T|x2) < Var(y|x2)", "Eq. 17"),
+]
 
 
 @settings(EFFORT, max_examples=4000)
@@ -104,14 +104,13 @@ def test_no_counterexample_to_what_is_proved(case):
     holds = {name: claim(*case) for name, claim in TRUE.items()} | {"Eq. 17": distillation_helps(*case)}
     for name, held in holds.items():
         assert not held or holds["Eq. 17"], name
-    for name, (narrow, wide) in WIDER.items():
-        assert not holds[narrow] or holds[wide], name
+    for narrow, wide in STEPS:
+        assert not holds[narrow] or holds[wide], f"{narrow} → {wide}"
 
 
-@pytest.mark.parametrize("name", WIDER)
-def test_each_sufficient_condition_is_strictly_wider_than_the_one_before(name):
+@pytest.mark.parametrize("narrow, wide", STEPS)
+def test_each_sufficient_condition_is_strictly_wider_than_the_one_before(narrow, wide):
     claims = TRUE | {"Eq. 17": distillation_helps}
-    narrow, wide = WIDER[name]
     assert counterexample(claims[wide], claims[narrow]) is not None
 
 
@@ -130,7 +129,7 @@ def test_plain_draws_miss_what_aimed_draws_find():
 
 
 def test_paper_proof_needs_a_sign_that_does_not_follow():
-    # Under all of Theorem 1's assumptions the first inequality of Eq. 22, ρ(T, S) > ρ(S, y), fails; the theorem does not.
+    # Under all of Theorem 1's assumptions Eq. 22's first inequality, ρ(T, S) > ρ(S, y), fails; the theorem does not.
     model, w1 = model_of_parts(0.2, -1.0, 0.3)
     assert paper(model, w1) and model.teacher_moments(w1).with_student < 0 and distillation_helps(model, w1)
 

@@ -256,5 +256,5 @@ def _remember(memory: Path, known: dict) -> None:
         memory.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(json.dumps(known))
         os.replace(beside, memory)
-    except PermissionError:
-        return  # a read-only home: the checksums are right, they only have to be computed again next time
+    except OSError:
+        return  # a read-only or full home: the checksums are right, they only have to be computed again next time

@@ -69,21 +69,24 @@ def _enough(variables: list[np.ndarray], k: int) -> None:
 
 
 def _estimate(variables: list[np.ndarray], k: int) -> float:
+    return float(pointwise(variables, k).mean())
+
+
+def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
+    """Contributions (n',) whose mean is the estimate; samples that are alone in their class are left out."""
     if len(variables) == 3 and is_discrete(variables[2]):
         x, y, given = variables
         groups = [np.flatnonzero(given == c) for c in np.unique(given)]
-        groups = [rows for rows in groups if len(rows) > 1]
-        return float(np.average([_estimate([x[rows], y[rows]], k) for rows in groups],
-                                weights=[len(rows) for rows in groups]))
-    if is_discrete(variables[1]):  # a class of one has no neighbour (only a subsample may hold one)
+        return np.concatenate([pointwise([x[rows], y[rows]], k) for rows in groups if len(rows) > 1])
+    if is_discrete(variables[1]):  # only a subsample may hold a class of one: it has no neighbour
         counts = np.bincount(variables[1])[variables[1]]
         variables = [v[counts > 1] for v in variables]
     n = len(variables[0])
     if len(variables) == 2:
         k_i, (n_x, n_y) = neighbour_counts(variables, [(0,), (1,)], k)
-        return float(digamma(n) + np.mean(digamma(k_i) - digamma(n_x) - digamma(n_y)))
+        return digamma(n) + digamma(k_i) - digamma(n_x) - digamma(n_y)
     k_i, (n_xz, n_yz, n_z) = neighbour_counts(variables, [(0, 2), (1, 2), (2,)], k)
-    return float(np.mean(digamma(k_i) - digamma(n_xz) - digamma(n_yz) + digamma(n_z)))
+    return digamma(k_i) - digamma(n_xz) - digamma(n_yz) + digamma(n_z)
 
 
 def neighbour_counts(variables: list[np.ndarray], marginals: list[tuple[int, ...]], k: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -59,6 +60,8 @@ def pool(sequences: np.ndarray, rows: int = 256) -> np.ndarray:
     means = np.empty((len(sequences), sequences.shape[2]), np.float32)
     for low in range(0, len(sequences), rows):
         means[low:low + rows] = sequences[low:low + rows].mean(1, dtype=np.float64)
+        if (mapped := getattr(sequences, "_mmap", None)) is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)  # pages that were read would stay until someone else wants the memory
     return means
 
 

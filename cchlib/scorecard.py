@@ -1,0 +1,186 @@
+"""The statistics of the scorecard: conditions of a chapter, hit rates, rankings, and the rule for a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cchlib import _check
+
+NOT_CONDITIONS = ("seed", "metric", "value", "unit")
+VERDICTS = ("reproduced", "direction only", "differs", "other data", "not run")
+
+
+def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain") -> pd.DataFrame:
+    """One row for each condition under which a gain was measured, with what else was measured there.
+
+    A chapter logs a metric with the conditions that it depends on: the gain with all of them, I(H2;Y) with those of
+    the student alone. So a metric belongs to each gain whose conditions include its own; where several of its
+    levels of detail do, the finest counts. Means and standard errors are over seeds.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Of a run record: condition columns, seed, metric, value, unit.
+    wanted : sequence of str
+        Metrics to set beside the gain; one that was not logged becomes a column of nan.
+
+    Returns
+    -------
+    DataFrame
+        Condition columns, ``gain``, ``gain_se``, ``n``, each wanted metric and its ``_se``, ``gap`` and ``gap_se``
+        (of i_ts − i_sl, paired by seed where both have it), and ``baseline``, the conditions of i_sl: gains that
+        share it were measured against the same students.
+
+    Raises
+    ------
+    ValueError
+        No gain was logged.
+    """
+    levels = _levels(metrics, gain)
+    if not levels:
+        raise ValueError(f"metrics has no rows of {gain!r}; a run that measured gains is wanted")
+    return pd.concat([_level(metrics, columns, rows, wanted) for columns, rows in levels], ignore_index=True)
+
+
+def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.DataFrame]]:
+    """The rows of a metric by the set of conditions that they name, the most detailed first."""
+    rows = metrics[metrics["metric"] == metric]
+    names = [c for c in metrics.columns if c not in NOT_CONDITIONS]
+    named = rows[names].notna().apply(tuple, axis=1) if len(rows) else pd.Series(dtype=object)
+    groups = [([c for c, there in zip(names, pattern) if there], part) for pattern, part in rows.groupby(named, sort=False)]
+    return sorted(groups, key=lambda group: -len(group[0]))
+
+
+def _level(metrics: pd.DataFrame, columns: list[str], gains: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
+    table = _summary(gains, columns, "gain")
+    for metric in wanted:
+        table = table.join(_matched(metrics, metric, columns, table, metric))
+    students = [own for own, _ in _levels(metrics, "i_sl") if set(own) <= set(columns)]
+    finest = students[0] if students else []
+    table["baseline"] = table[finest].astype(str).agg(", ".join, axis=1) if finest else "all"
+    paired = _paired_gap(metrics, columns, table)
+    table["gap"] = paired["gap"].fillna(table["i_ts"] - table["i_sl"]) if {"i_ts", "i_sl"} <= set(table) else np.nan
+    table["gap_se"] = paired["gap_se"]
+    return table
+
+
+def _summary(rows: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
+    """Mean over seeds and its standard error; several values of one seed are averaged first."""
+    rows = rows.assign(seed=rows["seed"].astype("Float64").fillna(-1).astype(float))
+    each = rows.groupby([*by, "seed"], sort=False)["value"].mean().reset_index()
+    groups = each.groupby(by, sort=False)["value"] if by else each.assign(all=0).groupby("all")["value"]
+    table = groups.agg(**{name: "mean", f"{name}_se": "sem", "n": "count"}).reset_index()
+    return table if by else table.drop(columns="all")
+
+
+def _matched(metrics: pd.DataFrame, metric: str, columns: list[str], table: pd.DataFrame, name: str) -> pd.DataFrame:
+    found = pd.DataFrame(np.nan, index=table.index, columns=[name, f"{name}_se"])
+    for own, rows in _levels(metrics, metric):
+        if set(own) <= set(columns):
+            summary = _summary(rows, own, name).drop(columns="n")
+            values = table[own].merge(summary, on=own, how="left") if own else pd.concat([summary] * len(table))
+            values.index = table.index
+            found = found.fillna(values[found.columns])
+    return found
+
+
+def _paired_gap(metrics: pd.DataFrame, columns: list[str], table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard error over seeds of i_ts − i_sl where both were estimated for the same seed."""
+    fits = [[level for level in _levels(metrics, metric) if set(level[0]) <= set(columns)] for metric in ("i_ts", "i_sl")]
+    empty = pd.DataFrame(np.nan, index=table.index, columns=["gap", "gap_se"])
+    if not all(fits):
+        return empty
+    (on_ts, ts), (on_sl, sl) = fits[0][0], fits[1][0]
+    shared = [*(c for c in on_sl if c in on_ts), "seed"]
+    ts = ts.groupby([*on_ts, "seed"], sort=False)["value"].mean().rename("ts").reset_index()
+    sl = sl.groupby([*on_sl, "seed"], sort=False)["value"].mean().rename("sl").reset_index()
+    both = ts.merge(sl[[*shared, "sl"]], on=shared) if set(on_sl) <= set(on_ts) else ts.merge(sl, on=shared)
+    keys = [c for c in dict.fromkeys([*on_ts, *on_sl])]
+    gap = both.assign(value=both["ts"] - both["sl"]).groupby(keys, sort=False)["value"].agg(gap="mean", gap_se="sem").reset_index()
+    merged = table[columns].merge(gap, on=keys, how="left")
+    merged.index = table.index
+    return merged[["gap", "gap_se"]]
+
+
+def decided(frame: pd.DataFrame, value: str, error: str, errors: float = 2.0) -> pd.Series:
+    """True where |value| exceeds `errors` standard errors; a value without one is never decided."""
+    return frame[value].abs() > errors * frame[error]
+
+
+def cluster_interval(frame: pd.DataFrame, statistic: Callable[[pd.DataFrame], float], cluster: str = "baseline",
+                     confidence: float = 0.95, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic, resampling whole clusters (Cameron, Gelbach & Miller, 2008).
+
+    Conditions that share a student baseline share its luck, so they are drawn together. (nan, nan) for fewer than
+    three clusters, which say nothing about their own spread.
+    """
+    _check.within("confidence", confidence, 0.0, 1.0)
+    groups = [part for _, part in frame.groupby(cluster, sort=True)]
+    if len(groups) < 3:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(pd.concat([groups[i] for i in rng.integers(len(groups), size=len(groups))])) for _ in range(resamples)]
+    drawn = [value for value in drawn if np.isfinite(value)]
+    if not drawn:
+        return float("nan"), float("nan")
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def hit_rate(frame: pd.DataFrame, score: str = "gap", threshold: float = 0.0) -> float:
+    """Share of conditions in which ``score > threshold`` and ``gain > 0`` agree; nan for no condition."""
+    rows = frame[frame[score].notna()]
+    return float(((rows[score] > threshold) == (rows["gain"] > 0)).mean()) if len(rows) else float("nan")
+
+
+def auc(frame: pd.DataFrame, score: str) -> float:
+    """Area under the ROC curve of `score` for ``gain > 0``: the chance that it ranks a helped condition above another."""
+    rows = frame[frame[score].notna()]
+    up, down = rows.loc[rows["gain"] > 0, score], rows.loc[rows["gain"] <= 0, score]
+    if not len(up) or not len(down):
+        return float("nan")
+    return float(stats.mannwhitneyu(up, down).statistic / (len(up) * len(down)))
+
+
+def rank_correlation(frame: pd.DataFrame, score: str, within: str = "notebook") -> float:
+    """Spearman's ρ of score and gain, averaged over chapters (their gains have different units), weighted by size."""
+    found = [(len(rows), stats.spearmanr(rows[score], rows["gain"]).statistic)
+             for _, part in frame.groupby(within) for rows in [part[part[score].notna()]]
+             if len(rows) > 2 and rows[score].nunique() > 1 and rows["gain"].nunique() > 1]
+    return float(np.average([rho for _, rho in found], weights=[n for n, _ in found])) if found else float("nan")
+
+
+def verdict(paper: float, paper_error: float, ours: float, our_error: float, *, same_data: bool, signed: bool) -> str:
+    """The fixed rule of the scorecard.
+
+    ``not run`` without a value of ours; ``other data`` where it comes from other data than the paper's; ``reproduced``
+    where the two differ by at most two standard errors of their difference (an error that is not known counts as 0, so
+    a value without any is reproduced only if it equals the paper's to the printed digits); else, for a
+    signed quantity (a gap, a difference), ``direction only`` where the signs agree; else ``differs``.
+    """
+    if not np.isfinite(ours):
+        return "not run"
+    if not same_data:
+        return "other data"
+    error = np.hypot(*(e if np.isfinite(e) else 0.0 for e in (paper_error, our_error)))
+    if abs(paper - ours) <= max(2 * error, 5e-5):
+        return "reproduced"
+    return "direction only" if signed and np.sign(paper) == np.sign(ours) else "differs"
+
+
+def measured(metrics: pd.DataFrame, metric: str, where: dict) -> tuple[float, float]:
+    """Mean over seeds of a metric and its standard error, under those conditions of `where` that the metric depends on.
+
+    (nan, nan) where it was not measured there.
+    """
+    for own, rows in _levels(metrics, metric):
+        for name in set(own) & set(where):
+            rows = rows[rows[name] == where[name]]
+        if len(rows):
+            summary = _summary(rows, [], metric)
+            return float(summary[metric].iloc[0]), float(summary[f"{metric}_se"].iloc[0])
+    return float("nan"), float("nan")

@@ -1,0 +1,83 @@
+"""The scorecard's statistics against values by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cchlib import scorecard
+
+NAN = float("nan")
+
+
+def log(metric, value, seed=None, **where):
+    return {"metric": metric, "value": value, "seed": seed, "unit": ""} | where
+
+
+METRICS = pd.DataFrame([
+    log("gain", 1.0, 0, alpha=0.2, gamma=0), log("gain", 3.0, 1, alpha=0.2, gamma=0),
+    log("gain", -1.0, 0, alpha=0.2, gamma=2), log("gain", -1.0, 1, alpha=0.2, gamma=2),
+    log("i_ts", 0.5, 0, alpha=0.2, gamma=0), log("i_ts", 0.7, 1, alpha=0.2, gamma=0), log("i_ts", 0.1, 0, alpha=0.2, gamma=2),
+    log("i_sl", 0.2, 0, alpha=0.2), log("i_sl", 0.4, 1, alpha=0.2),
+    log("agreement", 0.9, 0, gamma=0), log("agreement", 0.3, 0, gamma=2), log("other", 5.0, 0, split="train")])
+
+
+def test_conditions_by_hand():
+    table = scorecard.conditions(METRICS, ["i_ts", "i_sl", "agreement", "cka"]).set_index("gamma")
+    assert table.loc[0, ["gain", "gain_se", "n"]].tolist() == pytest.approx([2.0, 1.0, 2])
+    assert table.loc[0, ["i_ts", "i_sl"]].tolist() == pytest.approx([0.6, 0.3])
+    assert table.loc[0, ["gap", "gap_se"]].tolist() == pytest.approx([0.3, 0.0], abs=1e-12)  # paired by seed: .3 and .3
+    assert table.loc[2, "gap"] == pytest.approx(-0.1) and np.isnan(table.loc[2, "gap_se"])
+    assert table["agreement"].tolist() == [0.9, 0.3] and table["cka"].isna().all()
+    assert table["baseline"].nunique() == 1
+
+
+def test_the_finest_level_counts():
+    metrics = pd.concat([METRICS, pd.DataFrame([log("i_tl", 1.0), log("i_tl", 2.0, gamma=0)])], ignore_index=True)
+    assert scorecard.conditions(metrics, ["i_tl", "i_ts", "i_sl"])["i_tl"].tolist() == [2.0, 1.0]
+
+
+def test_no_gain_is_an_error():
+    with pytest.raises(ValueError, match="gain"):
+        scorecard.conditions(METRICS[METRICS.metric != "gain"], ["i_ts"])
+
+
+FRAME = pd.DataFrame({"gap": [0.1, 0.2, -0.1, -0.3, 0.4], "gain": [1.0, 2.0, -1.0, 0.5, -2.0], "gain_se": [0.1, 1.5, 0.1, 0.1, NAN],
+                      "baseline": list("aabbc"), "notebook": "x"})
+
+
+def test_hits_and_ranks_by_hand():
+    assert scorecard.hit_rate(FRAME) == pytest.approx(3 / 5)
+    assert scorecard.decided(FRAME, "gain", "gain_se").tolist() == [True, False, True, True, False]
+    # gap of the helped {.1, .2, -.3} against the others {-.1, .4}: 2 of 6 pairs in order
+    assert scorecard.auc(FRAME, "gap") == pytest.approx(2 / 6)
+    assert np.isnan(scorecard.auc(FRAME[FRAME.gain > 0], "gap"))
+    assert scorecard.rank_correlation(FRAME, "gain") == pytest.approx(1)
+
+
+def test_clusters_widen_an_interval():
+    """100 copies of one condition are one observation when they share a baseline."""
+    rng = np.random.default_rng(0)
+    hits = rng.random(12) < 0.5
+    frame = pd.DataFrame({"gap": 1.0, "gain": np.where(np.repeat(hits, 100), 1.0, -1.0), "baseline": np.repeat(np.arange(12), 100),
+                          "row": np.arange(1200), "notebook": "x"})
+    clustered = scorecard.cluster_interval(frame, scorecard.hit_rate, resamples=200)
+    alone = scorecard.cluster_interval(frame, scorecard.hit_rate, cluster="row", resamples=200)
+    assert np.diff(clustered) > 4 * np.diff(alone)
+    assert np.isnan(scorecard.cluster_interval(frame[frame.baseline < 2], scorecard.hit_rate)).all()
+
+
+@pytest.mark.parametrize("paper, ours, same, signed, said", [
+    ((0.1, 0.01), (0.12, 0.01), True, True, "reproduced"), ((0.1, 0.01), (0.2, 0.01), True, True, "direction only"),
+    ((0.1, 0.01), (-0.2, 0.01), True, True, "differs"), ((0.8, 0.01), (0.9, 0.01), True, False, "differs"),
+    ((0.1, NAN), (0.1, NAN), True, False, "reproduced"), ((0.1, 0.01), (0.1, 0.01), False, True, "other data"),
+    ((0.1, 0.01), (NAN, NAN), True, True, "not run")])
+def test_verdict(paper, ours, same, signed, said):
+    assert scorecard.verdict(*paper, *ours, same_data=same, signed=signed) == said
+    assert said in scorecard.VERDICTS
+
+
+def test_measured_by_hand():
+    assert scorecard.measured(METRICS, "i_ts", {"alpha": 0.2, "gamma": 0, "temperature": 3}) == pytest.approx((0.6, 0.1))
+    assert scorecard.measured(METRICS, "gain", {"gamma": 2})[0] == -1
+    assert np.isnan(scorecard.measured(METRICS, "gain", {"gamma": 9})).all()
+    assert np.isnan(scorecard.measured(METRICS, "nothing", {})).all()
