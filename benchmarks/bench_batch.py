@@ -35,14 +35,15 @@ WORK = "t = 0\nfor k in range(steps): t += k"  # one core's, whatever the number
 
 
 def main() -> None:
+    busy = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CCH_ROOT"] = folder
         checkout(Path(folder))
         rows = [*overhead(Path(folder)), *speed_up(), *many()]
-    table = ["| what | measured |", "|---|---:|", *(f"| {what} | {value:,.{digits}f} {unit} |" for what, value, unit, digits in rows)]
-    where = f"{platform.machine()}, {records.cores()} cores, Python {platform.python_version()}"
+    lines = [f"| {what} | {value:,.{digits}f} {unit} |" for what, value, unit, digits in rows]
+    where = f"{platform.machine()}, {records.cores()} cores, Python {platform.python_version()}, load {busy:.1f} before it began"
     note = f"Measured by `benchmarks/bench_batch.py` on {time.strftime('%Y-%m-%d')} ({where})."
-    text = "\n".join([*table, "", note, ""])
+    text = "\n".join(["| what | measured |", "|---|---:|", *lines, "", note, ""])
     records.write_text(BOOK / "bench_batch.md", text)
     draw({what: value for what, value, *_ in rows}, BOOK / "_static" / "bench_batch.svg")
     print(text)
@@ -75,8 +76,8 @@ def overhead(root: Path, count: int = 8) -> Iterator[tuple]:
         ours = clocked(batch.Batch(sweep={"01_toy": [{"i": i} for i in range(count)]}), pool) / count
     began = time.perf_counter()
     for i in range(3):
-        subprocess.run([sys.executable, "-m", "papermill", root / "notebooks/01_toy.ipynb", root / f"out{i}.ipynb", "-p", "i",
-                        str(1000 + i)], check=True, capture_output=True, cwd=root)
+        command = [sys.executable, "-m", "papermill", root / "notebooks/01_toy.ipynb", root / f"out{i}.ipynb"]
+        subprocess.run([*command, "-p", "i", str(1000 + i)], check=True, capture_output=True, cwd=root)
     theirs = (time.perf_counter() - began) / 3
     yield "overhead per job: a trivial notebook", ours, "s", 2
     yield "the same by one `papermill` command a notebook", theirs, "s", 2

@@ -87,7 +87,8 @@ def parameters(notebook: Notebook, profile: str, changes: Mapping[str, Any]) -> 
     final = {name: parameter.default for name, parameter in notebook.parameters.items()}
     for name, value in {**given, **changes}.items():
         if name not in final:
-            raise ValueError(f"parameter {name!r} is not declared by {notebook.name}; one of {', '.join(final)} is wanted")
+            raise ValueError(f"parameter {name!r} is not declared by {notebook.name}; "
+                             f"one of {', '.join(final)} is wanted")
         if not notebook.parameters[name].accepts(value):
             raise ValueError(f"parameter {name!r} of {notebook.name} is {value!r}; "
                              f"a value of type {notebook.parameters[name].type} is wanted")

@@ -177,14 +177,16 @@ def _stamp(stage: Path) -> str:
 def _sphinx(stage: Path, work: Path) -> Path:
     """The HTML pages of a staged book; a warning is an error, once all have been shown."""
     shutil.rmtree(work, ignore_errors=True)
-    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(stage), "--path-output", str(work), "-W", "--keep-going"]
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(stage), "--path-output", str(work)]
+    command += ["-W", "--keep-going"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     pages = work / "_build" / "html"
     if done.returncode != 0 or not (pages / "index.html").is_file():
         log = records.build_dir() / "sphinx.log"
         records.write_text(log, done.stdout)
         told = [line for line in done.stdout.splitlines() if re.search(r"WARNING|ERROR|Error", line)]
-        raise RuntimeError("\n".join(["the book was not built; nothing was published", *told[:20], f"all of it: {log}"]))
+        first, last = "the book was not built; nothing was published", f"all of it: {log}"
+        raise RuntimeError("\n".join([first, *told[:20], last]))
     return pages
 
 

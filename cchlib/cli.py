@@ -24,7 +24,7 @@ app.add_typer(data_app, name="data")
 
 ROWS = 40  # of the summary: beyond it only what failed is listed
 
-BuildDir = Annotated[Optional[Path], typer.Option("--build-dir", help="Where everything goes [CCH_BUILD_DIR; _build].")]
+BuildDir = Annotated[Optional[Path], typer.Option(help="Where everything goes [CCH_BUILD_DIR; _build].")]
 Profile = Annotated[str, typer.Option(help="quick, paper or smoke.")]
 Settings = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help=(
     "Override a parameter (NOTEBOOK.NAME=VALUE for one notebook); may be repeated."))]
@@ -32,12 +32,12 @@ Settings = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VA
 
 @app.command()
 def run(
-    notebooks: Annotated[Optional[list[str]], typer.Argument(help="Names or paths; all of notebooks/ by default.")] = None,
+    notebooks: Annotated[Optional[list[str]], typer.Argument(help="Names or paths [all of notebooks/].")] = None,
     profile: Profile = "quick",
     settings: Settings = None,
     workers: Annotated[Optional[int], typer.Option(min=1, help="Processes at once [the number of cores].")] = None,
     cluster: Annotated[Optional[str], typer.Option(help="Address of a Dask scheduler to hand the jobs to.")] = None,
-    sweep: Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False, help="A YAML grid of parameters.")] = None,
+    sweep: Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False, help="A YAML grid.")] = None,
     output: Annotated[Optional[str], typer.Option(help="Folder or URL (s3://, gs://) for the runs.")] = None,
     build_dir: BuildDir = None,
 ) -> None:
@@ -46,7 +46,7 @@ def run(
         from cchlib import batch, records
 
         if cluster and workers:
-            raise ValueError("--workers is for this machine, --cluster brings workers of its own; one of them is wanted")
+            raise ValueError("--workers is for this machine, --cluster brings its own workers; one of them is wanted")
         grid = batch.read_sweep(sweep) if sweep else None
         todo = batch.Batch(notebooks or [], profile, settings or [], grid, output)
         pool = batch.cluster(cluster) if cluster else batch.local(workers or records.cores())
@@ -121,7 +121,7 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to dow
 
 
 @data_app.command("verify")
-def data_verify(names: Annotated[Optional[list[str]], typer.Argument(help="All that are here by default.")] = None) -> None:
+def data_verify(names: Annotated[Optional[list[str]], typer.Argument(help="[all that are here]")] = None) -> None:
     """Compare data sets with the published checksums; exit code 1 where one differs or is not here."""
     with _plainly():
         from cchlib.datasets import catalogue

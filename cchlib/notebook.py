@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict, "None": type(None)}
+TYPES = {"int": int, "float": int | float, "str": str, "bool": bool, "list": list, "dict": dict, "None": type(None)}
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Parameter:
     def accepts(self, value: Any) -> bool:
         """Whether `value` is of the declared type, as far as the outermost names say ("list[float]" is a list)."""
         names = [name.split("[")[0].strip() for name in self.type.split("|")]
-        allowed = tuple(TYPES.get(name, object) for name in names)
+        allowed = [TYPES.get(name, object) for name in names]
         if isinstance(value, bool):  # which Python counts among the integers
             return "bool" in names or object in allowed
-        return isinstance(value, tuple(t for entry in allowed for t in (entry if isinstance(entry, tuple) else (entry,))))
+        return any(isinstance(value, type_) for type_ in allowed)
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,7 @@ from cchlib.notebook import Notebook, source
 PACKAGE = Path(__file__).resolve().parent
 COLUMNS = ("seed", "metric", "value", "unit")  # of metrics.csv, after the condition columns
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: "max 100000", or microseconds of CPU in so many of time
-NOTICES = {
-    "embedded": "Embedded stand-in, not the real data",
-    "simulated": "Simulated data",
-}
+NOTICES = {"embedded": "Embedded stand-in, not the real data", "simulated": "Simulated data"}
 
 
 # Places ------------------------------------------------------------------------------------------
@@ -273,17 +270,14 @@ class Run:
             self._sources[data.name] = data
 
     def log(self, metric: str, value: Any, unit: str = "", seed: int | None = None, **conditions: Any) -> None:
-        """Log one measurement: a row with the conditions, the seed, the metric, its value and unit ("nats", "1", ...)."""
-        clash = sorted(set(conditions) & set(COLUMNS))
-        if clash:
-            raise ValueError(f"conditions hold {clash}, names of metrics.csv's own columns; other names are wanted")
+        """Log one measurement: one row with its conditions, seed, metric, value and unit ("nats", ...)."""
         self._rows.append({**conditions, "seed": seed, "metric": metric, "value": _number(metric, value), "unit": unit})
 
     def log_frame(self, frame: pd.DataFrame) -> None:
         """Log many measurements: columns metric and value, if known seed and unit; all others are conditions."""
         missing = {"metric", "value"} - set(frame.columns)
         if missing:
-            raise ValueError(f"frame has no column {sorted(missing)}; metric and value, one row a measurement, are wanted")
+            raise ValueError(f"frame has no column {sorted(missing)}; metric and value are wanted")
         self._flush()
         frame = frame.reset_index(drop=True).assign(value=[_number(m, v) for m, v in zip(frame.metric, frame.value)])
         self._frames.append(frame.assign(**{c: d for c, d in (("seed", None), ("unit", "")) if c not in frame}))

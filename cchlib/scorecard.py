@@ -137,6 +137,24 @@ def hit_rate(frame: pd.DataFrame, score: str = "gap", threshold: float = 0.0) ->
     return float(((rows[score] > threshold) == (rows["gain"] > 0)).mean()) if len(rows) else float("nan")
 
 
+def sign_counts(frame: pd.DataFrame, *, errors: float = 2.0, confidence: float = 0.95, resamples: int = 1000,
+                seed: int = 0) -> dict:
+    """How often the sign of the gap was that of the gain, over the conditions whose gain is `decided`.
+
+    Returns
+    -------
+    dict
+        ``conditions`` (all), ``decided``, of these ``helped`` and ``positive_gap`` (numbers), ``hit_rate`` and its
+        ``interval`` over baselines; ``both_decided`` and ``hit_rate_decided`` where the gap is decided too.
+    """
+    clear = frame[decided(frame, "gain", "gain_se", errors)]
+    both = clear[decided(clear, "gap", "gap_se", errors)]
+    return {"conditions": len(frame), "decided": len(clear), "helped": int((clear["gain"] > 0).sum()),
+            "positive_gap": int((clear["gap"] > 0).sum()), "hit_rate": hit_rate(clear),
+            "interval": cluster_interval(clear, hit_rate, confidence=confidence, resamples=resamples, seed=seed),
+            "both_decided": len(both), "hit_rate_decided": hit_rate(both)}
+
+
 def auc(frame: pd.DataFrame, score: str) -> float:
     """Area under the ROC curve of `score` for ``gain > 0``: the chance that it ranks a helped condition above another."""
     rows = frame[frame[score].notna()]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from cchlib import _check
-from cchlib.models import Dropout
+from cchlib._dropout import Dropout
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")

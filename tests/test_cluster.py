@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cchlib import batch, records
-from test_batch import CCH, alive, toy, wait_until  # noqa: F401  (toy is a fixture)
+from test_batch import CCH, alive, complete, toy, wait_until  # noqa: F401  (toy is a fixture)
 
 
 @pytest.fixture
@@ -75,11 +75,10 @@ def test_jobs_of_a_worker_that_dies_run_elsewhere_and_are_recorded_once(toy, das
     assert next(o for o in outcomes if o.status == "failed").why == "cell [4] ZeroDivisionError: division by zero"
     ran = toy.executions()
     assert ran.count(ran[0]) == 2 and len(ran) == 6  # the lost one twice, all others once
-    runs = toy.root / "_build/runs"
-    metrics = [records.read(p.parent) for p in runs.glob("01_toy/*/record.json") if ".partial" not in str(p)]
-    assert sorted(r.record["parameters"]["i"] for r in metrics) == [0, 1, 2]
-    assert {r.metrics.value[0] for r in metrics} == {max(1, records.cores() // 2)}
-    assert records.read(next(runs.glob("03_reads/*/record.json")).parent).metrics.value.tolist() == [3]
+    runs = complete(toy).values()
+    assert sorted(r.record["parameters"]["i"] for r in runs) == [0, 1, 2]
+    assert {r.metrics.value[0] for r in runs} == {max(1, records.cores() // 2)}
+    assert [r.metrics.value.tolist() for r in complete(toy, "03_reads").values()] == [[3]]
 
 
 def test_a_batch_whose_scheduler_goes_away_goes_on_later(toy, dask, tmp_path):  # noqa: F811
@@ -89,19 +88,19 @@ def test_a_batch_whose_scheduler_goes_away_goes_on_later(toy, dask, tmp_path):  
     sweep.write_text("01_toy: {i: [0, 1, 2], wait: [1.0]}")
     client = subprocess.Popen([*CCH, "run", "--sweep", str(sweep), "--cluster", address],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    runs = toy.root / "_build/runs/01_toy"
-    wait_until(lambda: len(list(runs.glob("*/record.json"))) >= 1 and len(toy.executions()) >= 2)
+    wait_until(lambda: complete(toy) and len(toy.executions()) >= 2)
     scheduler.kill()
     began = time.monotonic()
     said, complaint = client.communicate(timeout=60)
     assert client.returncode == 1 and f"the scheduler at {address} went away" in complaint, said + complaint
     assert time.monotonic() - began < 40
     workers[0].kill()
+    workers[0].wait()
     wait_until(lambda: not any(map(alive, toy.processes())), 10)
     with batch.local(2) as pool:
         outcomes = list(batch.Batch(sweep=batch.read_sweep(sweep)).run(pool))
     assert {o.status for o in outcomes} == {"done", "kept"} and len(outcomes) == 3
-    assert sorted(records.read(p.parent).record["parameters"]["i"] for p in runs.glob("*/record.json")) == [0, 1, 2]
+    assert sorted(r.record["parameters"]["i"] for r in complete(toy).values()) == [0, 1, 2]
 
 
 def test_no_scheduler_is_one_plain_message(toy):  # noqa: F811

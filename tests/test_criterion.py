@@ -85,8 +85,8 @@ def test_calibration_of_the_gaussian_method(ts, sl):
 
 def test_calibration_of_ksg():
     """At a true gap of zero a wrong "distil" may come in 2.5 % of the draws."""
-    found = [assess(*chain(250, 0.6, 0.6, seed), "ksg") for seed in range(60)]
-    assert np.mean([a.verdict == "undecided" for a in found]) >= 0.95 - 4 * 0.028
+    found = [assess(*chain(250, 0.6, 0.6, seed), "ksg") for seed in range(40)]
+    assert np.mean([a.verdict == "undecided" for a in found]) >= 0.95 - 4 * 0.034
     spread = np.std([a.gap for a in found])
     assert np.sqrt(np.mean([a.std_error**2 for a in found])) == pytest.approx(spread, rel=0.35)
 

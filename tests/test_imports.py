@@ -17,6 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DOWN = {
     "mi": {"training"},
     "criterion": {"mi", "training"},
+    "rivals": {"gaussian"},
     "records": {"notebook", "datasets"},
     "job": {"notebook", "store", "records"},
     "batch": {"notebook", "store", "records", "job"},

@@ -81,7 +81,8 @@ def test_what_is_not_real_is_said_on_the_page_and_in_the_record(toy, monkeypatch
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data["text/html"]))
     run = records.start("02_toy", {})
-    run.uses(Source("mnist", "real"), Source("mosi", "embedded", note="a <small> set"), Source("toy", "simulated", None))
+    small = Source("mosi", "embedded", note="a <small> set")
+    run.uses(Source("mnist", "real"), small, Source("toy", "simulated", None))
     run.uses(Source("mosi", "embedded"))
     run.finish()
     assert len(shown) == 2 and all("admonition" in text for text in shown)
@@ -124,7 +125,8 @@ def test_recorded_and_live_runs_are_found(toy, tmp_path, monkeypatch):
         for base in ("data/recorded", "_build/runs"):
             folder = tmp_path / base / "02_toy" / key
             records.write_text(folder / "metrics.csv", "seed,metric,value,unit\n,x,1,\n")
-            records.write_json(folder / "record.json", {"notebook": "02_toy", "key": key, "start": start, "parameters": {}})
+            record = {"notebook": "02_toy", "key": key, "start": start, "parameters": {}}
+            records.write_json(folder / "record.json", record)
     assert [r.record["key"] for r in records.recorded("02_toy")] == ["b", "a"]
     assert [r.record["key"] for r in records.live("02_toy")] == ["a"]  # by hand: the newest
     after = [str(tmp_path / "_build/runs/02_toy/b")]
@@ -135,7 +137,8 @@ def test_recorded_and_live_runs_are_found(toy, tmp_path, monkeypatch):
 
 def test_paper_reads_tables_and_names_them(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "PACKAGE", tmp_path / "cchlib")
-    records.write_text(tmp_path / "data/paper/table_1.csv", "table,gamma,quantity,value,std_error\n1,0.5,accuracy,0.9,0.01\n")
+    text = "table,gamma,quantity,value,std_error\n1,0.5,accuracy,0.9,0.01\n"
+    records.write_text(tmp_path / "data/paper/table_1.csv", text)
     assert records.paper("table_1").value.tolist() == [0.9]
     with pytest.raises(ValueError, match="table is 'table_2'; one of table_1 is wanted"):
         records.paper("table_2")
@@ -242,8 +245,8 @@ def test_declarations_are_read_and_rewritten(tmp_path):
     assert (found["lam"].default, found["lam"].comment, found["device"].type) == ([0.1, 0.5], "weights", "str")
     assert notebook.with_values({"seeds": 5, "lam": [1], "device": "auto", "T": 3.0}) == (
         'seeds: int = 5  # how many, é\nlam: list[float] = [1]  # weights\ndevice = "auto"\nT: float | None = 3.0')
-    accepted = [found["T"].accepts(v) for v in (None, 1, 1.5, True, "x")] + [found["seeds"].accepts(v) for v in (1, 1.5, True)]
-    assert accepted == [True, True, True, False, False, True, False, False]
+    assert [found["T"].accepts(v) for v in (None, 1, 1.5, True, "x")] == [True, True, True, False, False]
+    assert [found["seeds"].accepts(v) for v in (1, 1.5, True)] == [True, False, False]
 
 
 @pytest.mark.parametrize("cell", ["n: int = len('ab')", "import os", "a[0] = 1"])

@@ -81,3 +81,10 @@ def test_measured_by_hand():
     assert scorecard.measured(METRICS, "gain", {"gamma": 2})[0] == -1
     assert np.isnan(scorecard.measured(METRICS, "gain", {"gamma": 9})).all()
     assert np.isnan(scorecard.measured(METRICS, "nothing", {})).all()
+
+
+def test_sign_counts_by_hand():
+    counts = scorecard.sign_counts(FRAME.assign(gap_se=[0.01, 0.01, 0.01, 1.0, 0.01]))
+    assert (counts["conditions"], counts["decided"], counts["helped"], counts["positive_gap"], counts["both_decided"]) == (5, 3, 2, 1, 2)
+    assert counts["hit_rate"] == pytest.approx(2 / 3) and counts["hit_rate_decided"] == 1.0
+    assert np.isnan(counts["interval"]).all()

@@ -45,7 +45,7 @@ class Toy:
 def write_notebook(path: Path, code: list[str], cch: dict | None = None, kernel: str = "python3") -> None:
     cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": f"# {path.stem}"}]
     for number, text in enumerate(code):
-        cells.append({"cell_type": "code", "id": f"cell-{number}", "source": text, "outputs": [], "execution_count": None,
-                      "metadata": {"tags": ["parameters"]} if number == 0 else {}})
+        cells.append({"cell_type": "code", "id": f"cell-{number}", "source": text, "outputs": [],
+                      "execution_count": None, "metadata": {"tags": ["parameters"]} if number == 0 else {}})
     metadata = {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}, "cch": cch or {}}
     path.write_text(json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))

@@ -9,12 +9,11 @@ with it Kraskov's first estimator *is* Ross's, and conditioning on a class is av
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy.special import digamma
-from sklearn.neighbors import KDTree
 
 from cchlib import _check
 from cchlib.mi._common import is_discrete, subsampling_error
+from cchlib.mi.neighbours import neighbour_counts
 
 RESCALE = ("none", "columns", "whiten")
 
@@ -83,54 +82,7 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         variables = [v[counts > 1] for v in variables]
     n = len(variables[0])
     if len(variables) == 2:
-        k_i, (n_x, n_y) = neighbour_counts(variables, [(0,), (1,)], k)
+        k_i, n_x, n_y = neighbour_counts(variables, [(0,), (1,)], k)
         return digamma(n) + digamma(k_i) - digamma(n_x) - digamma(n_y)
-    k_i, (n_xz, n_yz, n_z) = neighbour_counts(variables, [(0, 2), (1, 2), (2,)], k)
+    k_i, n_xz, n_yz, n_z = neighbour_counts(variables, [(0, 2), (1, 2), (2,)], k)
     return digamma(k_i) - digamma(n_xz) - digamma(n_yz) + digamma(n_z)
-
-
-def neighbour_counts(variables: list[np.ndarray], marginals: list[tuple[int, ...]], k: int,
-                     block: int = 200_000) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Neighbours used and points nearer than the k-th joint neighbour, itself included, in each marginal space."""
-    n = len(variables[0])
-    spaces = [torch.from_numpy(v if is_discrete(v) else np.ascontiguousarray(v.T)) for v in variables]
-    counts = [torch.empty(n, dtype=torch.long) for _ in marginals]
-    used = torch.empty(n, dtype=torch.long)
-    rows = max(1, block // n)
-    work = torch.empty(len(spaces) + 1, min(rows, n), n, dtype=torch.float64)
-    for low in range(0, n, rows):
-        high = min(low + rows, n)
-        distances = [_chebyshev(space, low, high, out, work[-1]) for space, out in zip(spaces, work)]
-        joint = distances[0]
-        if len(distances) > 1:
-            joint = torch.maximum(distances[0], distances[1], out=work[-1][: high - low])
-            for d in distances[2:]:
-                torch.maximum(joint, d, out=joint)
-        near = joint.topk(min(k + 1, n), dim=1, largest=False).values
-        k_i = near.isfinite().sum(1) - 1  # fewer than k in a small class
-        radius = near.gather(1, k_i[:, None])
-        tied = radius == 0
-        if bool(tied.any()):  # k samples at distance 0: all of them are neighbours (Gao et al., 2017)
-            k_i = torch.where(tied[:, 0], (joint == 0).sum(1) - 1, k_i)
-            radius = torch.where(tied, torch.finfo(torch.float64).tiny, radius)
-        used[low:high] = k_i
-        for count, axes in zip(counts, marginals):
-            d = distances[axes[0]]
-            for axis in axes[1:]:
-                d = torch.maximum(d, distances[axis])
-            count[low:high] = (d < radius).sum(1)
-    return used.numpy(), [c.numpy() for c in counts]
-
-
-def _chebyshev(space: torch.Tensor, low: int, high: int, out: torch.Tensor, work: torch.Tensor) -> torch.Tensor:
-    """Distances from rows low:high to all, (high - low, n), written to `out`; classes are at 0 or ∞."""
-    out, work = out[: high - low], work[: high - low]
-    if space.ndim == 1:
-        return out.copy_(torch.where(space[low:high, None] == space, 0.0, torch.inf))
-    for c, column in enumerate(space):
-        d = work if c else out
-        torch.sub(column[low:high, None], column, out=d)
-        d.abs_()
-        if c:
-            torch.maximum(out, d, out=out)
-    return out
