@@ -6,6 +6,7 @@ nothing else: `python benchmarks/bench_batch.py` (about two minutes on two cores
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -39,14 +40,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CCH_ROOT"] = folder
         checkout(Path(folder))
-        rows = [*overhead(Path(folder)), *speed_up(), *many()]
-    lines = [f"| {what} | {value:,.{digits}f} {unit} |" for what, value, unit, digits in rows]
-    where = f"{platform.machine()}, {records.cores()} cores, Python {platform.python_version()}, load {busy:.1f} before it began"
+        rows, lines = [], []
+        for row in itertools.chain(overhead(Path(folder)), speed_up(), many()):
+            what, value, unit, digits = row
+            rows.append(row)
+            lines.append(f"| {what} | {value:,.{digits}f} {unit} |")
+            print(lines[-1], flush=True)
+    where = f"{platform.machine()}, {records.cores()} cores, load {busy:.1f} before it began"
     note = f"Measured by `benchmarks/bench_batch.py` on {time.strftime('%Y-%m-%d')} ({where})."
     text = "\n".join(["| what | measured |", "|---|---:|", *lines, "", note, ""])
     records.write_text(BOOK / "bench_batch.md", text)
     draw({what: value for what, value, *_ in rows}, BOOK / "_static" / "bench_batch.svg")
-    print(text)
 
 
 def checkout(root: Path) -> None:
@@ -84,7 +88,7 @@ def overhead(root: Path, count: int = 8) -> Iterator[tuple]:
     yield "ratio", ours / theirs, "", 2
 
 
-def speed_up(count: int = 6, steps: int = 40_000_000) -> Iterator[tuple]:
+def speed_up(count: int = 6, steps: int = 20_000_000) -> Iterator[tuple]:
     """Jobs of a few seconds of one core, with one and two workers, here and on a cluster."""
     for place in ("local processes", "Dask workers"):
         seconds = {}

@@ -15,6 +15,7 @@ from cchlib.mi._common import continuous, is_discrete, variable
 from cchlib.mi.gaussian import gaussian
 from cchlib.mi.ksg import ksg
 from cchlib.mi.lmi import lmi
+from cchlib.mi.lmi import settings as lmi_settings
 from cchlib.mi.mine import mine
 
 METHODS = {"lmi": lmi, "ksg": ksg, "mine": mine, "gaussian": gaussian}
@@ -114,6 +115,9 @@ def estimate_mi_many(pairs: Sequence[tuple[Any, Any]], method: str = "lmi", *, g
             raise ValueError(f"{name} is not an option of {method!r}; one of {', '.join(known)} is wanted")
     if given is not None and method != "ksg":
         raise ValueError(f'given is not available with method {method!r}; "ksg" estimates conditional information')
+    reported = known | options
+    if method == "lmi":  # what is None there is the preset's
+        reported = {"preset": reported["preset"]} | lmi_settings(**reported)
     samples = [_read(x, y, None if given is None else given[i]) for i, (x, y) in enumerate(pairs)]
 
     start = time.perf_counter()
@@ -127,7 +131,7 @@ def estimate_mi_many(pairs: Sequence[tuple[Any, Any]], method: str = "lmi", *, g
             start = time.perf_counter()
             value, error = function(*sample, seed=seed, **options)
             values.append([value]), errors.append(error), seconds.append(time.perf_counter() - start)
-    return [MIEstimate(float(np.mean(v)), error, runs, method, len(sample[0]), took, known | options,
+    return [MIEstimate(float(np.mean(v)), error, runs, method, len(sample[0]), took, reported,
                        tuple(float(one) for one in v))
             for sample, v, error, took in zip(samples, values, errors, seconds)]
 

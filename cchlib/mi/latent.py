@@ -49,9 +49,8 @@ def estimate(samples: list[tuple[np.ndarray, np.ndarray]], settings: dict[str, A
                 for part, rows in zip(data, (x[train[f]], y[train[f]], x[order[f]], y[order[f]])):
                     part.append(rows)
     x, y, x_out, y_out = (torch.from_numpy(np.stack(part)).float().to(device) for part in data)
-    widths = settings["width"]
-    f = Encoders(np.stack([a for a, _ in starts]), [p, *widths], seeds, device)
-    g = Encoders(np.stack([b for _, b in starts]), [q] if discrete else [q, *widths], seeds, device)
+    f = Encoders(np.stack([a for a, _ in starts]), [p, settings["width"]], seeds, device)
+    g = Encoders(np.stack([b for _, b in starts]), [q] if discrete else [q, settings["width"]], seeds, device)
     fit(f, g, x, y, x_out, y_out, settings, seeds)
     with torch.no_grad():
         z = [part.double().cpu().numpy() for part in (f(x), g(y), f(x_out), g(y_out))]

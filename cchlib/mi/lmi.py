@@ -1,7 +1,7 @@
 """Latent mutual information (Gowri et al., 2024): nearest neighbours on learned, low-dimensional representations.
 
-Encoders x -> z_x and y -> z_y are trained so that each representation predicts the *other* variable; then the
-KSG estimator is applied to (z_x, z_y) on samples that the networks have not seen. By the data-processing
+Encoders x -> z_x and y -> z_y are trained so that each representation tells about the *other* variable; then the
+KSG estimator is applied to (z_x, z_y) on samples that the networks have not learned from. By the data-processing
 inequality I(z_x; z_y) ≤ I(x; y): what the networks miss is missing from the estimate.
 """
 
@@ -21,35 +21,69 @@ from cchlib.mi._common import is_discrete, one_hot
 from cchlib.training import resolve_device
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # as latentmi 0.1.3 does it, which is what the paper used
-    "package": {"width": 1024, "latents": 8, "epochs": 300, "patience": 30, "lr": 1e-4, "batch_size": 512, "k": 3},
-    "default": {"width": (128,), "latents": 8, "epochs": 60, "patience": 6, "lr": 2e-3, "batch_size": 256, "k": 3,
+    # latentmi 0.1.3, which is what the paper used; its widths are 1024, 512, 256
+    "package": {"latents": 8, "epochs": 300, "patience": 30, "lr": 1e-4, "batch_size": 512, "k": 3},
+    # chosen on `panel.problems("tune")`
+    "default": {"latents": 8, "epochs": 60, "patience": 6, "lr": 2e-3, "batch_size": 256, "k": 3, "width": 128,
                 "folds": 5, "surrogates": 4},
 }
 
 
 def lmi(samples: Sequence[tuple[np.ndarray, np.ndarray]], *, runs: int = 1, seed: int = 0, device: str = "auto",
         preset: str = "default", latents: int | None = None, epochs: int | None = None, patience: int | None = None,
-        lr: float | None = None, batch_size: int | None = None, k: int | None = None) -> list[list[float]]:
-    """I(x; y) in nats for every sample (x, y), `runs` values each; all trained as one stack."""
-    _check.one_of("preset", preset, PRESETS)
-    given = {"latents": latents, "epochs": epochs, "patience": patience, "batch_size": batch_size, "k": k}
-    given = {name: _check.integer(name, value, 1) for name, value in given.items() if value is not None}
-    if lr is not None:
-        given["lr"] = _check.within("lr", lr, 0.0, open_low=True)
-    settings = PRESETS[preset] | given
+        lr: float | None = None, batch_size: int | None = None, k: int | None = None, width: int | None = None,
+        folds: int | None = None, surrogates: int | None = None) -> list[list[float]]:
+    """I(x; y) in nats of each sample, `runs` values each.
+
+    Parameters
+    ----------
+    samples : pairs of arrays as `_common.variable` returns them, of equal shapes
+    preset : {"default", "package"}
+        "default": see `cchlib.mi.latent`; samples, runs and folds are trained as one stack. "package": what the
+        `latentmi` package does, in nats, run after run. An option left at None is the preset's.
+    latents : int
+        Dimensions of each representation; for a discrete y no more than its classes less one ("default").
+    epochs, patience, lr, batch_size
+        Adam; at most `epochs`, until `patience` of them brought no better held-out loss.
+    k : int
+        Neighbours.
+    width, folds, surrogates : int
+        "default" only: hidden units; cross-fitting; Gaussian samples that measure KSG's bias (0: uncorrected).
+    """
+    chosen = settings(preset, latents=latents, epochs=epochs, patience=patience, lr=lr, batch_size=batch_size, k=k,
+                      width=width, folds=folds, surrogates=surrogates)
     where = resolve_device(device)
-    n = len(samples[0][0])
-    if n // 2 <= settings["k"]:
-        raise ValueError(f"x has {n} samples, too few for k = {settings['k']} neighbours in each half")
+    n, parts = len(samples[0][0]), chosen.get("folds", 2)
+    if n // parts <= chosen["k"] + 1:
+        raise ValueError(f"x has {n} samples, too few for k = {chosen['k']} neighbours in each of {parts} folds; at "
+                         f"least {parts * (chosen['k'] + 2)} are wanted")
+    for _, y in samples:
+        if is_discrete(y) and np.bincount(y).min() <= chosen["k"]:
+            raise ValueError(f"y has a class of {np.bincount(y).min()} samples, too few for k = {chosen['k']} "
+                             "neighbours; more than k in each class are wanted (a float array is read as continuous)")
     if preset == "package":
-        return [[_package(x, y, settings, seed + run, where) for run in range(runs)] for x, y in samples]
-    return latent.estimate(samples, settings, runs, seed, where)
+        return [[_package(x, y, chosen, seed + run, where) for run in range(runs)] for x, y in samples]
+    return latent.estimate(list(samples), chosen, runs, seed, where)
+
+
+def settings(preset: str = "default", **options: Any) -> dict[str, Any]:
+    """The preset with the options that are not None in their place, checked."""
+    chosen = dict(PRESETS[_check.one_of("preset", preset, PRESETS)])
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name not in chosen:
+            raise ValueError(f"{name} is not an option of preset {preset!r}; one of {', '.join(chosen)} is wanted")
+        if name == "lr":
+            chosen[name] = _check.within(name, value, 0.0, open_low=True)
+        else:
+            chosen[name] = _check.integer(name, value, {"surrogates": 0, "folds": 2}.get(name, 1))
+    return chosen
 
 
 # ---------------------------------------------------------------- preset "package"
 
-def _package(x: np.ndarray, y: np.ndarray, settings: dict[str, Any], seed: int, device: torch.device) -> float:
+def _package(x: np.ndarray, y: np.ndarray, chosen: dict[str, Any], seed: int, device: torch.device) -> float:
     """One run as the `latentmi` package does it; in nats, seeded, silent, without its data loader."""
     from latentmi.models import AECross
 
@@ -60,12 +94,12 @@ def _package(x: np.ndarray, y: np.ndarray, settings: dict[str, Any], seed: int, 
     train, held_out = order[: n // 2], order[n // 2:]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = AECross(x.shape[1], y.shape[1], settings["latents"]).to(device)
-        train_like_package(model, x[train], y[train], x[held_out], y[held_out], _shuffled(settings["batch_size"]),
-                           settings["lr"], settings["epochs"], settings["patience"])
+        model = AECross(x.shape[1], y.shape[1], chosen["latents"]).to(device)
+        train_like_package(model, x[train], y[train], x[held_out], y[held_out], _shuffled(chosen["batch_size"]),
+                           chosen["lr"], chosen["epochs"], chosen["patience"])
     with torch.no_grad():
         latents = [z.double().cpu().numpy() for z in model.eval().encode(x[held_out], y[held_out])]
-    return nearest.ksg(*latents, k=settings["k"], parts=0)[0]
+    return nearest.ksg(*latents, k=chosen["k"], parts=0)[0]
 
 
 def _shuffled(batch_size: int) -> Callable[[int], Sequence[Tensor]]:

@@ -14,7 +14,7 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import KDTree
 
-BLOCK = 100_000  # distances at once: they stay in the cache
+BLOCK = 150_000  # distances at once: they stay in the cache
 VISITS = 0.15  # share of all pairs that a tree may visit before the blocks are faster
 TINY = np.finfo(float).tiny
 
