@@ -19,6 +19,12 @@ bench: .venv/installed
 screenshots: .venv/installed
 	$(BIN)/python tests/book/screenshots.py
 
+pdf: book
+	$(BIN)/cch pdf --profile $(PROFILE)
+
+slides: book
+	$(BIN)/cch slides --profile $(PROFILE)
+
 clean:
 	rm -rf _build
 

@@ -113,7 +113,7 @@ class JointGaussian:
     def teacher_student_mi(self, w1: ArrayLike) -> Array | float:
         """I(w1ᵀx1; w*ᵀx2) in nats, −½ log(1 − ρ²), for w1 (..., p1); shape (...).
 
-        0 where either is constant, inf where they determine each other (|ρ| = 1 to within rounding).
+        0 where either is constant, inf where they determine each other (``|ρ| = 1`` to within rounding).
         """
         teacher = self.teacher_moments(w1)
         return _mutual_information(teacher.given_student, teacher.variance)
@@ -245,7 +245,7 @@ def random_model(seed: int | np.random.Generator, p1: int = 2, p2: int = 2, *,
     margin : float ≥ 0, optional
         None: a Wishart-like covariance with random scales, and a random teacher. Otherwise a draw of
         `model_of_parts` with each part independently free or within about `margin` of its boundary: the teacher
-        |T| = |y| (``along_student = ±1``, ``along_residual = 1``, nothing else), where the CCH, Eq. 17,
+        ``|T| = |y|`` (``along_student = ±1``, ``along_residual = 1``, nothing else), where the CCH, Eq. 17,
         Var T ≤ Var y and Var(T | x2) < Var(y | x2) are all ties. A theorem that is false by a little is false here.
 
     Returns

@@ -50,7 +50,8 @@ def assess_file(path: str | os.PathLike, method: str = "lmi", runs: int = 5, con
     teachers, student, labels = read(path)
     found = assess_teachers(teachers, student, labels, method, runs=runs, confidence=confidence, seed=seed)
     table = Table(title=f"{path.name}: {len(labels)} subjects, mutual information by {method}, in nats")
-    for column in ("teacher", "I(teacher; student)", "I(student; label)", "gap", f"{confidence:.0%} interval", "verdict"):
+    for column in ("teacher", "I(teacher; student)", "I(student; label)", "gap", f"{confidence:.0%} interval",
+                   "verdict"):
         table.add_column(column, justify="left" if column in ("teacher", "verdict") else "right")
     for name, a in found.items():
         table.add_row(name, plots.pm(a.i_ts.value, a.i_ts.std_error), plots.pm(a.i_sl.value, a.i_sl.std_error),
@@ -87,7 +88,8 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], np.ndarray, np
     missing = [name for name, value in (("teacher", teachers), ("student", arrays.get("student")), ("labels", labels))
                if value is None or len(value) == 0]
     if missing:
-        raise ValueError(f"path: {path.name} holds no {' and no '.join(missing)}; {WANTED[path.suffix.lower()]} are wanted")
+        raise ValueError(f"path: {path.name} holds no {' and no '.join(missing)}; "
+                         f"{WANTED[path.suffix.lower()]} are wanted")
     return teachers, arrays["student"], labels
 
 
@@ -160,6 +162,7 @@ def _save(figure: Figure, target: Path) -> None:
         figure.savefig(part, format=target.suffix.lstrip(".") or "png", dpi=150)
         os.replace(part, target)
     except ValueError as error:
-        raise ValueError(f"figure is {target.name}; a name that ends in .png, .pdf or .svg is wanted ({error})") from None
+        raise ValueError(f"figure is {target.name}; a name that ends in .png, .pdf or .svg is wanted "
+                         f"({error})") from None
     finally:
         part.unlink(missing_ok=True)

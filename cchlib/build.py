@@ -8,6 +8,7 @@ an incremental build would keep old sidebars and swallow the warnings of pages t
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
@@ -115,7 +116,21 @@ def stage_book(root: Path, stage: Path, runs: dict[str, tuple[Job, Record]]) -> 
         page = executed(Notebook.read(root / "notebooks" / f"{name}.ipynb"),
                         Notebook.read(record.path / f"{name}.ipynb"), job.parameters)
         records.write_json(stage / "notebooks" / f"{name}.ipynb", page)
+        refresh_pictures(page, stage / "book" / "_static")
     records.write_text(stage / "book" / "runs_table.md", runs_page([record for _, record in runs.values()]))
+
+
+def refresh_pictures(page: dict, folder: Path) -> None:
+    """Replace the pictures in `folder` by those of this run that were glued under their names.
+
+    Glue can't carry a picture to another page, so the front page shows a file; the committed one serves a
+    build that executes the notebooks itself.
+    """
+    for output in (output for cell in page["cells"] for output in cell.get("outputs", [])):
+        name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+        png = next((value for kind, value in output.get("data", {}).items() if kind.endswith("image/png")), None)
+        if name and png and (folder / f"{name}.png").is_file():
+            (folder / f"{name}.png").write_bytes(base64.b64decode(png))
 
 
 def executed(written: Notebook, run: Notebook, parameters: dict[str, Any]) -> dict:

@@ -79,6 +79,24 @@ def build(
 
 
 @app.command()
+def slides(profile: Profile = "quick", settings: Settings = None, build_dir: BuildDir = None) -> None:
+    """Make slides of each chapter from the built book; they work without a network."""
+    with _plainly(build_dir):
+        from cchlib import publish
+
+        print(*publish.slides(profile, settings or []), sep="\n")
+
+
+@app.command()
+def pdf(profile: Profile = "quick", settings: Settings = None, build_dir: BuildDir = None) -> None:
+    """Print the built book as one PDF, with headless Chromium."""
+    with _plainly(build_dir):
+        from cchlib import publish
+
+        print(publish.pdf(profile, settings or []))
+
+
+@app.command()
 def assess(
     file: Annotated[Path, typer.Argument(help=".npz or .csv with teacher, student and labels.")],
     method: Annotated[str, typer.Option(help="lmi, ksg, mine or gaussian.")] = "lmi",

@@ -13,7 +13,7 @@ has the expectation σ²/n of the variance of the gap on all n wherever the vari
 falls like σ²/size. It holds the sampling of the subjects and, for a random estimator, at least the
 noise of two averaged runs. `v` is averaged over several splits; each is, given the data, close to a χ²
 with one degree of freedom, hence Student's t with as many degrees as splits. This is subsampling without
-replacement [1]_ with its finite-population correction m/(n - m), or the delete-d jackknife [2]_, at
+replacement (Politis & Romano, 1994) with its finite-population correction m/(n - m), or the delete-d jackknife (Shao & Wu, 1989), at
 m = n/2, where both corrections are 1. Duplicates, which the bootstrap makes, would be nearest
 neighbours at distance zero. Both terms of the gap are estimated on the same half, so that what they
 share cancels.
@@ -27,10 +27,10 @@ information measures it.
 
 References
 ----------
-.. [1] D. N. Politis and J. P. Romano, "Large sample confidence regions based on subsamples under
-   minimal assumptions", Annals of Statistics 22 (1994) 2031–2050.
-.. [2] J. Shao and C. F. J. Wu, "A general theory for jackknife variance estimation", Annals of
-   Statistics 17 (1989) 1176–1197.
+- D. N. Politis and J. P. Romano, "Large sample confidence regions based on subsamples under
+  minimal assumptions", Annals of Statistics 22 (1994) 2031–2050.
+- J. Shao and C. F. J. Wu, "A general theory for jackknife variance estimation", Annals of
+  Statistics 17 (1989) 1176–1197.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class Assessment:
                 f"({self.i_ts.value:.3f}) than the student shares with the label ({self.i_sl.value:.3f}).",
                 f"The {self.confidence:.0%} interval of the gap, {low:.3f} to {high:.3f}, lies {place}."]
         if abs(self.drift) > self.std_error:
-            said.append(f"The estimate still moves with the sample: twice the subjects changed the gap by "
-                        f"{self.drift:+.3f} (standard error {self.std_error:.3f}); more subjects would move it further.")
+            said.append("The estimate still moves with the sample: twice the subjects changed the gap by "
+                        f"{self.drift:+.3f} (standard error {self.std_error:.3f}); more would move it further.")
         if self.i_sl.value > self.label_entropy:
             said.append(f"I(student; label) exceeds its ceiling H(Y) = {self.label_entropy:.3f}: "
                         "the estimate of it is too high.")

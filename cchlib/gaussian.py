@@ -330,7 +330,7 @@ def simulate_excess_risk(model: JointGaussian, w1: ArrayLike, lam: ArrayLike, n:
     -------
     mean, std_error : ndarray of the broadcast shape (float for scalars)
         Over the trials. The standard error means little within a few samples of n = p2, where the risk's
-        variance (|n − p2| ≤ 3) or mean (≤ 1) is infinite.
+        variance (``|n − p2| ≤ 3``) or mean (≤ 1) is infinite.
 
     Raises
     ------

@@ -183,8 +183,7 @@ def live(notebook: str) -> list[Record]:
         found = [read(path) for path in job["after"]]
         return [r for r in found if r.record["notebook"] == notebook]
     below = (build_dir() / "runs" / notebook).glob("*/record.json")
-    found = [read(p.parent) for p in below if ".partial-" not in p.parent.name]
-    return sorted(found, key=lambda r: r.record["start"])[-1:]
+    return sorted((read(p.parent) for p in below), key=lambda r: r.record["start"])[-1:]
 
 
 def _paper_folder() -> Path:

@@ -10,7 +10,8 @@ from scipy import stats
 
 from cchlib import _check
 
-NOT_CONDITIONS = ("seed", "metric", "value", "unit")
+NOT_CONDITIONS = ("seed", "run", "metric", "value", "unit")
+STUDENT = ("reading", "alpha", "data", "cohort", "student")  # conditions that name the undistilled student
 VERDICTS = ("reproduced", "direction only", "differs", "other data", "not run")
 
 
@@ -32,8 +33,8 @@ def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain")
     -------
     DataFrame
         Condition columns, ``gain``, ``gain_se``, ``n``, each wanted metric and its ``_se``, ``gap`` and ``gap_se``
-        (of i_ts − i_sl, paired by seed where both have it), and ``baseline``, the conditions of i_sl: gains that
-        share it were measured against the same students.
+        (of i_ts − i_sl, paired by seed where both have it), and ``baseline``, the conditions in `STUDENT`: gains
+        that share it were measured against the same undistilled students.
 
     Raises
     ------
@@ -59,9 +60,8 @@ def _level(metrics: pd.DataFrame, columns: list[str], gains: pd.DataFrame, wante
     table = _summary(gains, columns, "gain")
     for metric in wanted:
         table = table.join(_matched(metrics, metric, columns, table, metric))
-    students = [own for own, _ in _levels(metrics, "i_sl") if set(own) <= set(columns)]
-    finest = students[0] if students else []
-    table["baseline"] = table[finest].astype(str).agg(", ".join, axis=1) if finest else "all"
+    named = [c for c in STUDENT if c in columns]
+    table["baseline"] = table[named].astype(str).agg(", ".join, axis=1) if named else "all"
     paired = _paired_gap(metrics, columns, table)
     table["gap"] = paired["gap"].fillna(table["i_ts"] - table["i_sl"]) if {"i_ts", "i_sl"} <= set(table) else np.nan
     table["gap_se"] = paired["gap_se"]
@@ -193,12 +193,13 @@ def verdict(paper: float, paper_error: float, ours: float, our_error: float, *, 
 def measured(metrics: pd.DataFrame, metric: str, where: dict) -> tuple[float, float]:
     """Mean over seeds of a metric and its standard error, under those conditions of `where` that the metric depends on.
 
-    (nan, nan) where it was not measured there.
+    (nan, nan) where it was not measured there, or where `where` leaves open which of several values is meant.
     """
     for own, rows in _levels(metrics, metric):
         for name in set(own) & set(where):
             rows = rows[rows[name] == where[name]]
-        if len(rows):
+        rest = [name for name in own if name not in where]
+        if len(rows) and (not rest or np.ptp(rows.groupby(rest)["value"].mean()) < 1e-9):
             summary = _summary(rows, [], metric)
             return float(summary[metric].iloc[0]), float(summary[f"{metric}_se"].iloc[0])
     return float("nan"), float("nan")

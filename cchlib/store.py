@@ -1,7 +1,7 @@
 """Where the folders of finished runs lie: `<store>/<notebook>/<key>/`, on a disk or an object store.
 
 A run is complete when its folder holds `record.json` and the executed copy. On a disk the folder is
-made beside and renamed; an object store has no rename, so there `record.json` is uploaded last.
+made in `.partial/` and renamed; an object store has no rename, so there `record.json` is uploaded last.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 HOST = socket.gethostname()
+PARTIAL = ".partial"
 
 
 class Store:
@@ -50,13 +51,14 @@ class Store:
     def workplace(self, notebook: str, key: str) -> Iterator[Path]:
         """A new folder for one run to work in, gone afterwards unless it was published."""
         if self.local:
-            parent = Path(self.base) / notebook
+            parent = Path(self.base) / PARTIAL  # on the disk of the finished runs, to be renamed
             parent.mkdir(parents=True, exist_ok=True)
-            _sweep(parent, key)
+            (Path(self.base) / notebook).mkdir(exist_ok=True)
+            _sweep(parent)
         else:
             parent = Path(tempfile.gettempdir())
         # threads of one process may work on the same run: two clients share a scheduler
-        folder = Path(tempfile.mkdtemp(prefix=f"{key}.partial-{HOST}-{os.getpid()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{HOST}~{os.getpid()}~{key}~", dir=parent))
         folder.chmod(0o755)
         try:
             yield folder
@@ -115,12 +117,11 @@ class Store:
             self.fs.rm_file(failed)
 
 
-def _sweep(parent: Path, key: str) -> None:
-    """Remove what killed runs of this machine have left of a run."""
-    for stale in parent.glob(f"{key}.partial-{HOST}-*"):
-        pid = int(stale.name.removeprefix(f"{key}.partial-{HOST}-").split("-")[0])
+def _sweep(parent: Path) -> None:
+    """Remove what killed runs of this machine have left."""
+    for stale in parent.glob(f"{HOST}~*"):
         try:
-            os.kill(pid, 0)
+            os.kill(int(stale.name.split("~")[1]), 0)
         except ProcessLookupError:
             shutil.rmtree(stale, ignore_errors=True)
         except PermissionError:  # alive, another user's

@@ -143,9 +143,9 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
     ----------
     networks : nn.Module or sequence of S nn.Module
     x : Tensor (n, ...) seen by all, or PerNetwork (S, n, ...)
-    targets : the same, or a sequence of them
+    targets : the same, or a sequence of such data
         What the loss takes beside the output: labels, teacher outputs. Batched along with `x`.
-    loss : callable(output, *targets) -> (S,)
+    loss : callable(output, targets...) -> (S,)
         Of output (S, b, ...) and targets (S, b, ...): one value a network, as `cchlib.losses` gives.
     epochs, lr, momentum, weight_decay
         `lr` is constant or falls along a cosine to 0 at the last epoch (`schedule`).

@@ -40,11 +40,13 @@ def classes():
 
 
 @pytest.mark.parametrize("method", ["ksg", "gaussian"])
-@pytest.mark.parametrize("ts, sl, verdict", [(0.9, 0.5, "distil"), (0.5, 0.9, "do not distil"), (0.7, 0.7, "undecided")])
+@pytest.mark.parametrize("ts, sl, verdict",
+                         [(0.9, 0.5, "distil"), (0.5, 0.9, "do not distil"), (0.7, 0.7, "undecided")])
 def test_verdict_and_values_against_the_closed_form(method, ts, sl, verdict):
     found = assess(*chain(2000, ts, sl, seed=1), method)
     assert found.verdict == verdict
-    assert found.i_ts.value == pytest.approx(nats(ts), abs=0.06) and found.i_sl.value == pytest.approx(nats(sl), abs=0.06)
+    assert found.i_ts.value == pytest.approx(nats(ts), abs=0.06)
+    assert found.i_sl.value == pytest.approx(nats(sl), abs=0.06)
     assert found.gap == found.i_ts.value - found.i_sl.value
     assert np.isnan(found.label_entropy) and found.half_gaps.shape == (criterion.CHEAP_SPLITS, 2)
 

@@ -22,8 +22,9 @@ DOWN = {
     "job": {"notebook", "store", "records"},
     "batch": {"notebook", "store", "records", "job"},
     "build": {"notebook", "store", "records", "job", "batch"},
+    "publish": {"records", "build"},
     "assess_file": {"criterion", "mi", "plots"},
-    "cli": {"records", "batch", "build", "assess_file", "datasets"},
+    "cli": {"records", "batch", "build", "publish", "assess_file", "datasets"},
 }
 TEXT = {".py", ".md", ".ipynb", ".toml", ".yaml", ".yml", ".csv", ".json", ".txt", ".cff", ".bib", ".sh", ""}
 UNSHIPPED = {".git", ".venv", "_build", "__pycache__", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints",

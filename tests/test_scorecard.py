@@ -81,6 +81,7 @@ def test_measured_by_hand():
     assert scorecard.measured(METRICS, "gain", {"gamma": 2})[0] == -1
     assert np.isnan(scorecard.measured(METRICS, "gain", {"gamma": 9})).all()
     assert np.isnan(scorecard.measured(METRICS, "nothing", {})).all()
+    assert np.isnan(scorecard.measured(METRICS, "i_ts", {"alpha": 0.2})).all()  # which blur?
 
 
 def test_sign_counts_by_hand():

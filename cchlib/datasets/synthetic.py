@@ -24,7 +24,7 @@ def appendix_b_coefficients(sigma12: float, sigma13: float, sigma23: float) -> t
     Raises
     ------
     ValueError
-        Where |σ23| ≥ 1 or v ≤ 0: no such Gaussian exists.
+        Where ``|σ23| ≥ 1`` or v ≤ 0: no such Gaussian exists.
     """
     for name, value in (("sigma12", sigma12), ("sigma13", sigma13), ("sigma23", sigma23)):
         _check.within(name, value, -1.0, 1.0)

@@ -63,8 +63,8 @@ def _enough(variables: list[np.ndarray], k: int) -> None:
     for name, v in zip(("x", "y", "given"), variables):
         smallest = np.bincount(v).min() if is_discrete(v) else n
         if smallest <= k:
-            raise ValueError(f"{name} has a class of {smallest} samples, too few for k = {k} neighbours; more than k in "
-                             "each class are wanted (a float array is read as continuous)")
+            raise ValueError(f"{name} has a class of {smallest} samples, too few for k = {k} neighbours; more than k "
+                             "in each class are wanted (a float array is read as continuous)")
 
 
 def _estimate(variables: list[np.ndarray], k: int) -> float:

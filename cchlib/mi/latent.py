@@ -141,7 +141,8 @@ class Encoders:
         for i, (a, b) in enumerate(zip(widths, widths[1:] + [outputs]) if len(widths) > 1 else ()):
             bound = (6 / (a + b)) ** 0.5 if i < len(widths) - 1 else 0.0
             w = torch.stack([torch.rand(a, b, generator=g) for g in generators]).mul_(2).sub_(1).mul_(bound)
-            self.layers += [w.to(device).requires_grad_(), torch.zeros(len(seeds), 1, b, device=device).requires_grad_()]
+            bias = torch.zeros(len(seeds), 1, b, device=device)
+            self.layers += [w.to(device).requires_grad_(), bias.requires_grad_()]
 
     def __call__(self, x: Tensor) -> Tensor:
         out, h = torch.bmm(x, self.linear), x

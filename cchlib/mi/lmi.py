@@ -107,7 +107,8 @@ def _shuffled(batch_size: int) -> Callable[[int], Sequence[Tensor]]:
 
 
 def train_like_package(model: nn.Module, x: Tensor, y: Tensor, x_val: Tensor, y_val: Tensor,
-                       batches: Callable[[int], Sequence[Tensor]], lr: float, epochs: int, patience: int) -> list[float]:
+                       batches: Callable[[int], Sequence[Tensor]], lr: float, epochs: int,
+                       patience: int) -> list[float]:
     """`latentmi.lmi.train` on whole tensors: its batches, its loss, its stopping. Returns the validation losses.
 
     Kept as it is there: validation happens with dropout on, and the weights returned are the *last* epoch's

@@ -114,7 +114,7 @@ def gaussian_pairs(rho: np.ndarray, p: int, q: int, *, warp_x: Callable | None =
 
 
 def feature_pairs(rho: np.ndarray, p: int, q: int) -> Sampler:
-    """Correlated Gaussian latents, each side seen through as many random ReLU features: injective for p, q >> latents."""
+    """Correlated Gaussian latents, each side seen through random ReLU features: injective for p, q >> latents."""
     rng = np.random.default_rng(3)
     maps = [(rng.standard_normal((len(rho), size)), rng.standard_normal(size)) for size in (p, q)]
 

@@ -1,6 +1,8 @@
 """The built pages in headless Chromium with the network off: pictures, formulas, console, phone width."""
 
 import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -8,6 +10,20 @@ from playwright.sync_api import sync_playwright
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+# WCAG contrast of text and links with what is behind them (backgrounds may be see-through): what falls below 4.5.
+FAINT = """() => {
+    const parts = color => { const [r, g, b, a] = color.match(/[\\d.]+/g).map(Number); return [r, g, b, a ?? 1]; };
+    const over = (top, under) => top.slice(0, 3).map((v, i) => v*top[3] + under[i]*(1 - top[3])).concat(1);
+    const luminance = c => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => { const v = c[i]/255;
+        return sum + weight*(v <= 0.04045 ? v/12.92 : ((v + 0.055)/1.055)**2.4); }, 0);
+    const behind = node => { const own = node ? parts(getComputedStyle(node).backgroundColor) : [255, 255, 255, 1];
+        return own[3] === 1 ? own : over(own, behind(node.parentElement)); };
+    return [...document.querySelectorAll('article p, article li, article p a, article li a, article figcaption')]
+        .filter(node => node.checkVisibility() && node.innerText.trim()).map(node => {
+            const back = behind(node), [a, b] = [back, over(parts(getComputedStyle(node).color), back)].map(luminance);
+            return [(Math.max(a, b) + 0.05)/(Math.min(a, b) + 0.05), node.tagName + ': ' + node.innerText.slice(0, 60)]; })
+        .filter(([contrast]) => contrast < 4.5); }"""
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +53,20 @@ def visits(browser, pages):
             broken: [...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth).map(i => i.src),
             bad_math: [...document.querySelectorAll('mjx-merror')].map(e => e.textContent),
             math: document.querySelectorAll('.math').length,
-            typeset: document.querySelectorAll('mjx-container').length})""")
+            typeset: document.querySelectorAll('mjx-container').length,
+            pictures: [...new Set([...document.images].map(i => i.src))]})""")
+        page.add_style_tag(content="* { transition: none !important; }")
+        page.keyboard.press("Tab")  # the first stop leads past the navigation, and can be seen
+        seen["skip"] = page.evaluate("""() => { const at = document.activeElement, box = at.getBoundingClientRect();
+            return at.getAttribute('href') === '#main-content' && box.height > 0 && box.top >= 0; }""")
+        for theme in ("light", "dark"):
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+            seen[f"faint_{theme}"] = page.evaluate(FAINT)
         page.set_viewport_size({"width": 390, "height": 844})
         seen["overflow"] = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         seen["text"] = page.evaluate("parseFloat(getComputedStyle(document.querySelector('article p') ?? document.body).fontSize)")
+        files = [Path(unquote(urlsplit(url).path)) for url in seen["pictures"] if url.startswith("file:")]
+        seen["bytes"] = sum(file.stat().st_size for file in [path, *files] if file.is_file())
         found[path.name] = seen | {"wrong": wrong, "outside": [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]}
         page.close()
     context.close()
@@ -72,6 +98,20 @@ def test_formulas_are_typeset(visits):
 def test_readable_on_a_phone(visits):
     assert not {name: seen["overflow"] for name, seen in visits.items() if seen["overflow"] > 1}
     assert all(seen["text"] >= 14 for seen in visits.values())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_and_links_stand_out(visits, theme):
+    assert not broken(visits, f"faint_{theme}")
+
+
+def test_the_keyboard_can_skip_the_navigation(visits):
+    assert not [name for name, seen in visits.items() if not seen["skip"]]
+
+
+def test_pages_are_light(visits):
+    """The page itself and its pictures; scripts and styles are the book's and come once."""
+    assert not {name: seen["bytes"] for name, seen in visits.items() if seen["bytes"] > 6e6}
 
 
 def test_search_finds_the_hypothesis(browser, html):

@@ -45,15 +45,16 @@ def test_student_truth_by_monte_carlo():
 def test_channel_truth():
     joint = np.full((4, 4), 0.3 / 3 / 4) + np.eye(4) * (0.7 - 0.1) / 4
     assert panel.channel_information(0.3, 4) == pytest.approx((joint * np.log(joint * 16)).sum())
-    assert panel.channel_information(0.5) == pytest.approx(0) and panel.channel_information(0.0) == pytest.approx(np.log(2))
+    assert panel.channel_information(0.5) == pytest.approx(0)
+    assert panel.channel_information(0.0) == pytest.approx(np.log(2))
 
 
 def test_one_dimensional_truths_by_ksg():
     rng = np.random.default_rng(0)
-    x, y = panel.logistic_label(3.5, 1)(20_000, rng)
-    assert estimate_mi(x, y, "ksg", parts=0).value == pytest.approx(panel.logistic_information(3.5), abs=0.02)
-    x, y = panel.regression_pair(np.abs, 0.3, 1)(20_000, rng)
-    assert estimate_mi(x, y, "ksg", parts=0).value == pytest.approx(panel.regression_information(np.abs, 0.3), abs=0.03)
+    x, y = panel.logistic_label(3.5, 1)(6_000, rng)
+    assert estimate_mi(x, y, "ksg", parts=0).value == pytest.approx(panel.logistic_information(3.5), abs=0.04)
+    x, y = panel.regression_pair(np.abs, 0.3, 1)(6_000, rng)
+    assert estimate_mi(x, y, "ksg", parts=0).value == pytest.approx(panel.regression_information(np.abs, 0.3), abs=0.05)
 
 
 def test_resampled_images():

@@ -1,7 +1,7 @@
 """Text, audio and vision with a binary sentiment, as Section 4.3 and Appendix D take them.
 
 CMU-MOSEI is the paper's data; CMU-MOSI and ICT-MMMO are other data of the same kind, `simulate` is
-a stand-in of the paper's shape. All come as `Split`s, so that a chapter runs on any of them.
+a stand-in of the paper's shape. Each comes as `Split` objects, so that a chapter runs on any of them.
 """
 
 from cchlib import _check
