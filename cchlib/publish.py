@@ -199,8 +199,8 @@ def _print(chromium: str, source: Path, out: Path) -> None:
             return Math.max(0, count('.math') - count('mjx-container')) + count('mjx-merror'); }""")
         missing = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src.slice(0, 200))")
         if left or missing:
-            raise RuntimeError(f"no PDF was made: {left} formulas were not typeset, {len(missing)} pictures are missing "
-                               + " ".join(missing))
+            raise RuntimeError(f"no PDF was made: {left} formulas were not typeset, "
+                               f"{len(missing)} pictures are missing {' '.join(missing)}")
         page.pdf(path=out, format="A4", outline=True, tagged=True, print_background=True, display_header_footer=True,
                  margin=dict(top="18mm", bottom="18mm", left="17mm", right="17mm"), header_template="<span></span>",
                  footer_template=PAGE_NUMBER)

@@ -19,7 +19,8 @@ needs_chromium = pytest.mark.skipif(not any(map(shutil.which, publish.CHROMIUM))
 HEAD = ('<script>window.MathJax = {}</script><script src="../_static/mathjax/tex-chtml.js?v=1"></script>'
         '<link rel="stylesheet" href="../_static/cch.css?v=2">')
 PAGE = f"""<html><head>{HEAD}</head><body><article class="bd-article"><section id="one">
-<h1>One<a class="headerlink" href="#one">#</a></h1><p>Claim, <a href="../book/two.html#found">see there</a>, <a href="https://example.org">far</a>.</p>
+<h1>One<a class="headerlink" href="#one">#</a></h1>
+<p>Claim, <a href="../book/two.html#found">see there</a>, <a href="https://example.org">far</a>.</p>
 <div class="cell"><div class="cell_input">secret_code()</div></div>
 <section id="data"><h2>Data</h2><p>Text.</p><section id="deep"><h3>Deep</h3><p>Detail.</p></section>
 <div class="cell"><details class="above-input">secret_code()</details>
