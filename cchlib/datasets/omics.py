@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.datasets import load_breast_cancer
+from sklearn.model_selection import StratifiedShuffleSplit
 
 from cchlib import _check
 from cchlib.datasets import catalogue, mrmr, xena
@@ -294,3 +295,37 @@ def _pam50(path: Path, label: str) -> str:
     if label not in xena.PAM50:
         raise ValueError(f"{path}: {label!r} is no PAM50 subtype ({', '.join(xena.PAM50)})")
     return xena.PAM50[label]
+
+
+def repeated_splits(cohort: Cohort, test_fraction: float, number: int, n_features: int, *, relevance: str = "f",
+                    scheme: str = "quotient", select_on: str = "train",
+                    shuffled: bool = False) -> tuple[dict[str, torch.Tensor], torch.Tensor, int]:
+    """`number` stratified splits of a cohort, features selected and scaled within each, ready to be trained as a stack.
+
+    Parameters
+    ----------
+    test_fraction : float in (0, 1)
+    n_features : int
+        Of mRMR a modality; fewer where a modality has fewer.
+    relevance, scheme, select_on
+        As in `top_features`.
+    shuffled : bool
+        Permute the labels first: what a pipeline finds then, it made up.
+
+    Returns
+    -------
+    inputs, labels, m : dict {modality: (number, n, k) float32}, (number, n) int64, int
+        Rows of each split in an order of its own, its m training patients first.
+    """
+    _check.within("test_fraction", test_fraction, 0.0, 1.0, open_low=True)
+    width = min(_check.integer("n_features", n_features, 1), *(x.shape[1] for x in cohort.modalities.values()))
+    inputs, labels = {modality: [] for modality in cohort.modalities}, []
+    for i in range(_check.integer("number", number, 1)):
+        y = np.random.default_rng(i).permutation(cohort.labels) if shuffled else cohort.labels
+        train, test = next(StratifiedShuffleSplit(1, test_size=test_fraction, random_state=i).split(y, y))
+        order = np.concatenate([train, test])
+        labels.append(torch.from_numpy(y[order]))
+        for modality, values in cohort.modalities.items():
+            chosen = top_features(values, y, train, width, relevance=relevance, scheme=scheme, select_on=select_on)
+            inputs[modality].append(chosen[order])
+    return {modality: torch.stack(parts) for modality, parts in inputs.items()}, torch.stack(labels), len(train)

@@ -385,3 +385,20 @@ def test_bad_input_is_named():
     for change, named in (({"select_on": "test"}, "select_on"), ({"labels": y[:3]}, "unequal"), ({}, "constant")):
         with pytest.raises(ValueError, match=named):
             omics.top_features(**({"x": x, "labels": y, "train": np.arange(3)} | change))
+
+
+def test_repeated_splits_are_stratified_and_disjoint():
+    """Each row of a stack is a permutation of the patients, its training part first, with the cohort's class shares."""
+    cohort = omics.load("brca705", "embedded")
+    inputs, labels, m = omics.repeated_splits(cohort, 0.25, 3, 5)
+    n = len(cohort.labels)
+    assert m == n - round(0.25 * n + 0.4999) and labels.shape == (3, n)
+    for x in inputs.values():
+        assert x.shape[:2] == (3, n)
+        assert x[:, :m].mean(1).abs().max() < 1e-4  # standardised on the training patients
+    whole = np.bincount(cohort.labels) / n
+    for row in labels:
+        assert sorted(row.tolist()) == sorted(cohort.labels.tolist())
+        assert np.abs(np.bincount(row[:m]) / m - whole).max() < 0.02
+    again = omics.repeated_splits(cohort, 0.25, 3, 5)[1]
+    assert (labels == again).all() and not (labels[0] == labels[1]).all()
