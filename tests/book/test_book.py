@@ -53,7 +53,7 @@ def test_every_set_at_hand_is_used_by_some_notebook(build_dir):
 
 def test_a_second_run_and_build_do_nothing(build_dir):
     again = cch("run", "--profile", "smoke", "--workers", "2", build_dir=build_dir)
-    assert again.returncode == 0 and len(re.findall(r"\bcached\b|\bcomplete\b", again.stdout)) >= len(NOTEBOOKS), again.stdout
+    assert again.returncode == 0 and f"{len(NOTEBOOKS)} kept" in again.stdout, again.stdout
     assert "nothing has changed" in cch("build", "--profile", "smoke", build_dir=build_dir).stdout
 
 
@@ -77,7 +77,7 @@ def test_links_inside_the_book_lead_somewhere(pages, html):
     ids = {}
     for page in pages:
         for link in re.findall(r'href="([^"#]*)(#[^"]*)?"', page.read_text(encoding="utf-8")):
-            target, anchor = link
+            target, anchor = link[0].split("?")[0], link[1]
             if "//" in target or target.startswith(("mailto:", "data:", "javascript:")):
                 continue
             path = (page.parent / target).resolve() if target else page
