@@ -11,6 +11,7 @@ hypothesis.settings.register_profile("cch", deadline=None, derandomize=True, max
 hypothesis.settings.load_profile("cch")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
 def pytest_collection_modifyitems(items):
     """With `--dist loadgroup`: a file stays on one worker, and all tests of the book share the one that builds it."""
     for item in items:
