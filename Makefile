@@ -11,7 +11,7 @@ book: .venv/installed
 	$(BIN)/cch build --profile $(PROFILE)
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: .venv/installed
 	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done

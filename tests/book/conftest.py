@@ -1,5 +1,6 @@
 """The whole book, built once at `smoke` in a place of its own."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -16,17 +17,27 @@ def cch(*words, build_dir, **environment):
 
 
 @pytest.fixture(scope="session")
-def build_dir(tmp_path_factory):
-    """A build folder with every notebook run and the book made of them; CCH_TEST_BUILD keeps it between runs."""
-    folder = Path(os.environ.get("CCH_TEST_BUILD") or tmp_path_factory.mktemp("book"))
-    before = sorted(path.name for path in (ROOT / "_build" / "html").glob("*")) if (ROOT / "_build").exists() else None
-    ran = cch("run", "--profile", "smoke", "--workers", "2", build_dir=folder)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    built = cch("build", "--profile", "smoke", build_dir=folder)
-    assert built.returncode == 0, built.stdout + built.stderr
-    after = sorted(path.name for path in (ROOT / "_build" / "html").glob("*")) if (ROOT / "_build").exists() else None
-    assert before == after, "the tests touched _build/html"
+def build_dir(tmp_path_factory, worker_id):
+    """A build folder with every notebook run and the book made of them, made by the first worker that wants it.
+
+    CCH_TEST_BUILD keeps it between runs.
+    """
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    folder = Path(os.environ.get("CCH_TEST_BUILD") or shared / "book")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = _published()
+        for words in (("run", "--profile", "smoke", "--workers", "2"), ("build", "--profile", "smoke")):
+            done = cch(*words, build_dir=folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert _published() == before, "the tests touched _build/html"
     return folder
+
+
+def _published():
+    """What lies in the reader's own build: names and times."""
+    return sorted((path.name, path.stat().st_mtime_ns) for path in (ROOT / "_build" / "html").glob("*"))
 
 
 @pytest.fixture(scope="session")
