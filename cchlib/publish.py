@@ -35,6 +35,11 @@ CROWDED = 900  # characters of text on one slide; more go on below
 # Slides --------------------------------------------------------------------------------------------
 
 
+def find_chromium() -> str | None:
+    """The browser's program, or None where this machine has none; start it with `FLAGS`."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
 def slides(profile: str = "quick", settings: Sequence[str] = ()) -> list[Path]:
     """Slides of each chapter that is a notebook: `slides/NN.html` in the build folder, which needs no network.
 
@@ -133,7 +138,7 @@ def pdf(profile: str = "quick", settings: Sequence[str] = ()) -> Path:
     RuntimeError
         The Sphinx build failed, Playwright is not installed, a formula was not typeset or a picture is missing.
     """
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    chromium = find_chromium()
     if chromium is None:
         raise FileNotFoundError(f"no Chromium on this machine ({', '.join(CHROMIUM)}), which prints the PDF; "
                                 "install it (Debian: apt-get install chromium)")

@@ -1,7 +1,6 @@
 """Interactive figures: what they draw is what the library computes, and they work in a browser without a network."""
 
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,10 +10,9 @@ from playwright.sync_api import sync_playwright
 
 from cchlib import interactive
 from cchlib.datasets import image
+from cchlib.publish import FLAGS, find_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync"]
+CHROMIUM = find_chromium()
 in_browser = pytest.mark.skipif(CHROMIUM is None,
                                 reason="no Chromium on this machine (Debian: apt-get install chromium)")
 

@@ -1,15 +1,15 @@
 """The built pages in headless Chromium with the network off: pictures, formulas, console, phone width."""
 
-import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from cchlib.publish import FLAGS, find_chromium
+
+CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 # WCAG contrast of text and links with what is behind them (backgrounds may be see-through): what falls below 4.5.
 FAINT = """() => {

@@ -1,6 +1,5 @@
 """The interactive diagram computes what the library computes."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +7,17 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from cchlib import gaussian
+from cchlib.publish import FLAGS, find_chromium
 
 PAGE = Path(__file__).parents[2] / "book" / "_static" / "phase.html"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = find_chromium()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
 def test_formulas_of_the_diagram():
     eye, one = np.eye(20), np.full(20, 20**-0.5)
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
         page.goto(PAGE.as_uri())
         for s12, s13, s23 in ((0.3, 0.9, 0.4), (-0.2, 0.3, 0.5), (0.6, 0.5, 0.7)):

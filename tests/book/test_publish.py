@@ -1,7 +1,6 @@
 """Slides and PDF: made from the pages of the book, complete, and at home without a network."""
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from cchlib import publish
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import ROOT, cch  # noqa: E402
 
-needs_chromium = pytest.mark.skipif(not any(map(shutil.which, publish.CHROMIUM)),
+needs_chromium = pytest.mark.skipif(publish.find_chromium() is None,
                                     reason="no Chromium on this machine (Debian: apt-get install chromium)")
 HEAD = ('<script>window.MathJax = {}</script><script src="../_static/mathjax/tex-chtml.js?v=1"></script>'
         '<link rel="stylesheet" href="../_static/cch.css?v=2">')
@@ -78,7 +77,7 @@ def test_slides_of_each_chapter(build_dir, html):
         assert not re.search(r"(?:src|href)=\"(?:https?:)?//[^\"]*\.(?:js|css)|cell_input", path.read_text())
     name, wrong, asked = "02_synthetic", [], []
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=next(filter(None, map(shutil.which, publish.CHROMIUM))),
+        browser = play.chromium.launch(executable_path=publish.find_chromium(),
                                        args=publish.FLAGS)
         page = browser.new_context(offline=True).new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
