@@ -43,6 +43,27 @@ def mean_se(frame: pd.DataFrame, by: str | Sequence[str], value: str = "value") 
     return table
 
 
+def mean_se_over_splits(frame: pd.DataFrame, by: str | Sequence[str], *, seeds: int, test_fraction: float) -> pd.DataFrame:
+    """`mean_se` for repeated splits into training and test samples, which share samples and so are not independent.
+
+    The runs of a split are averaged first; the standard error over the J splits is then widened by
+    ``√(1 + J · n_test / n_train)``, the corrected resampled error of Nadeau & Bengio (2003).
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns `by`, ``value`` and ``seed``, which is split · `seeds` + run.
+    seeds : int
+        Runs on each split.
+    test_fraction : float
+        Share of the samples that tests, in (0, 1).
+    """
+    by = [by] if isinstance(by, str) else [*by]
+    each = frame.assign(split=frame["seed"].astype(int) // seeds)
+    table = mean_se(each.groupby([*by, "split"], sort=False, dropna=False)["value"].mean().reset_index(), by)
+    return table.assign(se=table["se"] * np.sqrt(1 + table["n"] * test_fraction / (1 - test_fraction)))
+
+
 def errorbar(ax: Axes, frame: pd.DataFrame, x: str, y: str = "mean", err: str = "se", *, kind: str | None = None,
              label: str | None = None, color: str | None = None, **options) -> None:
     """A line with error bars; `kind` (a key of COLORS) sets colour, marker and label."""

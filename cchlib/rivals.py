@@ -1,7 +1,7 @@
 """Criteria that compete with the CCH, computed on the same held-out outputs and representations.
 
 Each is a number that is meant to be positive where distillation helps, so that all can be set
-against the gain in the same way; `agreement` and `cka` have no natural zero and are only ranked.
+against the gain in the same way; `shared_information`, `agreement` and `cka` have no natural zero and are only ranked.
 None but the two tests of the theory chapter is a theorem, and those only for least squares.
 """
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from cchlib import _check
 from cchlib.gaussian import predicted_gain, residual_correlation
+from cchlib.mi import probe_bound
 
-NAMES = ("teacher_advantage", "residual_test", "variance_test", "predicted_gain", "agreement", "cka")
+NAMES = ("teacher_advantage", "residual_test", "variance_test", "predicted_gain", "shared_information", "agreement", "cka")
 
 
 def rival_criteria(teacher_output: Any, student_output: Any, labels: Any, teacher_features: Any, student_features: Any,
@@ -37,9 +38,10 @@ def rival_criteria(teacher_output: Any, student_output: Any, labels: Any, teache
         ``teacher_advantage``: accuracy of the teacher less the student's; for regression the student's mean
         squared error less the teacher's. ``residual_test``: mean of (y − S)·(y − T), traced over one-hot residuals
         for classes (Eq. 17 in its plainest form). ``variance_test``: tr Var(y | S) − tr Var(T | S), each from the
-        linear regression on S. ``predicted_gain`` (nan without an imitator), ``agreement``: share of samples on which
-        both decide alike, or the outputs' correlation; ``cka``: linear centred kernel alignment of the
-        representations (Kornblith et al., 2019), in [0, 1].
+        linear regression on S. ``predicted_gain`` (nan without an imitator). ``shared_information``: of what the two
+        outputs together say about the label, the share that each says alone (`shared_label_information`).
+        ``agreement``: share of samples on which both decide alike, or the outputs' correlation; ``cka``: linear
+        centred kernel alignment of the representations (Kornblith et al., 2019), in [0, 1].
 
     Raises
     ------
@@ -67,9 +69,51 @@ def rival_criteria(teacher_output: Any, student_output: Any, labels: Any, teache
         advantage = float(((y - student) ** 2).mean() - ((y - teacher) ** 2).mean())
         agreement = float(np.corrcoef(teacher[:, 0], student[:, 0])[0, 1]) if teacher.std() and student.std() else np.nan
     gain = np.nan if imitator is None else float(predicted_gain(y, student, imitator, lam)[0])
+    shared = shared_label_information(teacher_output, student_output, labels)
     return {"teacher_advantage": advantage, "residual_test": float(residual_correlation(y, student, teacher)[0]),
             "variance_test": _unexplained(y, student) - _unexplained(teacher, student),
-            "predicted_gain": gain, "agreement": agreement, "cka": linear_cka(h1, h2)}
+            "predicted_gain": gain, "shared_information": shared, "agreement": agreement, "cka": linear_cka(h1, h2)}
+
+
+def shared_label_information(teacher_output: Any, student_output: Any, labels: Any) -> float:
+    """Of the label information that teacher and student hold together, the share that both hold.
+
+    ``(I(T;Y) + I(S;Y) − I(T,S;Y)) / I(T,S;Y)``, the quantity behind the modality focusing hypothesis (Xue et al.,
+    2023, who split features by hand) written with co-information: 1 where each knows what the other knows, 0 where
+    they know different things, below 0 where only together they know anything.
+
+    Parameters
+    ----------
+    teacher_output, student_output : (n, K) logits, or (n,) or (n, 1) predictions
+        Held out.
+    labels : (n,) integers for logits, floats for predictions
+
+    Returns
+    -------
+    float
+        For classes each information is the bound of a logistic regression on the outputs' log-probabilities
+        (`probe_bound`, two folds); for one number it is −½ ln(1 − R²), the Gaussian's. nan where the outputs
+        together say nothing that could be measured, or a class has a single sample.
+
+    Raises
+    ------
+    ValueError
+        As `rival_criteria`.
+    """
+    teacher, student = (_check.features(name, value) for name, value in
+                        (("teacher_output", teacher_output), ("student_output", student_output)))
+    y = _check.as_array("labels", labels)
+    _check.same_length(teacher_output=teacher, student_output=student, labels=y)
+    if teacher.shape[1] == 1:
+        y = _check.features("labels", y)
+        known = [-0.5 * np.log(_unexplained(y, given) / y.var()) for given in (teacher, student, np.hstack((teacher, student)))]
+    elif np.unique(y, return_counts=True)[1].min() < 2:
+        return float("nan")
+    else:
+        t, s = (np.log(_softmax(logits) + 1e-12) for logits in (teacher, student))
+        known = [probe_bound(given, y, folds=2)[0] for given in (t, s, np.hstack((t, s)))]
+    alone, other, both = known
+    return float((alone + other - both) / both) if both > 0 else float("nan")
 
 
 def linear_cka(x: Any, y: Any) -> float:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cchlib import _check
+from cchlib import _check, plots
+from cchlib.records import Record, recorded
 
 NOT_CONDITIONS = ("seed", "run", "metric", "value", "unit")
 STUDENT = ("reading", "alpha", "data", "cohort", "student")  # conditions that name the undistilled student
 VERDICTS = ("reproduced", "direction only", "differs", "other data", "not run")
 
 
-def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain") -> pd.DataFrame:
+def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain", *,
+               parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """One row for each condition under which a gain was measured, with what else was measured there.
 
     A chapter logs a metric with the conditions that it depends on: the gain with all of them, I(H2;Y) with those of
@@ -28,6 +31,9 @@ def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain")
         Of a run record: condition columns, seed, metric, value, unit.
     wanted : sequence of str
         Metrics to set beside the gain; one that was not logged becomes a column of nan.
+    parameters : mapping
+        Of the run. With a ``test_fraction`` its seeds are runs on repeated splits, and `gain_se` is widened
+        accordingly (`plots.mean_se_over_splits`).
 
     Returns
     -------
@@ -44,7 +50,60 @@ def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain")
     levels = _levels(metrics, gain)
     if not levels:
         raise ValueError(f"metrics has no rows of {gain!r}; a run that measured gains is wanted")
-    return pd.concat([_level(metrics, columns, rows, wanted) for columns, rows in levels], ignore_index=True)
+    parts = []
+    for columns, rows in levels:
+        table = _level(metrics, columns, rows, wanted)
+        if "test_fraction" in (parameters or {}):
+            protocol = {name: parameters[name] for name in ("seeds", "test_fraction")}
+            table["gain_se"] = plots.mean_se_over_splits(rows, columns, **protocol)["se"].to_numpy()
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def beside(metrics: pd.DataFrame, parameters: Mapping[str, Any], notebook: str,
+           where: str | None = None) -> tuple[pd.DataFrame, str]:
+    """A live run's gaps and gains beside those of the newest committed run of the same notebook, and a caption.
+
+    Parameters
+    ----------
+    metrics, parameters
+        Of the live run: `Run.frame()` and `Run.parameters`.
+    notebook : str
+        Name in `data/recorded`.
+    where : str, optional
+        A `DataFrame.query` that picks conditions.
+
+    Returns
+    -------
+    (table, caption)
+        One row a condition of either run, for `plots.show_table`; values as "mean ± standard error". The caption
+        names the recorded run, or says that there is none.
+    """
+    found = recorded(notebook)[-1:]
+    sources = [("this run", metrics, parameters), *(("recorded", r.metrics, r.record["parameters"]) for r in found)]
+    tables, keys, last = [], [], None
+    for name, frame, used in sources:
+        last = conditions(frame, ["i_ts", "i_sl"], parameters=used)
+        last = last.query(where) if where else last
+        own = [c for c in last.columns if c in frame.columns and c not in NOT_CONDITIONS]
+        keys += [c for c in own if c not in keys]
+        told = {f"{label}, {name}": [plots.pm(*v) for v in zip(last[metric], last[f"{metric}_se"])]
+                for metric, label in (("gap", "gap (nats)"), ("gain", "gain"))}
+        tables.append(last[own].assign(**told))
+    table = tables[0] if len(tables) == 1 else tables[0].merge(tables[1], how="outer", on=[k for k in keys if all(k in t for t in tables)])
+    constant = [c for c in keys if table[c].nunique(dropna=False) == 1]
+    columns = sorted(table.columns.drop(constant), key=lambda c: c not in keys)
+    return table[columns].fillna("–"), _caption(found[0], last) if found else (
+        "No larger run of this chapter has been recorded: this run alone.")
+
+
+def _caption(run: Record, rows: pd.DataFrame) -> str:
+    counts, about = sign_counts(rows, resamples=0), run.record
+    changed = "".join(f", {name} = {value}" for name, value in about["overrides"].items())
+    agree = round(counts["hit_rate"] * counts["decided"]) if counts["decided"] else 0
+    return (f"Beside it, the run recorded on {about['start'][:10]}: profile {about['profile'] or 'by hand'}{changed}, "
+            f"{about['device']}, {about['seconds'] / 60:.0f} minutes. Of its {len(rows)} conditions here the gain exceeds two "
+            f"standard errors in {counts['decided']}, and the signs of gap and gain agree in {agree} of those.")
 
 
 def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.DataFrame]]:

@@ -17,7 +17,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DOWN = {
     "mi": {"training"},
     "criterion": {"mi", "training"},
-    "rivals": {"gaussian"},
+    "rivals": {"gaussian", "mi"},
+    "scorecard": {"records", "plots"},
     "records": {"notebook", "datasets"},
     "job": {"notebook", "store", "records"},
     "batch": {"notebook", "store", "records", "job"},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cchlib.rivals import NAMES, linear_cka, rival_criteria
+from cchlib.rivals import NAMES, linear_cka, rival_criteria, shared_label_information
 
 RNG = np.random.default_rng(0)
 
@@ -31,6 +31,26 @@ def test_regression_closed_form():
     assert found["residual_test"] == pytest.approx(0.25, abs=0.005)
     assert found["teacher_advantage"] == pytest.approx(0.25 - (0.25 + 0.25 + 0.04), abs=0.01)
     assert np.isnan(found["predicted_gain"])
+
+
+def test_shared_label_information_of_gaussians():
+    """y = a + b: of two that see a, all is shared; of one that sees a and one that sees b, (2·½ln2 − I) / I, I → ½ln(3/σ²)."""
+    n = 100_000
+    a, b, e = RNG.standard_normal((3, n))
+    y = a + b + e
+    assert shared_label_information(a, 2 * a, y) == pytest.approx(1, abs=1e-6)
+    alone, both = 0.5 * np.log(3 / 2), 0.5 * np.log(3)
+    assert shared_label_information(a, b, y) == pytest.approx((2 * alone - both) / both, abs=0.02)
+
+
+def test_shared_label_information_of_classes():
+    """A label of two fair bits: both outputs show the first bit, or each shows one of them."""
+    first, second = RNG.integers(0, 2, (2, 2_000))
+    y = 2 * first + second
+    shows_first, shows_second = (5.0 * np.eye(2)[bit][:, [0, 0, 1, 1] if bit is first else [0, 1, 0, 1]] for bit in (first, second))
+    assert shared_label_information(shows_first, shows_first, y) == pytest.approx(1, abs=0.02)
+    assert shared_label_information(shows_first, shows_second, y) == pytest.approx(0, abs=0.02)
+    assert np.isnan(shared_label_information(shows_first[:3], shows_first[:3], np.array([0, 0, 1])))
 
 
 def test_cka_is_what_it_is_known_for():
