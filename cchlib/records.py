@@ -218,8 +218,8 @@ def _is_json(value: Any) -> bool:
 
 
 def parameters_of(names: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON-typed names of a notebook's globals, IPython's own left out."""
-    public = {k: v for k, v in names.items() if not k.startswith("_") and k not in ("In", "Out")}
+    """The JSON-typed names of a notebook's globals; IPython's own and constants, in capitals, are left out."""
+    public = {k: v for k, v in names.items() if not (k.startswith("_") or k.isupper() or k in ("In", "Out"))}
     return json.loads(json.dumps({k: v for k, v in sorted(public.items()) if _is_json(v)}))
 
 

@@ -37,7 +37,7 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_a_finished_run_reads_back_as_it_was_logged(toy):
-    run = records.start("02_toy", {"seeds": 2, "lam": [0.1, 0.5], "device": "cpu", "np": np, "In": ["x"], "_": 3})
+    run = records.start("02_toy", {"seeds": 2, "lam": [0.1, 0.5], "device": "cpu", "np": np, "In": ["x"], "_": 3, "METRICS": ["f1"]})
     run.log("mse", np.float32(0.5), seed=0, lam=0.1)
     run.log("mi", 1.25, "nats", seed=1, gamma="high")
     run.log_frame(pd.DataFrame({"metric": "mse", "value": [1, 2], "seed": [0, 1], "lam": 0.5}))
