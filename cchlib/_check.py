@@ -18,6 +18,8 @@ def as_array(name: str, value: Any) -> np.ndarray:
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().numpy()
     array = np.asarray(value)
+    if array.dtype == object and array.size and all(isinstance(entry, str) for entry in array.flat):
+        return array.astype(str)  # as pandas hands strings over
     if array.dtype == object:
         raise ValueError(f"{name} is ragged or holds objects; an array of numbers is wanted")
     return array

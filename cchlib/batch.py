@@ -92,7 +92,7 @@ def parameters(notebook: Notebook, profile: str, changes: Mapping[str, Any]) -> 
         if not notebook.parameters[name].accepts(value):
             raise ValueError(f"parameter {name!r} of {notebook.name} is {value!r}; "
                              f"a value of type {notebook.parameters[name].type} is wanted")
-        final[name] = value
+        final[name] = str(Path(value).absolute()) if name in notebook.files and value else value
     return final
 
 

@@ -24,7 +24,7 @@ app.add_typer(data_app, name="data")
 
 ROWS = 40  # of the summary: beyond it only what failed is listed
 
-BuildDir = Annotated[Optional[Path], typer.Option(help="Where everything goes [CCH_BUILD_DIR; _build].")]
+BuildDir = Annotated[Optional[Path], typer.Option(help="Where everything goes (default: CCH_BUILD_DIR, or _build).")]
 Profile = Annotated[str, typer.Option(help="quick, paper or smoke.")]
 Settings = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help=(
     "Override a parameter (NOTEBOOK.NAME=VALUE for one notebook); may be repeated."))]
@@ -32,10 +32,10 @@ Settings = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VA
 
 @app.command()
 def run(
-    notebooks: Annotated[Optional[list[str]], typer.Argument(help="Names or paths [all of notebooks/].")] = None,
+    notebooks: Annotated[Optional[list[str]], typer.Argument(help="Names or paths (default: all of notebooks/).")] = None,
     profile: Profile = "quick",
     settings: Settings = None,
-    workers: Annotated[Optional[int], typer.Option(min=1, help="Processes at once [the number of cores].")] = None,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Processes at once (default: the number of cores).")] = None,
     cluster: Annotated[Optional[str], typer.Option(help="Address of a Dask scheduler to hand the jobs to.")] = None,
     sweep: Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False, help="A YAML grid.")] = None,
     output: Annotated[Optional[str], typer.Option(help="Folder or URL (s3://, gs://) for the runs.")] = None,
@@ -65,7 +65,7 @@ def run(
 def build(
     profile: Profile = "quick",
     settings: Settings = None,
-    out: Annotated[Optional[Path], typer.Option(help="Folder of the HTML pages [html in the build folder].")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Folder of the HTML pages (default: html in the build folder).")] = None,
     build_dir: BuildDir = None,
 ) -> None:
     """Build the HTML book from complete runs, without executing anything."""
@@ -120,7 +120,7 @@ def data_list() -> None:
 
         table = Table("name", "here", "size", "licence", "what", title=f"data below {catalogue.data_home()}")
         for entry in catalogue.sets():
-            size = f"{entry.bytes / 1e6:,.1f} MB"
+            size = f"{entry.size / 1e6:,.1f} MB"
             table.add_row(entry.name, "yes" if entry.present else "no", size, entry.licence, escape(entry.title))
         Console().print(table)
 
@@ -139,7 +139,7 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to dow
 
 
 @data_app.command("verify")
-def data_verify(names: Annotated[Optional[list[str]], typer.Argument(help="[all that are here]")] = None) -> None:
+def data_verify(names: Annotated[Optional[list[str]], typer.Argument(help="Names (default: all that are here).")] = None) -> None:
     """Compare data sets with the published checksums; exit code 1 where one differs or is not here."""
     with _plainly():
         from cchlib.datasets import catalogue
@@ -171,6 +171,8 @@ def _plainly(build_dir: Path | None = None) -> Iterator[None]:
         if build_dir is not None:
             os.environ["CCH_BUILD_DIR"] = str(build_dir.absolute())
         yield
+    except typer.Exit:  # a RuntimeError too
+        raise
     except (ValueError, FileNotFoundError) as error:
         print(f"cch: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

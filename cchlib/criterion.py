@@ -216,6 +216,8 @@ def assess_teachers(teachers: Mapping[str, Any], student: Any, labels: Any, meth
         error, drift = _half_sample_error(half_gaps, n), float(gap - half_gaps.mean())
         reach = stats.t.ppf((1 + confidence) / 2, len(splits)) * error
         interval = (float(gap - reach + min(drift, 0)), float(gap + reach + max(drift, 0)))
+        if np.isnan(interval).any():  # an infinite estimate: one representation determines the other, say
+            interval = (-np.inf, np.inf)
         found[name] = Assessment(i_ts, i_sl, interval, error, drift, float(confidence), ceiling, half_gaps)
     return dict(sorted(found.items(), key=lambda item: -item[1].gap))
 
@@ -266,8 +268,6 @@ def _representation(name: str, value: Any) -> np.ndarray:
 
 def _labels(value: Any) -> tuple[np.ndarray, bool]:
     """The labels and whether they are classes: (n,) integers, booleans or strings are."""
-    if np.asarray(value).dtype == object and all(isinstance(v, str) for v in np.ravel(value)):
-        value = np.asarray(value, dtype=str)  # as pandas hands strings over
     array = _check.as_array("labels", value)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(f"labels has shape {array.shape}; one label a subject, (n,), is wanted")
@@ -280,6 +280,8 @@ def _labels(value: Any) -> tuple[np.ndarray, bool]:
         return array, True
     target = _check.features("labels", array)
     values = len(np.unique(target, axis=0))
+    if target.shape[1] > 1 and np.isin(target, (0, 1)).all() and (target.sum(1) == 1).all():
+        raise ValueError("labels is one-hot; classes as integers (n,), labels.argmax(1), are wanted")
     if values == 1:
         raise ValueError("labels is constant; a regression target that varies is wanted")
     if array.ndim == 1 and values <= FEW_VALUES and values <= len(target) / 2:

@@ -1,8 +1,8 @@
 """Distillation losses: Eq. 2 (classification) and Eq. 4 (regression).
 
 Every loss takes its samples along the last axis but one, so that a stack of networks is one more
-leading axis: (n, K) gives a scalar, (S, n, K) gives S losses, one a network. `lam` and
-`temperature` may be numbers or tensors of the leading shape, one value a network.
+leading axis: (n, K) gives a scalar, (S, n, K) gives S losses, one a network. Arrays are tensors or
+NumPy's; losses are tensors. `lam` and `temperature` may be numbers or tensors of the leading shape, one value a network.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Te
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """CE(y, softmax(z)) in nats, mean over the samples: logits (..., n, K), labels (..., n) -> (...)."""
-    _finite("student_logits", logits)
+    logits, labels = _finite("student_logits", logits), torch.as_tensor(labels)
     if logits.ndim < 2:
         raise ValueError(f"student_logits has shape {tuple(logits.shape)}; (..., n, K) is wanted")
     if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
@@ -100,7 +100,7 @@ def regression_distillation_loss(student: Tensor, teacher: Tensor, target: Tenso
     _check.one_of("form", form, ("additive", "convex"))
     _check.within("lam", lam, 0.0, 1.0 if form == "convex" else float("inf"))
     label = _mean_square(_equal("student", student, "target", target))
-    imitation = _mean_square(_equal("student", student, "teacher", teacher.detach()))
+    imitation = _mean_square(_equal("student", student, "teacher", torch.as_tensor(teacher).detach()))
     lam = _like(lam, label)
     return (label if form == "additive" else (1 - lam) * label) + lam * imitation
 
@@ -141,6 +141,7 @@ def fusion_distillation_loss(logits: Tensor, labels: Tensor, lam: float | Tensor
     _check.within("lam", lam, 0.0, 1.0)
     _check.within("temperature", temperature, 0.0, open_low=True)
     _check.within("head_weight", head_weight, 0.0)
+    logits = torch.as_tensor(logits)
     if logits.ndim < 3 or logits.shape[-2] != 3:
         raise ValueError(f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, the teacher's and "
                          "the student's logits is wanted")
@@ -154,8 +155,8 @@ def fusion_distillation_loss(logits: Tensor, labels: Tensor, lam: float | Tensor
 
 def _soft_target_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
     """KL(softmax(t / T) ‖ softmax(s / T)) in nats, summed over classes, mean over samples."""
-    teacher_logits = teacher_logits.detach()
-    _finite("teacher_logits", teacher_logits)
+    student_logits = torch.as_tensor(student_logits)
+    teacher_logits = _finite("teacher_logits", teacher_logits).detach()
     if teacher_logits.shape != student_logits.shape:
         raise ValueError(f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of student_logits, "
                          f"{tuple(student_logits.shape)}, is wanted")
@@ -171,13 +172,16 @@ def _like(value: float | Tensor, other: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=other.dtype, device=other.device)
 
 
-def _finite(name: str, value: Tensor) -> None:
+def _finite(name: str, value: Tensor) -> Tensor:
+    value = torch.as_tensor(value)  # NumPy's arrays as well
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name} holds NaN or infinity; finite numbers are wanted (has training diverged?)")
+    return value
 
 
 def _equal(name: str, value: Tensor, other_name: str, other: Tensor) -> Tensor:
     """value − other, refusing to broadcast."""
+    value, other = torch.as_tensor(value), torch.as_tensor(other)
     if value.shape != other.shape:
         raise ValueError(f"{other_name} has shape {tuple(other.shape)} and {name} {tuple(value.shape)}; "
                          "equal shapes are wanted")

@@ -64,6 +64,11 @@ class Notebook:
         """Notebooks whose records it reads (metadata `cch.after`): names, or "all"."""
         return self.content["metadata"].get("cch", {}).get("after", [])
 
+    @property
+    def files(self) -> list[str]:
+        """Parameters that name a file of the user's (metadata `cch.files`): its content is part of the run's key."""
+        return self.content["metadata"].get("cch", {}).get("files", [])
+
     @cached_property
     def parameters_cell(self) -> dict:
         cells = [cell for cell in self.code_cells if "parameters" in tags(cell)]

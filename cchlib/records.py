@@ -106,6 +106,7 @@ def ingredients(notebook: Notebook) -> dict:
         "code": _digest(*(source(cell).encode() for cell in notebook.code_cells)),
         "library": library_digest(),
         "data": sums,
+        "files": notebook.files,
         "recorded": [[r.record["key"], r.record["parameters"]] for name in read for r in recorded(name)],
     }
 
@@ -122,11 +123,13 @@ def run_key(ingredients: Mapping, parameters: Mapping, after: Iterable[str] = ()
     after
         Keys of the runs whose records this run reads.
     """
+    named = {name: Path(parameters[name]) for name in ingredients.get("files", []) if parameters[name]}
     # Data at hand don't matter to a run that was told not to look, nor a run's own result to itself.
     embedded = parameters.get("source") == "embedded"
     parts = {
         **ingredients,
         "data": {name: "embedded" if embedded else sha for name, sha in ingredients["data"].items()},
+        "files": {name: _digest(path.read_bytes()) if path.is_file() else "absent" for name, path in named.items()},
         "recorded": sorted(key for key, used in ingredients["recorded"] if _plain(used) != _plain(parameters)),
         "parameters": _plain(parameters),
         "after": sorted(after),
@@ -238,7 +241,7 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
     if path and path.is_file():
         known = ingredients(Notebook.read(path))
     else:  # far from a checkout the kernel can't see its own code
-        known = {"notebook": notebook, "code": "", "library": library_digest(), "data": {}, "recorded": []}
+        known = {"notebook": notebook, "code": "", "library": library_digest(), "data": {}, "files": [], "recorded": []}
     job = {**job, "key": run_key(known, parameters)}
     return Run(notebook, parameters, build_dir() / "runs" / notebook / job["key"], job)
 

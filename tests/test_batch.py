@@ -15,7 +15,7 @@ from cchlib import batch, records
 from cchlib import job as jobs
 from cchlib.notebook import Notebook
 from cchlib.store import Store
-from toy_checkout import Toy
+from toy_checkout import PARAMETERS, Toy
 
 CCH = [sys.executable, "-c", "from cchlib.cli import main; main()"]
 
@@ -226,6 +226,17 @@ def test_profiles_and_overrides_make_the_parameters(toy):
     both = batch.Batch([], "quick", ["i=7", "02_other.lr=1e-3", '02_other.names=["x", "y"]']).first
     assert both[0].parameters["i"] == 7 and both[1].parameters == {"i": 7, "lr": 0.001, "names": ["x", "y"]}
     assert batch.Batch(["01_toy"], "smoke").first[0].key != batch.Batch(["01_toy"]).first[0].key
+
+
+def test_a_file_of_ones_own_is_part_of_the_key_and_found_from_anywhere(toy, monkeypatch):
+    toy.add("01_own", "assert open(file).read()", cch={"files": ["file"]}, parameters=f"file: str = ''\n{PARAMETERS}")
+    monkeypatch.chdir(toy.root)
+    (toy.root / "mine.csv").write_text("a")
+    planned = batch.Batch(["01_own"], settings=["file=mine.csv"])
+    assert planned.first[0].parameters["file"] == str(toy.root / "mine.csv")
+    assert [outcome.status for outcome in run(["01_own"], settings=["file=mine.csv"])] == ["done"]
+    (toy.root / "mine.csv").write_text("b")
+    assert batch.Batch(["01_own"], settings=["file=mine.csv"]).first[0].key != planned.first[0].key
 
 
 def test_a_sweep_is_every_combination_and_a_point_named_twice_runs_once(toy, tmp_path):

@@ -272,3 +272,12 @@ def test_other_files_are_refused(tmp_path):
         assess_file(tmp_path / "a.parquet")
     with pytest.raises(FileNotFoundError, match="none.npz is not there"):
         assess_file(tmp_path / "none.npz")
+
+
+def test_one_hot_labels_are_refused_and_an_infinite_gap_is_undecided(classes):
+    teacher, student, labels = classes
+    with pytest.raises(ValueError, match="one-hot"):
+        assess(teacher, student, np.eye(2)[labels], "gaussian")
+    with np.errstate(all="ignore"):
+        found = assess(student, student, labels, "gaussian")
+    assert found.gap_interval == (-np.inf, np.inf) and found.verdict == "undecided"  # of 17 nats, or of infinitely many

@@ -120,3 +120,14 @@ def test_cross_entropy_equals_torch():
     generator = torch.Generator().manual_seed(2)
     logits, labels = torch.randn(9, 5, generator=generator), torch.randint(0, 5, (9,), generator=generator)
     torch.testing.assert_close(cross_entropy(logits, labels), F.cross_entropy(logits, labels))
+
+
+def test_numpy_arrays_are_read_like_tensors():
+    rng = np.random.default_rng(0)
+    student, teacher, labels = rng.standard_normal((6, 3)), rng.standard_normal((6, 3)), rng.integers(0, 3, 6)
+    tensors = [torch.from_numpy(part) for part in (student, teacher, labels)]
+    assert float(distillation_loss(student, teacher, labels, 0.5, 2.0)) == float(distillation_loss(*tensors, 0.5, 2.0))
+    assert float(regression_distillation_loss(student, teacher, student + 1, 0.5)) == pytest.approx(
+        3 + 0.5 * ((student - teacher) ** 2).sum(1).mean())
+    with pytest.raises(ValueError, match="student_logits"):
+        distillation_loss(np.full((6, 3), np.nan), teacher, labels, 0.5, 2.0)

@@ -49,7 +49,7 @@ class DataSet:
     root: str
     files: tuple[str, ...]
     sha256: str | None
-    bytes: int
+    size: int
     how: str
     address: tuple[str, ...]
     at: dict[str, str]
@@ -150,7 +150,8 @@ def verify(name: str) -> str:
     entry = get(name)
     if missing := entry.missing():
         remedy = (f"run `cch data fetch {name}`" if entry.how != "none" else
-                  "no public address is known for it: put the files there, or set CCH_DATA to where they lie")
+                  f"no public address is known for it: put the files there, or set CCH_DATA to where they lie, and check "
+                  f"them with `cch data verify {name}`")
         raise FileNotFoundError(f"data set {name}: {len(missing)} of {len(entry.files)} files are not in "
                                 f"{data_home()} (first: {missing[0]}); {remedy}")
     found, known = _file_checksums(entry), _checksums()
@@ -224,9 +225,9 @@ def _entry(name: str, table: dict) -> DataSet:
         files = sorted(file for file in _checksums() if fnmatchcase(file, pattern))
     else:
         files = [f"{table['root']}/{file}" for file in files]
-    optional = {"sha256": None, "address": (), "at": {}, "member": ""}
-    table = optional | table
-    return DataSet(name=name, files=tuple(files), **(table | {"address": tuple(table["address"])}))
+    table = {"at": {}, "member": ""} | table
+    given = {"sha256": table["sha256"] or None, "address": tuple(table["address"])}
+    return DataSet(name=name, files=tuple(files), **(table | given))
 
 
 def _file_checksums(entry: DataSet) -> dict[str, str]:

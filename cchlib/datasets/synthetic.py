@@ -98,18 +98,23 @@ def sample_gaussian(covariance: np.ndarray, n: int, seed: int) -> tuple[np.ndarr
     Raises
     ------
     ValueError
-        Where the matrix is not positive definite, with its smallest eigenvalue.
+        Where the matrix is not symmetric, or not positive semi-definite (with its smallest eigenvalue).
     """
     _check.integer("n", n, 1)
     covariance = _check.finite("covariance", covariance)
     if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1] or covariance.shape[0] % 2 == 0:
         raise ValueError(f"covariance has shape {covariance.shape}; (2p + 1, 2p + 1) is wanted")
+    if not np.allclose(covariance, covariance.T, rtol=1e-9, atol=1e-12):
+        raise ValueError(f"covariance differs from its transpose by {np.abs(covariance - covariance.T).max():.4g}; a "
+                         "symmetric matrix is wanted")
     try:
         factor = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
-        smallest = np.linalg.eigvalsh(covariance)[0]
-        raise ValueError(f"covariance has the smallest eigenvalue {smallest:.4g}; a positive definite matrix "
-                         "is wanted") from None
+        values, vectors = np.linalg.eigh(covariance)
+        if values[0] < -1e-10 * values[-1]:
+            raise ValueError(f"covariance has the smallest eigenvalue {values[0]:.4g}; a positive semi-definite matrix "
+                             "is wanted") from None
+        factor = vectors * np.sqrt(values.clip(0))
     z = np.random.default_rng(seed).standard_normal((n, len(covariance))) @ factor.T
     p = len(covariance) // 2
     return z[:, :p], z[:, p:2 * p], z[:, -1]

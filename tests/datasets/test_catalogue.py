@@ -1,6 +1,7 @@
 """The catalogue: what it lists, where it finds it, and that a stand-in never passes for real data."""
 
 import hashlib
+import importlib
 import json
 import os
 
@@ -42,8 +43,9 @@ def test_every_set_is_listed_and_described():
     sets = catalogue.sets()
     assert {entry.name for entry in sets} == NAMES
     for entry in sets:
-        assert entry.files and entry.licence and entry.citation and entry.title and entry.bytes > 0
-        assert entry.loader.startswith("cchlib.datasets.")
+        assert entry.files and entry.licence and entry.citation and entry.title and entry.size > 0
+        module, _, function = entry.loader.rpartition(".")
+        assert module.startswith("cchlib.datasets.") and callable(getattr(importlib.import_module(module), function))
         assert (entry.how == "none") == (not entry.address)
         assert all(url.startswith("https://") for url in (*entry.address, *entry.at.values()))
 
@@ -67,7 +69,7 @@ def test_real_sets_at_hand_are_the_published_ones(tmp_path, monkeypatch):
         assert source.kind == ("real" if entry.present else "embedded")
         if entry.present and entry.sha256 is not None:
             assert source.sha256 == entry.sha256
-            assert entry.bytes == sum((catalogue.data_home() / file).stat().st_size for file in entry.files)
+            assert entry.size == sum((catalogue.data_home() / file).stat().st_size for file in entry.files)
 
 
 def test_data_home(monkeypatch, tmp_path):

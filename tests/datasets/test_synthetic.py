@@ -81,3 +81,11 @@ def test_blocks_fit_together():
     s11, s12, s13, s22, s23, s33 = synthetic.blocks(synthetic.scaled_covariance(4, 0.3, **PAPER))
     assert np.array_equal(s11, np.eye(4)) and np.array_equal(s12, 0.3 * np.eye(4)) and s33 == 1.0
     assert s13 == pytest.approx(np.full(4, 0.45)) and s23 == pytest.approx(np.full(4, 0.2)) and s22.shape == (4, 4)
+
+
+def test_a_covariance_of_rank_one_is_sampled_and_an_asymmetric_one_refused():
+    x1, x2, y = synthetic.sample_gaussian(np.ones((3, 3)), 50, seed=0)
+    np.testing.assert_allclose(x1[:, 0], y, atol=1e-7)
+    np.testing.assert_allclose(x2[:, 0], y, atol=1e-7)
+    with pytest.raises(ValueError, match="transpose"):
+        synthetic.sample_gaussian([[1, 0.5, 0.2], [0.1, 1, 0.3], [0.2, 0.3, 1]], 10, 0)

@@ -259,3 +259,9 @@ def test_lmi_of_variables_that_determine_each_other_is_large_and_finite(n):
     z = rng.standard_normal((n, 6))
     value = estimate_mi(z @ rng.standard_normal((6, 64)), z @ rng.standard_normal((6, 64)), method="lmi", device="cpu").value
     assert np.isfinite(value) and value > 1
+
+
+def test_strings_of_pandas_are_classes():
+    x, y = panel.logistic_label(3.5, 3)(300, np.random.default_rng(1))
+    words = np.array(["no", "yes"], dtype=object)[y]
+    assert estimate_mi(x, words, "ksg").value == estimate_mi(x, y, "ksg").value
