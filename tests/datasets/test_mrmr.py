@@ -7,7 +7,9 @@ features, 100 of 100, as `feature_engine.selection.MRMR` 1.9.4 ("FCQ", "FCD"), s
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
+from feature_engine.selection import MRMR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_selection import f_classif
@@ -114,3 +116,15 @@ def test_bad_input_is_named(change, named):
     good = {"x": np.eye(4), "y": np.array([0, 0, 1, 1]), "k": 2}
     with pytest.raises(ValueError, match=named):
         select(**(good | change))
+
+
+@pytest.mark.parametrize("scheme, method", [("quotient", "FCQ"), ("difference", "FCD")])
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_a_library(scheme, method, seed):
+    """feature-engine's MRMR, which says which features it kept and not in what order."""
+    rng = np.random.default_rng(seed)
+    y, z = rng.integers(0, 3, 150), rng.standard_normal((150, 6))
+    z[:, :3] += 1.2 * np.eye(3)[y]
+    x = pd.DataFrame(z @ rng.standard_normal((6, 12)) + 0.4 * rng.standard_normal((150, 12))).add_prefix("f")
+    kept = MRMR(method=method, max_features=5, regression=False).fit(x, pd.Series(y)).transform(x).columns
+    assert set(kept) == {f"f{i}" for i in select(x.to_numpy(), y, 5, "f", scheme)}
