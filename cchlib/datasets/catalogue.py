@@ -225,7 +225,7 @@ def _entry(name: str, table: dict) -> DataSet:
         files = sorted(file for file in _checksums() if fnmatchcase(file, pattern))
     else:
         files = [f"{table['root']}/{file}" for file in files]
-    table = {"at": {}, "member": ""} | table
+    table = {"sha256": "", "address": (), "at": {}, "member": ""} | table
     given = {"sha256": table["sha256"] or None, "address": tuple(table["address"])}
     return DataSet(name=name, files=tuple(files), **(table | given))
 
