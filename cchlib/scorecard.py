@@ -166,7 +166,7 @@ def _paired_gap(metrics: pd.DataFrame, columns: list[str], table: pd.DataFrame) 
 
 
 def decided(frame: pd.DataFrame, value: str, error: str, errors: float = 2.0) -> pd.Series:
-    """True where |value| exceeds `errors` standard errors; a value without one is never decided."""
+    """True where the size of a value exceeds `errors` standard errors; a value without one is never decided."""
     return frame[value].abs() > errors * frame[error]
 
 
