@@ -1,7 +1,7 @@
 """What a batch costs: overhead per job, speed-up with two workers, and ten thousand jobs at once.
 
 Writes the table and the figure of the book's page on many machines. Run on a machine that does
-nothing else: `python benchmarks/bench_batch.py` (about two minutes on two cores).
+nothing else: `python benchmarks/bench_batch.py` (about four minutes on two cores).
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def overhead(root: Path, count: int = 8) -> Iterator[tuple]:
     yield "ratio", ours / theirs, "", 2
 
 
-def speed_up(count: int = 6, steps: int = 20_000_000) -> Iterator[tuple]:
-    """Jobs of a few seconds of one core, with one and two workers, here and on a cluster."""
+def speed_up(count: int = 6, steps: int = 150_000_000) -> Iterator[tuple]:
+    """Jobs of some ten seconds of one core, with one and two workers, here and on a cluster."""
     for place in ("local processes", "Dask workers"):
         seconds = {}
         for workers in (1, 2):

@@ -16,7 +16,8 @@ import torch
 def as_array(name: str, value: Any) -> np.ndarray:
     """NumPy view of an array-like or tensor (detached, on the CPU)."""
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # NumPy has no bfloat16
     array = np.asarray(value)
     if array.dtype == object and array.size and all(isinstance(entry, str) for entry in array.flat):
         return array.astype(str)  # as pandas hands strings over
@@ -28,7 +29,10 @@ def as_array(name: str, value: Any) -> np.ndarray:
 def finite(name: str, value: Any) -> np.ndarray:
     """`value` as a float64 array without NaN or infinity, of any shape."""
     try:
-        array = as_array(name, value).astype(np.float64)
+        array = as_array(name, value)
+        if array.dtype.kind == "c":
+            raise ValueError("they are complex")
+        array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} could not be read as numbers ({error}); an array of numbers is wanted") from None
     bad = ~np.isfinite(array)
@@ -71,9 +75,11 @@ def integer(name: str, value: Any, minimum: int = 0) -> int:
 
 def within(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False) -> Any:
     """`value` (number, array or tensor) with every entry finite and in [low, high] ((low, high] if `open_low`)."""
+    if isinstance(value, (str, bytes)):
+        raise ValueError(f"{name} is {value!r}, a text; a number is wanted")
     array = value.detach() if isinstance(value, torch.Tensor) else finite(name, value)
     above = array > low if open_low else array >= low
-    if not bool((above & (array <= high)).all()):
+    if not bool((above & (array <= high) & (abs(array) < np.inf)).all()):
         interval = f"{'(' if open_low or low == -np.inf else '['}{low:g}, {high:g}{')' if high == np.inf else ']'}"
         raise ValueError(f"{name} is {value!r}; a number in {interval} is wanted")
     return value

@@ -25,4 +25,4 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         noise = torch.rand_like(x) if self.noise is None else self.noise
-        return x * (noise >= self.p) / (1 - self.p)
+        return x * (noise >= self.p) / (1 - self.p if self.p < 1 else 1)

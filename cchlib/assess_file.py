@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,14 +21,14 @@ WANTED = {".npz": "arrays teacher (or teacher_NAME, one a candidate), student an
 
 
 def assess_file(path: str | os.PathLike, method: str = "lmi", runs: int = 5, confidence: float = 0.95, seed: int = 0,
-                figure: str | os.PathLike | None = None, console: Console | None = None) -> dict[str, Assessment]:
+                device: str = "auto", figure: str | os.PathLike | None = None, console: Console | None = None) -> dict[str, Assessment]:
     """Assess the teachers of a file; print a table, the verdict and its reasons, and save a figure.
 
     Parameters
     ----------
     path : path of an .npz or .csv file
         As `read` takes it.
-    method, runs, confidence, seed
+    method, runs, confidence, seed, device
         As for `cchlib.criterion.assess`.
     figure : path, optional
         Where the figure goes, in the format of its suffix; by default beside the file, as NAME.cch.png.
@@ -47,8 +46,11 @@ def assess_file(path: str | os.PathLike, method: str = "lmi", runs: int = 5, con
     FileNotFoundError
     """
     path, console = Path(path), console or Console()
+    target = Path(figure) if figure is not None else path.with_name(f"{path.stem}.cch.png")
+    _check_figure(target)
     teachers, student, labels = read(path)
-    found = assess_teachers(teachers, student, labels, method, runs=runs, confidence=confidence, seed=seed)
+    found = assess_teachers(teachers, student, labels, method, runs=runs, confidence=confidence, seed=seed,
+                            device=device)
     table = Table(title=f"{path.name}: {len(labels)} subjects, mutual information by {method}, in nats")
     for column in ("teacher", "I(teacher; student)", "I(student; label)", "gap", f"{confidence:.0%} interval",
                    "verdict"):
@@ -61,7 +63,6 @@ def assess_file(path: str | os.PathLike, method: str = "lmi", runs: int = 5, con
         console.print(f"[bold]{name}: {a.verdict}[/bold]")
         for reason in a.reasons:
             console.print(f"  - {reason}", highlight=False)
-    target = Path(figure) if figure is not None else path.with_name(f"{path.stem}.cch.png")
     drawn = draw(found)
     try:
         _save(drawn, target)
@@ -97,7 +98,9 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if _role(name) or name == "labels"}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        if scalar := [name for name, array in arrays.items() if array.ndim == 0]:
+            raise ValueError(f"{scalar[0]} is a single value")
+    except Exception as error:  # NumPy tells what is no .npz by a dozen kinds of errors
         raise ValueError(f"path: {path.name} could not be read ({error}); an .npz of plain arrays, "
                          "numbers or fixed-width strings, is wanted") from None
     return arrays, arrays.pop("labels", None)
@@ -154,6 +157,17 @@ def draw(assessments: Mapping[str, Assessment]) -> Figure:
     return figure
 
 
+def _check_figure(target: Path) -> None:
+    """Refuse a place for the figure before anything is estimated, not after."""
+    kinds = plt.figure().canvas.get_supported_filetypes()
+    plt.close()
+    if (target.suffix.lstrip(".") or "png").lower() not in kinds:
+        raise ValueError(f"figure is {target.name}; a name that ends in .png, .pdf or .svg is wanted")
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"figure is {target}, where nothing can be written; a file in a folder of yours is wanted (--figure)")
+
+
 def _save(figure: Figure, target: Path) -> None:
     """Written beside, then renamed: no half a figure."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,8 +175,5 @@ def _save(figure: Figure, target: Path) -> None:
     try:
         figure.savefig(part, format=target.suffix.lstrip(".") or "png", dpi=150)
         os.replace(part, target)
-    except ValueError as error:
-        raise ValueError(f"figure is {target.name}; a name that ends in .png, .pdf or .svg is wanted "
-                         f"({error})") from None
     finally:
         part.unlink(missing_ok=True)

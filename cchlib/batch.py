@@ -41,6 +41,10 @@ def notebooks(names: Iterable[str] = ()) -> list[Notebook]:
         if not (path.suffix == ".ipynb" and path.is_file()):
             raise ValueError(f"notebook is {name!r}; a file or one of {', '.join(stems) or '(none here)'} is wanted")
         found.append(Notebook.read(path))
+    for notebook in found:  # runs are filed by name
+        if clash := next((other for other in found if other.name == notebook.name and other.path != notebook.path), None):
+            raise ValueError(f"notebooks {clash.path} and {notebook.path} share a name; names that differ are wanted")
+    found = list({notebook.name: notebook for notebook in found}.values())
     if not found:
         raise ValueError("no notebooks/ in this folder or above it; the checkout or a notebook's path is wanted")
     return found
@@ -65,7 +69,10 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)  # reads 1e-3 as a number, which YAML does not
     except json.JSONDecodeError:
-        return yaml.safe_load(text)
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set has the value {text!r}, which is neither JSON nor YAML ({error})") from None
 
 
 def parameters(notebook: Notebook, profile: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +109,10 @@ def read_sweep(path: str | Path) -> dict[str, list[dict[str, Any]]]:
     The file maps each notebook to a grid, {parameter: [values]}, of which every combination is a job,
     or to a list of such grids.
     """
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"sweep {path} is not YAML: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"sweep {path} holds no mapping; `notebook: {{parameter: [values]}}` is wanted")
     sweep = {}

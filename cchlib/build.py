@@ -47,9 +47,15 @@ def build(profile: str = "quick", settings: Sequence[str] = (), out: str | Path 
     ------
     FileNotFoundError
         No `_toc.yml`, or a notebook of it has no complete run; the message names the command.
+    ValueError
+        `out` holds something else than an earlier book, which takes its place.
     RuntimeError
         The Sphinx build failed or warned.
     """
+    if out is not None and Path(out).exists() and not (Path(out) / STAMP).is_file() and (
+            not Path(out).is_dir() or any(Path(out).iterdir())):
+        raise ValueError(f"out is {out}, which holds something else than a book; a new or empty folder, or that of an "
+                         "earlier book, is wanted, since its content is replaced")
     root = records.repository()
     if root is None or not (root / "_toc.yml").is_file():
         raise FileNotFoundError("no _toc.yml in this folder or above it; a checkout of the book is wanted")

@@ -103,13 +103,14 @@ def assess(
     runs: Annotated[int, typer.Option(min=1, help="Estimates behind each value.")] = 5,
     confidence: Annotated[float, typer.Option(help="Of the interval around the gap.")] = 0.95,
     seed: int = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     figure: Annotated[Optional[Path], typer.Option(help="Where the figure goes.")] = None,
 ) -> None:
     """Say whether distilling a teacher into a student would help: the CCH on your own representations."""
     with _plainly():
         from cchlib.assess_file import assess_file
 
-        assess_file(file, method=method, runs=runs, confidence=confidence, seed=seed, figure=figure)
+        assess_file(file, method=method, runs=runs, confidence=confidence, seed=seed, device=device, figure=figure)
 
 
 @data_app.command("list")
@@ -176,7 +177,7 @@ def _plainly(build_dir: Path | None = None) -> Iterator[None]:
     except (ValueError, FileNotFoundError) as error:
         print(f"cch: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    except (ConnectionError, RuntimeError) as error:
+    except (OSError, RuntimeError, ImportError) as error:  # a full disk, a broken network, s3fs that is not installed
         print(f"cch: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

@@ -46,11 +46,14 @@ from scipy import stats
 from cchlib import _check
 from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many
 from cchlib.mi.interface import RANDOM
+from cchlib.mi.lmi import PRESETS
 
 #: float labels with at most so many distinct values, each seen twice or more on average, are refused
 FEW_VALUES = 20
 #: fewer subjects than this are refused: two halves of 10 tell nothing
 FEWEST_SUBJECTS = 20
+#: and fewer than these, where the method itself needs more in each half
+FEWEST_OF_METHOD = {"lmi": 2 * PRESETS["default"]["folds"] * (PRESETS["default"]["k"] + 2)}
 #: subjects that each class needs in each half: a neighbour search with k = 3 takes four, five folds take five
 FEWEST_IN_CLASS = 5
 #: splits into halves where the estimator is deterministic and cheap
@@ -125,7 +128,7 @@ class Assessment:
 
 
 def assess(teacher: Any, student: Any, labels: Any, method: str = "lmi", *, runs: int = 5,
-           confidence: float = 0.95, seed: int = 0) -> Assessment:
+           confidence: float = 0.95, seed: int = 0, device: str = "auto") -> Assessment:
     """Assess a teacher for a student by the CCH, before distilling.
 
     Parameters
@@ -145,6 +148,8 @@ def assess(teacher: Any, student: Any, labels: Any, method: str = "lmi", *, runs
     confidence : float
         Of the interval, in (0, 1).
     seed : int
+    device : str
+        "auto" (the GPU where there is one), "cpu", "cuda"…; for the estimators that train networks.
 
     Returns
     -------
@@ -153,16 +158,16 @@ def assess(teacher: Any, student: Any, labels: Any, method: str = "lmi", *, runs
     Raises
     ------
     ValueError
-        On NaN or infinity, unequal lengths, fewer than 20 subjects, a constant block, a single class,
+        On NaN or infinity, unequal lengths, fewer than 20 subjects (50 with "lmi"), a constant block, a single class,
         a class with fewer than 10 subjects, ambiguous float labels, an unknown method, runs < 1 or a
         confidence outside (0, 1).
     """
     return assess_teachers({"teacher": teacher}, student, labels, method, runs=runs, confidence=confidence,
-                           seed=seed)["teacher"]
+                           seed=seed, device=device)["teacher"]
 
 
 def rank_teachers(teachers: Mapping[str, Any], student: Any, labels: Any, method: str = "lmi", *, runs: int = 5,
-                  confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
+                  confidence: float = 0.95, seed: int = 0, device: str = "auto") -> pd.DataFrame:
     """Order candidate teachers for one student, by the gap; arguments as for `assess`.
 
     All teachers are judged on the same splits and against the same I(student; label), so that the order
@@ -175,7 +180,8 @@ def rank_teachers(teachers: Mapping[str, Any], student: Any, labels: Any, method
         far the gap is behind the first row's, and the standard error of that difference. A teacher
         less than two standard errors behind can't be told from the best.
     """
-    found = assess_teachers(teachers, student, labels, method, runs=runs, confidence=confidence, seed=seed)
+    found = assess_teachers(teachers, student, labels, method, runs=runs, confidence=confidence, seed=seed,
+                            device=device)
     best = next(iter(found.values()))
     return pd.DataFrame([
         {"teacher": name, "i_ts": a.i_ts.value, "i_sl": a.i_sl.value, "gap": a.gap, "low": a.gap_interval[0],
@@ -185,10 +191,10 @@ def rank_teachers(teachers: Mapping[str, Any], student: Any, labels: Any, method
 
 
 def assess_teachers(teachers: Mapping[str, Any], student: Any, labels: Any, method: str = "lmi", *, runs: int = 5,
-                    confidence: float = 0.95, seed: int = 0) -> dict[str, Assessment]:
+                    confidence: float = 0.95, seed: int = 0, device: str = "auto") -> dict[str, Assessment]:
     """The `Assessment` of every teacher, best first; arguments as for `rank_teachers`."""
     runs, seed = _check.integer("runs", runs, 1), _check.integer("seed", seed)
-    if not 0 < _check.within("confidence", confidence) < 1:
+    if np.ndim(confidence) or not 0 < _check.within("confidence", confidence) < 1:
         raise ValueError(f"confidence is {confidence!r}; a number between 0 and 1 is wanted, such as 0.95")
     if not isinstance(teachers, Mapping) or not teachers:
         raise ValueError("teachers is empty or no mapping; {name: representation}, at least one, is wanted")
@@ -197,8 +203,8 @@ def assess_teachers(teachers: Mapping[str, Any], student: Any, labels: Any, meth
     student, (labels, discrete) = _representation("student", student), _labels(labels)
     n = _check.same_length(**{f"teacher {name}": value for name, value in teachers.items()},
                            student=student, labels=labels)
-    if n < FEWEST_SUBJECTS:
-        raise ValueError(f"teacher, student and labels hold {n} subjects; at least {FEWEST_SUBJECTS} are wanted")
+    if n < (fewest := FEWEST_OF_METHOD.get(method, FEWEST_SUBJECTS)):
+        raise ValueError(f"teacher, student and labels hold {n} subjects; at least {fewest} are wanted with method {method!r}")
 
     random = method in RANDOM
     splits = _halves(labels if discrete else None, n, runs if random else max(runs, CHEAP_SPLITS), seed)
@@ -206,12 +212,12 @@ def assess_teachers(teachers: Mapping[str, Any], student: Any, labels: Any, meth
     full_runs = runs if random else 1
     ceiling = float(stats.entropy(np.unique(labels, return_counts=True)[1])) if discrete else float("nan")
 
-    i_sl = estimate_mi(student, labels, method, runs=full_runs, seed=seed)
-    sl_halves = _on_halves(student, labels, method, splits, seeds)
+    i_sl = estimate_mi(student, labels, method, runs=full_runs, seed=seed, device=device)
+    sl_halves = _on_halves(student, labels, method, splits, seeds, device)
     found = {}
     for name, teacher in teachers.items():
-        i_ts = estimate_mi(teacher, student, method, runs=full_runs, seed=seed)
-        half_gaps = _on_halves(teacher, student, method, splits, seeds) - sl_halves
+        i_ts = estimate_mi(teacher, student, method, runs=full_runs, seed=seed, device=device)
+        half_gaps = _on_halves(teacher, student, method, splits, seeds, device) - sl_halves
         gap = i_ts.value - i_sl.value
         error, drift = _half_sample_error(half_gaps, n), float(gap - half_gaps.mean())
         reach = stats.t.ppf((1 + confidence) / 2, len(splits)) * error
@@ -228,10 +234,11 @@ def _half_sample_error(values: np.ndarray, n: int) -> float:
     return float(np.sqrt(np.mean((values[:, 0] - values[:, 1]) ** 2) * share))
 
 
-def _on_halves(x: np.ndarray, y: np.ndarray, method: str, splits: list, seeds: tuple[int, int]) -> np.ndarray:
+def _on_halves(x: np.ndarray, y: np.ndarray, method: str, splits: list, seeds: tuple[int, int],
+               device: str) -> np.ndarray:
     """Estimates (splits, 2) on both halves of every split; the halves of a split differ in the estimator's seed too."""
     sides = [estimate_mi_many([(x[split[side]], y[split[side]]) for split in splits], method, seed=seeds[side],
-                              **WITHOUT_ERROR.get(method, {})) for side in (0, 1)]
+                              device=device, **WITHOUT_ERROR.get(method, {})) for side in (0, 1)]
     return np.array([[estimate.value for estimate in side] for side in sides]).T
 
 

@@ -197,22 +197,22 @@ def stop() -> None:
 # The driver, seen from inside ----------------------------------------------------------------------
 
 
-def _read(tasks: queue.SimpleQueue) -> None:
+def _read(tasks: queue.SimpleQueue, this: Any) -> None:
     """Pass tasks on; at the end of standard input end the kernel and this process."""
-    import psutil
-
     for line in sys.stdin:
         tasks.put(json.loads(line))
-    for child in psutil.Process().children(recursive=True):
+    for child in this.children(recursive=True):
         child.kill()
     os._exit(0)
 
 
 def _main() -> None:
+    import psutil
+
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the kernel inherits 1: what it prints there is no answer
     tasks: queue.SimpleQueue = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(tasks,), daemon=True).start()
+    threading.Thread(target=_read, args=(tasks, psutil.Process()), daemon=True).start()
     while True:
         answers.write(json.dumps({"why": _papermill(tasks.get())}) + "\n")
         answers.flush()

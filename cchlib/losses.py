@@ -40,20 +40,21 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Te
     Raises
     ------
     ValueError
-        On shapes that do not agree, NaN or infinite logits, labels outside [0, K), λ outside
-        [0, 1] or T ≤ 0.
+        On shapes that do not agree, an empty batch, NaN or infinite logits, labels outside [0, K), λ
+        outside [0, 1], T ≤ 0, or one of these two of another shape than the leading one.
     """
     _check.within("lam", lam, 0.0, 1.0)
     _check.within("temperature", temperature, 0.0, open_low=True)
     ce = cross_entropy(student_logits, labels)
+    lam, temperature = _like("lam", lam, ce), _like("temperature", temperature, ce)
     kl = _soft_target_divergence(student_logits, teacher_logits, temperature)
-    lam, temperature = _like(lam, ce), _like(temperature, ce)
     return (1 - lam) * ce + lam * temperature**2 * kl
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """CE(y, softmax(z)) in nats, mean over the samples: logits (..., n, K), labels (..., n) -> (...)."""
-    logits, labels = _finite("student_logits", logits), torch.as_tensor(labels)
+    logits = _finite("student_logits", logits)
+    labels = torch.as_tensor(labels, device=logits.device)
     if logits.ndim < 2:
         raise ValueError(f"student_logits has shape {tuple(logits.shape)}; (..., n, K) is wanted")
     if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
@@ -101,7 +102,7 @@ def regression_distillation_loss(student: Tensor, teacher: Tensor, target: Tenso
     _check.within("lam", lam, 0.0, 1.0 if form == "convex" else float("inf"))
     label = _mean_square(_equal("student", student, "target", target))
     imitation = _mean_square(_equal("student", student, "teacher", torch.as_tensor(teacher).detach()))
-    lam = _like(lam, label)
+    lam = _like("lam", lam, label)
     return (label if form == "additive" else (1 - lam) * label) + lam * imitation
 
 
@@ -141,39 +142,50 @@ def fusion_distillation_loss(logits: Tensor, labels: Tensor, lam: float | Tensor
     _check.within("lam", lam, 0.0, 1.0)
     _check.within("temperature", temperature, 0.0, open_low=True)
     _check.within("head_weight", head_weight, 0.0)
-    logits = torch.as_tensor(logits)
+    logits = _tensor(logits)
     if logits.ndim < 3 or logits.shape[-2] != 3:
         raise ValueError(f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, the teacher's and "
                          "the student's logits is wanted")
     joint, teacher, student = logits.unbind(-2)
     ce = cross_entropy(joint, labels)
     heads = cross_entropy(teacher, labels) + cross_entropy(student, labels)
+    lam, temperature = _like("lam", lam, ce), _like("temperature", temperature, ce)
+    head_weight = _like("head_weight", head_weight, ce)
     kl = _soft_target_divergence(student, teacher, temperature)
-    lam, temperature, head_weight = _like(lam, ce), _like(temperature, ce), _like(head_weight, ce)
     return (1 - lam) * (ce + head_weight * heads) + lam * temperature**2 * kl
 
 
-def _soft_target_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
+def _soft_target_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor) -> Tensor:
     """KL(softmax(t / T) ‖ softmax(s / T)) in nats, summed over classes, mean over samples."""
-    student_logits = torch.as_tensor(student_logits)
-    teacher_logits = _finite("teacher_logits", teacher_logits).detach()
+    student_logits = _tensor(student_logits)
+    teacher_logits = _finite("teacher_logits", teacher_logits, student_logits.device).detach()
     if teacher_logits.shape != student_logits.shape:
         raise ValueError(f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of student_logits, "
                          f"{tuple(student_logits.shape)}, is wanted")
-    scale = _like(temperature, student_logits)
-    if scale.ndim:
-        scale = scale[..., None, None]
+    scale = temperature[..., None, None] if temperature.ndim else temperature
     log_p = F.log_softmax(teacher_logits / scale, -1)
     log_q = F.log_softmax(student_logits / scale, -1)
     return (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
 
 
-def _like(value: float | Tensor, other: Tensor) -> Tensor:
-    return torch.as_tensor(value, dtype=other.dtype, device=other.device)
+def _like(name: str, value: float | Tensor, losses: Tensor) -> Tensor:
+    """`value` as a number, or one for each of the `losses`."""
+    value = torch.as_tensor(value, dtype=losses.dtype, device=losses.device)
+    if value.ndim and value.shape != losses.shape:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; a number, or one a network, {tuple(losses.shape)}, is wanted")
+    return value
 
 
-def _finite(name: str, value: Tensor) -> Tensor:
-    value = torch.as_tensor(value)  # NumPy's arrays as well
+def _tensor(value: Tensor, device: torch.device | None = None) -> Tensor:
+    """A tensor of floating-point numbers, from NumPy's arrays and from integers as well."""
+    value = torch.as_tensor(value, device=device)
+    return value if value.is_floating_point() else value.to(torch.get_default_dtype())
+
+
+def _finite(name: str, value: Tensor, device: torch.device | None = None) -> Tensor:
+    value = _tensor(value, device)
+    if value.numel() == 0:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; at least one sample is wanted")
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name} holds NaN or infinity; finite numbers are wanted (has training diverged?)")
     return value
@@ -181,7 +193,8 @@ def _finite(name: str, value: Tensor) -> Tensor:
 
 def _equal(name: str, value: Tensor, other_name: str, other: Tensor) -> Tensor:
     """value − other, refusing to broadcast."""
-    value, other = torch.as_tensor(value), torch.as_tensor(other)
+    value = _tensor(value)
+    other = _tensor(other, value.device)
     if value.shape != other.shape:
         raise ValueError(f"{other_name} has shape {tuple(other.shape)} and {name} {tuple(value.shape)}; "
                          "equal shapes are wanted")

@@ -41,7 +41,7 @@ class MLP(nn.Module):
             raise ValueError(f"sizes is {sizes}; an input, at least one hidden layer and an output are wanted")
         self.inputs, self.outputs, self.pool_time = sizes[0], sizes[-1], pool_time
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would set those of all GPUs too
             layers: list[nn.Module] = []
             for wide, narrow in zip(sizes[:-2], sizes[1:-1]):
                 layers += [nn.Linear(wide, narrow), activation()]
@@ -90,7 +90,7 @@ class FusionNetwork(nn.Module):
         self.inputs = (_check.integer("inputs1", inputs1, 1), _check.integer("inputs2", inputs2, 1))
         _check.integer("classes", classes, 2)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             self.encoders = nn.ModuleList(
                 nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.BatchNorm1d(width), Dropout(dropout, width))
                 for size in self.inputs)

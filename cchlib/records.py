@@ -386,7 +386,7 @@ def device(wanted: str = "auto") -> str:
     """The device that a notebook with `device=wanted` computed on, with its name: "cuda (NVIDIA H100)"."""
     torch = sys.modules.get("torch")  # a notebook that never imported it computed on the CPU
     if torch is not None and torch.cuda.is_available() and wanted.startswith(("auto", "cuda")):
-        return f"cuda ({torch.cuda.get_device_name()})"
+        return f"cuda ({torch.cuda.get_device_name(None if wanted in ('auto', 'cuda') else wanted)})"
     return f"cpu ({platform.machine()}, {cores()} cores)"
 
 

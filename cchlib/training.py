@@ -9,10 +9,13 @@ stream of its own for batches and dropout, so a stack equals the loop over its n
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
@@ -28,14 +31,14 @@ SCHEDULES = ("constant", "cosine")
 class PerNetwork:
     """Data of shape (S, n, ...) of which network s sees row s; a plain tensor (n, ...) is seen by all."""
 
-    tensor: Tensor
+    tensor: Tensor | np.ndarray
 
     @staticmethod
     def stack(tensors: Sequence[Tensor]) -> PerNetwork:
         return PerNetwork(torch.stack(list(tensors)))
 
 
-Data = Tensor | PerNetwork
+Data = Tensor | np.ndarray | PerNetwork
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,13 @@ def resolve_device(device: str = "auto") -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(device)
-    except RuntimeError:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
         raise ValueError(f'device is {device!r}; "auto", "cpu", "cuda" or another torch device is wanted') from None
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f'device is {device!r}, and torch finds {torch.cuda.device_count()} GPUs; "auto", "cpu" or a GPU '
+                         "that is there is wanted")
+    return found
 
 
 class Stack:
@@ -74,7 +81,7 @@ class Stack:
         parameters, buffers = stack_module_state(networks)
         # Matrices lie as (S, in, out), the order in which autograd leaves their gradients: in PyTorch's own
         # (out, in) each step would first copy every gradient across, half of the time of a step.
-        self.leaves = {k: (p.detach().mT if p.ndim == 3 else p.detach()).to(self.device).contiguous().requires_grad_()
+        self.leaves = {k: (p.detach().mT if p.ndim == 3 else p.detach()).to(self.device).contiguous().requires_grad_(p.requires_grad)
                        for k, p in parameters.items()}
         self.buffers = {k: b.detach().to(self.device) for k, b in buffers.items()}
         self.template = networks[0]
@@ -137,12 +144,13 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
         weight_decay: float = 0.0, schedule: str = "constant", batch_size: int | None = None,
         seeds: int | Sequence[int] = 0, device: str = "auto",
         on_epoch: Callable[[int, Tensor], None] | None = None) -> History:
-    """Train the networks, in place, each on its own random stream.
+    """Train the networks, in place, each on its own random stream; parameters that are frozen stay as they are.
 
     Parameters
     ----------
     networks : nn.Module or sequence of S nn.Module
-    x : Tensor (n, ...) seen by all, or PerNetwork (S, n, ...)
+    x : array or Tensor (n, ...) seen by all, or PerNetwork (S, n, ...)
+        Floating-point numbers are brought to the networks' precision.
     targets : the same, or a sequence of such data
         What the loss takes beside the output: labels, teacher outputs. Batched along with `x`.
     loss : callable(output, targets...) -> (S,)
@@ -170,28 +178,39 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
         range, or a loss that becomes NaN or infinite.
     """
     networks = [networks] if isinstance(networks, nn.Module) else list(networks)
-    targets = [targets] if isinstance(targets, (Tensor, PerNetwork)) else list(targets)
+    targets = [targets] if isinstance(targets, (Tensor, np.ndarray, PerNetwork)) else list(targets)
     _check.integer("epochs", epochs, 1)
     _check.within("lr", lr, 0.0, open_low=True)
     _check.within("momentum", momentum, 0.0, 1.0)
     _check.within("weight_decay", weight_decay, 0.0)
     _check.one_of("optimizer", optimizer, OPTIMIZERS)
     _check.one_of("schedule", schedule, SCHEDULES)
-    size, n = len(networks), _samples([x, *targets], len(networks))
+    data = [_tensors(item, networks) for item in (x, *targets)]
+    size, n = len(networks), _samples(data, len(networks))
     batch_size = n if batch_size is None else min(_check.integer("batch_size", batch_size, 1), n)
-    seeds = [seeds] * size if isinstance(seeds, int) else list(seeds)
+    seeds = [seeds] * size if isinstance(seeds, numbers.Integral) else list(seeds)
     if len(seeds) != size:
         raise ValueError(f"seeds has {len(seeds)} entries for {size} networks; one a network is wanted")
 
     start = time.perf_counter()
     where = resolve_device(device)
-    modes = [network.training for network in networks]
-    for network in networks:
-        network.train()
-    stack = Stack(networks, where)
-    data = [PerNetwork(d.tensor.to(where)) if isinstance(d, PerNetwork) else d.to(where) for d in [x, *targets]]
-    streams = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    stepper = _optimizer(optimizer, list(stack.leaves.values()), lr, momentum, weight_decay)
+    with _mode(networks, training=True):
+        stack = Stack(networks, where)
+        learning = [leaf for leaf in stack.leaves.values() if leaf.requires_grad]
+        if not learning:
+            raise ValueError("networks have frozen parameters only; at least one that requires a gradient is wanted")
+        stepper = _optimizer(optimizer, learning, lr, momentum, weight_decay)
+        streams = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        data = [PerNetwork(d.tensor.to(where)) if isinstance(d, PerNetwork) else d.to(where) for d in data]
+        history = _passes(stack, data, loss, stepper, streams, epochs, lr, schedule, batch_size, on_epoch)
+        stack.unstack()
+    return History(history, time.perf_counter() - start, str(where))
+
+
+def _passes(stack: Stack, data: list[Data], loss, stepper, streams, epochs: int, lr: float, schedule: str,
+            batch_size: int, on_epoch) -> Tensor:
+    """All epochs of `fit`; the mean loss of each, (epochs, S)."""
+    size, where, n = len(stack), stack.device, _samples(data, len(stack))
     history = torch.empty(epochs, size)
     for epoch in range(epochs):
         if schedule == "cosine":
@@ -214,10 +233,20 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
             raise ValueError(f"the training loss became NaN or infinite in epoch {epoch}; a smaller lr is wanted")
         if on_epoch is not None:
             on_epoch(epoch, history[epoch])
-    stack.unstack()
-    for network, mode in zip(networks, modes):
-        network.train(mode)
-    return History(history, time.perf_counter() - start, str(where))
+    return history
+
+
+@contextmanager
+def _mode(networks: list[nn.Module], training: bool):
+    """All networks in training or in evaluation mode, and afterwards each in its own again."""
+    before = [network.training for network in networks]
+    try:
+        for network in networks:
+            network.train(training)
+        yield
+    finally:
+        for network, mode in zip(networks, before):
+            network.train(mode)
 
 
 def predict(networks: nn.Module | Sequence[nn.Module], x: Data, *, device: str = "auto",
@@ -236,19 +265,26 @@ def features(networks: nn.Module | Sequence[nn.Module], x: Data, *, device: str 
 def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> Tensor:
     single = isinstance(networks, nn.Module)
     networks = [networks] if single else list(networks)
+    _check.integer("batch_size", batch_size, 1)
+    x = _tensors(x, networks)
     _samples([x], len(networks))
     where = resolve_device(device)
-    modes = [network.training for network in networks]
-    for network in networks:
-        network.eval()
-    stack = Stack(networks, where)
-    tensor, axis = (x.tensor, 1) if isinstance(x, PerNetwork) else (x, 0)
-    parts = [stack(PerNetwork(part.to(where)) if axis else part.to(where), method=method).cpu()
-             for part in tensor.split(max(1, batch_size // len(networks)) if axis else batch_size, axis)]
-    for network, mode in zip(networks, modes):
-        network.train(mode)
+    with _mode(networks, training=False):
+        stack = Stack(networks, where)
+        tensor, axis = (x.tensor, 1) if isinstance(x, PerNetwork) else (x, 0)
+        parts = [stack(PerNetwork(part.to(where)) if axis else part.to(where), method=method).cpu()
+                 for part in tensor.split(max(1, batch_size // len(networks)) if axis else batch_size, axis)]
     result = torch.cat(parts, 1)
     return result[0] if single else result
+
+
+def _tensors(item: Data, networks: Sequence[nn.Module]) -> Data:
+    """As tensors, floating-point ones in the networks' precision."""
+    if isinstance(item, PerNetwork):
+        return PerNetwork(_tensors(item.tensor, networks))
+    tensor = torch.as_tensor(item)
+    kind = next((p.dtype for network in networks for p in network.parameters()), tensor.dtype)
+    return tensor.to(kind) if tensor.is_floating_point() else tensor
 
 
 def _samples(data: list[Data], size: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,11 +268,20 @@ def test_bad_plans_are_refused_before_anything_runs(toy, arguments, said):
         batch.Batch(**arguments)
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "01_toy: 3", "01_toy: {i: 3}"])
+@pytest.mark.parametrize("text", ["[1, 2]", "01_toy: 3", "01_toy: {i: 3}", "01_toy: {i: [3"])
 def test_bad_sweeps_are_refused(tmp_path, text):
     (tmp_path / "s.yaml").write_text(text)
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="wanted|not YAML"):
         batch.read_sweep(tmp_path / "s.yaml")
+
+
+def test_notebooks_of_one_name_are_refused_and_one_named_twice_is_one(toy, tmp_path):
+    path = toy.add("01_toy")
+    (tmp_path / "q").mkdir()
+    shutil.copy(path, tmp_path / "q")
+    with pytest.raises(ValueError, match="share a name"):
+        batch.Batch([str(path), str(tmp_path / "q" / "01_toy.ipynb")])
+    assert len(batch.Batch(["01_toy", "01_toy"])) == 1
 
 
 def test_records_may_be_read_of_runs_that_read_none(toy):

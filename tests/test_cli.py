@@ -48,6 +48,8 @@ def test_run_shows_a_line_a_job_and_a_summary_and_says_so_when_one_fails(toy):  
 @pytest.mark.parametrize(("arguments", "said"), [
     (["run", "--set", "sigma=1"], "parameter 'sigma' is not declared by 01_toy"),
     (["run", "04_none"], "notebook is '04_none'"),
+    (["run", "--set", "i=[1"], "neither JSON nor YAML"),
+    (["build", "--out", "."], "holds something else than a book"),
     (["run", "--profile", "fast"], "profile is 'fast'"),
     (["run", "--workers", "2", "--cluster", "tcp://x:1"], "one of them is wanted"),
     (["build"], "no _toc.yml"),

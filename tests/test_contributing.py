@@ -26,7 +26,7 @@ def test_under_30_lines_of_diff(title):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """The library and its data, with all pieces of the page put in; notebooks/10_numerals.py as plain Python."""
+    """The library and its data, with all pieces of the page put in; notebooks/11_numerals.py as plain Python."""
     root = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "cchlib", root / "cchlib", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "data").mkdir()
@@ -83,8 +83,8 @@ print(data.kind, x1.shape, x2.shape, len(y))""", CCH_DATA=str(copy / "home"))
 
 
 def test_the_chapter_leaves_a_record(copy):
-    chapter = (copy / "notebooks" / "10_numerals.py").read_text(encoding="utf-8")
+    chapter = (copy / "notebooks" / "11_numerals.py").read_text(encoding="utf-8")
     run(copy, chapter.replace("epochs: int = 100", "epochs: int = 2"))
-    record, = (copy / "_build" / "runs" / "10_numerals").glob("*/record.json")
+    record, = (copy / "_build" / "runs" / "11_numerals").glob("*/record.json")
     metrics = (record.parent / "metrics.csv").read_text(encoding="utf-8")
     assert metrics.count("accuracy") == 2 and metrics.count("gap") == 1

@@ -163,6 +163,8 @@ def test_non_finite_numbers_are_refused(change, message):
     (dict(runs=2.5), "runs is 2.5"),
     (dict(confidence=95), "confidence is 95"),
     (dict(confidence=1.0), "confidence is 1.0"),
+    (dict(confidence=[0.9]), "confidence"),
+    (dict(teacher=np.zeros(100, complex) + np.arange(100)), "teacher.*complex"),
     (dict(seed=-1), "seed is -1"),
 ])
 def test_bad_input_is_refused_by_name(change, message):
@@ -175,6 +177,8 @@ def test_too_few_subjects_and_no_teacher_are_refused():
     teacher, student, labels = chain(19, 0.5, 0.5, 0)
     with pytest.raises(ValueError, match="hold 19 subjects; at least 20"):
         assess(teacher, student, labels, "gaussian")
+    with pytest.raises(ValueError, match="hold 49 subjects; at least 50 are wanted with method 'lmi'"):
+        assess(*chain(49, 0.5, 0.5, 0))
     with pytest.raises(ValueError, match="teachers is empty"):
         rank_teachers({}, student, labels, "gaussian")
 
@@ -244,6 +248,7 @@ def test_csv_columns_are_grouped_by_prefix(tmp_path, npz, classes):
     (dict(teacher=np.ones(30), labels=np.ones(30)), "holds no student"),
     (dict(teacher=np.ones(30), student=np.ones(30)), "holds no labels"),
     (dict(teacher=np.ones(30), student=np.ones(30), labels=np.array([{}] * 30)), "could not be read.*plain arrays"),
+    (dict(teacher=np.ones(30), student=np.ones(30), labels=np.array(1)), "labels is a single value"),
 ])
 def test_npz_of_another_form_is_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "bad.npz", **arrays)
@@ -265,9 +270,14 @@ def test_csv_of_another_form_is_refused(tmp_path, text, message):
 
 
 def test_other_files_are_refused(tmp_path):
-    (tmp_path / "broken.npz").write_bytes(b"PK not a zip")
-    with pytest.raises(ValueError, match="could not be read"):
-        assess_file(tmp_path / "broken.npz")
+    np.save(tmp_path / "plain.npy", np.ones(3))
+    for content in (b"PK not a zip", b"", b"\x93NUMPY\x01\x00\x05\x00((((\n", (tmp_path / "plain.npy").read_bytes()):
+        (tmp_path / "broken.npz").write_bytes(content)
+        with pytest.raises(ValueError, match="could not be read"):
+            assess_file(tmp_path / "broken.npz")
+    with pytest.raises(FileNotFoundError):
+        assess_file(tmp_path / "nowhere" / "absent.npz")
+    assert not (tmp_path / "nowhere").exists()
     with pytest.raises(ValueError, match="path is a.parquet; a .npz or .csv file"):
         assess_file(tmp_path / "a.parquet")
     with pytest.raises(FileNotFoundError, match="none.npz is not there"):

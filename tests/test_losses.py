@@ -97,6 +97,10 @@ LABELS = torch.tensor([0, 1, 0])
     ((LOGITS * np.nan, LOGITS, LABELS, 0.5, 1.0), "student_logits"),
     ((LOGITS, LOGITS + np.inf, LABELS, 0.5, 1.0), "teacher_logits"),
     ((LOGITS[0], LOGITS[0], LABELS, 0.5, 1.0), "student_logits"),
+    ((LOGITS[:0], LOGITS[:0], LABELS[:0], 0.5, 1.0), "student_logits"),
+    ((LOGITS, LOGITS, LABELS, torch.full((3,), 0.5), 1.0), "lam has shape"),
+    ((LOGITS, LOGITS, LABELS, 0.5, torch.tensor(np.inf)), "temperature"),
+    ((LOGITS, LOGITS, LABELS, "0.5", 1.0), "lam"),
 ])
 def test_distillation_loss_refuses(arguments, said):
     with pytest.raises(ValueError, match=said):
@@ -107,6 +111,7 @@ def test_distillation_loss_refuses(arguments, said):
     ((torch.zeros(3, 1), torch.zeros(3, 1), torch.zeros(3), 0.5), "target"),
     ((torch.zeros(3), torch.zeros(3, 1), torch.zeros(3), 0.5), "teacher"),
     ((torch.zeros(3), torch.zeros(3), torch.zeros(3), -0.5), "lam"),
+    ((torch.zeros(0, 1), torch.zeros(0, 1), torch.zeros(0, 1), 0.5), "student"),
     ((torch.zeros(3), torch.zeros(3), torch.zeros(3), 1.5, "convex"), "lam"),
     ((torch.zeros(3), torch.zeros(3), torch.zeros(3), 0.5, "product"), "form"),
     ((torch.full((3,), np.nan), torch.zeros(3), torch.zeros(3), 0.5), "student"),
@@ -129,5 +134,8 @@ def test_numpy_arrays_are_read_like_tensors():
     assert float(distillation_loss(student, teacher, labels, 0.5, 2.0)) == float(distillation_loss(*tensors, 0.5, 2.0))
     assert float(regression_distillation_loss(student, teacher, student + 1, 0.5)) == pytest.approx(
         3 + 0.5 * ((student - teacher) ** 2).sum(1).mean())
+    whole = np.arange(6).reshape(3, 2)
+    assert float(distillation_loss(whole, whole, [0, 1, 0], 0.5, 1.0)) == float(distillation_loss(
+        torch.tensor(whole).float(), torch.tensor(whole).float(), torch.tensor([0, 1, 0]), 0.5, 1.0))
     with pytest.raises(ValueError, match="student_logits"):
         distillation_loss(np.full((6, 3), np.nan), teacher, labels, 0.5, 2.0)

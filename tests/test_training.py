@@ -1,5 +1,6 @@
 """A stack equals the loop over its networks, and bad input is refused."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -111,7 +112,8 @@ def test_a_last_batch_of_one_joins_the_one_before():
 @pytest.mark.parametrize("change, said", [
     (dict(epochs=0), "epochs"), (dict(lr=0.0), "lr"), (dict(lr=float("nan")), "lr"), (dict(optimizer="lbfgs"), "optimizer"),
     (dict(schedule="step"), "schedule"), (dict(batch_size=0), "batch_size"), (dict(seeds=[1]), "seeds"),
-    (dict(device="quantum"), "device"), (dict(x=X[:5]), "samples"), (dict(x=PerNetwork(X[None])), "networks"),
+    (dict(device="quantum"), "device"),
+    (dict(device=None), "device"), (dict(device=f"cuda:{torch.cuda.device_count()}"), "GPUs"), (dict(x=X[:5]), "samples"), (dict(x=PerNetwork(X[None])), "networks"),
     (dict(networks=[]), "networks"), (dict(networks=[models.tabular_network(4, 2), models.tabular_network(4, 3)]), "networks"),
     (dict(loss=lambda output, labels: losses.cross_entropy(output, labels).mean()), "loss"),
 ])
@@ -122,9 +124,33 @@ def test_fit_refuses(change, said):
 
 
 def test_divergence_is_an_error_not_a_result():
-    y = torch.randn(20, 1) * 1e6
+    y, network = torch.randn(20, 1) * 1e6, models.tabular_network(4).eval()
     with pytest.raises(ValueError, match="NaN or infin"):
-        fit(models.tabular_network(4), X, y, losses.squared_error, epochs=200, lr=10.0, optimizer="sgd", device="cpu")
+        fit(network, X, y, losses.squared_error, epochs=200, lr=10.0, optimizer="sgd", device="cpu")
+    assert not network.training  # as it was
+
+
+def test_numpy_arrays_are_read_like_tensors():
+    first, second = networks(), networks()
+    fit(first, X, Y, _shared, epochs=3, lr=0.01, seeds=[1, 1], device="cpu")
+    fit(second, X.double().numpy(), [Y.numpy()], _shared, epochs=3, lr=0.01, seeds=np.int64(1), device="cpu")
+    assert torch.equal(training.predict(first, X, device="cpu"), training.predict(second, X.double().numpy(), device="cpu"))
+    with pytest.raises(ValueError, match="batch_size"):
+        training.predict(first, X, batch_size=0)
+
+
+def test_frozen_parameters_stay_as_they_are():
+    stack = networks()
+    for network in stack:
+        network.body.requires_grad_(False)
+    before = [[p.clone() for p in network.parameters()] for network in stack]
+    fit(stack, X, Y, _shared, epochs=3, lr=0.1, device="cpu")
+    for network, old in zip(stack, before):
+        assert [torch.equal(p, q) for p, q in zip(network.parameters(), old)] == [True, True, False, False]
+    for network in stack:
+        network.requires_grad_(False)
+    with pytest.raises(ValueError, match="frozen"):
+        fit(stack, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
 
 
 def test_speed_habit_weights_lie_in_the_order_of_their_gradients():

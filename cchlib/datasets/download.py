@@ -10,11 +10,14 @@ import hashlib
 import os
 import tarfile
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 import urllib3
+from filelock import FileLock
 
 from cchlib import _check
 
@@ -64,9 +67,30 @@ def download(urls: str | Sequence[str], path: str | os.PathLike, *, sha256: str 
     _check.integer("attempts", attempts, 1)
     if not urls:
         raise ValueError("urls is empty; at least one address is wanted")
-    if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
+
+    def is_here() -> bool:
+        return path.is_file() and (sha256 is None or sha256_of(path) == sha256)
+
+    if is_here():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):  # another process may have brought it meanwhile
+        return path if is_here() else _from_any(urls, path, sha256, attempts, wait, timeout, progress)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time brings the file at `path`; the others wait, and find it."""
+    lock = path.with_name(f".{path.name}.lock")
+    with FileLock(lock):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _from_any(urls: list[str], path: Path, sha256: str | None, attempts: int, wait: float, timeout: float,
+              progress) -> Path:
     part = path.with_name(path.name + ".part")
     said: list[Exception] = []
     for url in urls:
@@ -95,8 +119,18 @@ def unpack(archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]) -
     Raises
     ------
     ValueError
-        A member is missing or has another checksum than `checksums` says.
+        A member is missing or has another checksum than `checksums` says, or the archive is broken. It is
+        removed then: the next attempt brings it anew.
     """
+    try:
+        _members(archive, wanted, checksums)
+    except (ValueError, EOFError, zlib.error, tarfile.TarError) as error:
+        archive.unlink()
+        raise ValueError(f"{archive.name} is not the archive that was published ({error}); it was removed, so that "
+                         "fetching again brings it anew") from error
+
+
+def _members(archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]) -> None:
     left = dict(wanted)
     with tarfile.open(archive) as tar:
         for member in tar:

@@ -9,7 +9,6 @@ One pick costs one matrix-vector product over all features, so 60,660 of them ne
 from __future__ import annotations
 
 import numpy as np
-from sklearn.feature_selection import f_classif
 
 from cchlib import _check
 
@@ -88,10 +87,15 @@ class _Correlation:
     """Relevance by the F-statistic, redundancy by the absolute correlation."""
 
     def __init__(self, x: np.ndarray, labels: np.ndarray):
-        with np.errstate(divide="ignore"):  # a feature that is the label has an infinite F, and is chosen first
-            self.relevance = f_classif(x, labels)[0]
-        self.unit = x.astype(np.float32) - x.mean(0, dtype=np.float64).astype(np.float32)
-        self.unit /= np.linalg.norm(self.unit, axis=0)
+        deviation = x - x.mean(0, dtype=np.float64)  # in double precision: an offset may be large against the spread
+        norm, counts = np.linalg.norm(deviation, axis=0), np.bincount(labels)
+        means = np.eye(len(counts))[labels].T @ deviation / counts[:, None]
+        between = counts @ means**2
+        within = np.maximum(norm**2 - between, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a feature that is the label has an infinite F: it comes first
+            f = (between / (len(counts) - 1)) / (within / (len(x) - len(counts)))
+        self.relevance = np.nan_to_num(f, posinf=np.inf)
+        self.unit = np.divide(deviation, norm, out=np.zeros_like(deviation), where=norm > 0).astype(np.float32)
 
     def redundancy(self, feature: int) -> np.ndarray:
         return np.abs(self.unit[:, feature] @ self.unit)

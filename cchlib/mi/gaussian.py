@@ -55,7 +55,8 @@ def gaussian(x: np.ndarray, y: np.ndarray, *, seed: int = 0, shrinkage: str | fl
         order = np.random.default_rng(seed).permutation(len(x))
         x, y = x[order], y[order]
     value = estimate(np.arange(len(x)))
-    if not repeats or not np.isfinite(value):
+    too_few = codes is None and shrinkage == 0.0 and x.shape[1] + y.shape[1] >= len(x) // 2  # in a half
+    if not repeats or not np.isfinite(value) or too_few:
         return value, float("nan")
     return value, subsampling_error(estimate, len(x), 2, repeats, seed, y if codes is not None else None)
 

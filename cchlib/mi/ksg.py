@@ -80,6 +80,8 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
     if is_discrete(variables[1]):  # only a subsample may hold a class of one: it has no neighbour
         counts = np.bincount(variables[1])[variables[1]]
         variables = [v[counts > 1] for v in variables]
+        if len(variables[0]) == 0:  # one sample of each class: nothing to compare, nothing found
+            return np.zeros(1)
     n = len(variables[0])
     if len(variables) == 2:
         k_i, n_x, n_y = neighbour_counts(variables, [(0,), (1,)], k)

@@ -215,6 +215,8 @@ def evaluate(pairs: list[tuple[np.ndarray, np.ndarray]], labels: list[np.ndarray
              seed: list[int]) -> float:
     """KSG on held-out latents, averaged over folds; each fold uses as many pairs as were best on the others."""
     most = min(u.shape[1] for u, _ in pairs)
+    if most == 0:  # a latent that doesn't vary outside of some fold: nothing was learned from it
+        return 0.0
     ranks = [r for r in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if r < most] + [most]
     raw = np.empty((len(ranks), len(pairs)))
     for j, (u, v) in enumerate(pairs):

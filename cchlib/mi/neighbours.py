@@ -46,7 +46,7 @@ def neighbour_counts(variables: Sequence[np.ndarray], marginals: Sequence[tuple[
     tree.query(probes, k=min(k + 1, n))
     if tree.get_n_calls() < VISITS * n * len(probes):
         return _with_trees(variables, marginals, k, joint)
-    return _joined(lambda rows: _in_rows(variables, marginals, k, rows), np.array_split(np.arange(n), _threads()))
+    return _joined(lambda rows: _in_rows(variables, marginals, k, rows), np.array_split(np.arange(n), min(_threads(), n)))
 
 
 def _threads() -> int:

@@ -215,10 +215,40 @@ def test_unpack_takes_what_is_wanted_and_nothing_else(archive, tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["a.jpg", "archive.tgz"]
 
 
-def test_unpack_refuses_another_content_and_misses_none(archive, tmp_path):
+def test_unpack_refuses_another_content(archive, tmp_path):
     target = tmp_path / "images" / "a.jpg"
     with pytest.raises(ValueError, match="top/a.jpg.*another checksum"):
         unpack(archive, {"top/a.jpg": target}, {target: "0" * 64})
-    assert list(target.parent.iterdir()) == []
+    assert list(target.parent.iterdir()) == [] and not archive.exists()  # fetching again brings it anew
+
+
+def test_unpack_misses_none(archive, tmp_path):
+    target = tmp_path / "images" / "c.jpg"
     with pytest.raises(ValueError, match="lacks 1 of 1"):
         unpack(archive, {"top/c.jpg": target}, {target: "0" * 64})
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", "half"])
+def test_a_broken_archive_is_said_and_removed(archive, tmp_path, content):
+    archive.write_bytes(archive.read_bytes()[:60] if content == "half" else content)
+    with pytest.raises(ValueError, match="not the archive that was published"):
+        unpack(archive, {"top/a.jpg": tmp_path / "a.jpg"}, {tmp_path / "a.jpg": "0" * 64})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_at_once_bring_one_whole_file(server, tmp_path):
+    path, failed = tmp_path / "file.bin", []
+
+    def fetch():
+        try:
+            download(server.url, path)
+        except Exception as error:
+            failed.append(error)
+
+    both = [threading.Thread(target=fetch) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert failed == [] and path.read_bytes() == CONTENT and [p.name for p in tmp_path.iterdir()] == ["file.bin"]
+    assert len(server.asked) == 1

@@ -97,6 +97,16 @@ def test_features_that_do_not_vary_are_never_chosen():
         assert sorted(select(x, y, 100, relevance, scheme)) == [0, 2, 3, 5]
 
 
+def test_an_offset_does_not_matter():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, 12)), np.repeat([0, 1], 30)
+    x[:, 9:] += y[:, None]
+    moved = x.copy()
+    moved[:, 0] = 1e7 + 0.01 * x[:, 0]
+    for scheme in SCHEMES:
+        assert select(moved, y, 5, "f", scheme).tolist() == select(x, y, 5, "f", scheme).tolist()
+
+
 def test_integer_calls_and_perfect_features():
     """GISTIC calls are whole numbers, and a feature that equals the label has an infinite F."""
     random = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri
@@ -265,3 +266,31 @@ def test_strings_of_pandas_are_classes():
     x, y = panel.logistic_label(3.5, 3)(300, np.random.default_rng(1))
     words = np.array(["no", "yes"], dtype=object)[y]
     assert estimate_mi(x, words, "ksg").value == estimate_mi(x, y, "ksg").value
+
+
+@pytest.mark.parametrize("threads", [1, 300])
+def test_more_threads_than_samples(threads):
+    before = torch.get_num_threads()
+    x, y = np.random.default_rng(0).standard_normal((2, 60, 5))
+    expected = estimate_mi(x, y, "ksg").value
+    try:
+        torch.set_num_threads(threads)
+        assert estimate_mi(x, y, "ksg").value == expected
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_sparse_input_has_an_answer():
+    rng = np.random.default_rng(0)
+    rare = np.zeros(60)
+    rare[7] = 1.0
+    assert abs(estimate_mi(rare, rng.standard_normal(60), "lmi").value) < 0.3
+    for seed in range(12):  # folds with one sample of each class
+        assert np.isfinite(estimate_mi(rng.standard_normal((25, 2)), np.repeat(range(5), 5), "lmi", seed=seed).value)
+    estimate = estimate_mi(*rng.standard_normal((2, 100, 30)), "gaussian", shrinkage=0.0)
+    assert np.isfinite(estimate.value) and np.isnan(estimate.std_error)  # halves are too small for 60 columns
+
+
+def test_half_precision_is_read():
+    x, y = torch.randn(2, 200, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert estimate_mi(x, y, "ksg").value == estimate_mi(x.float(), y.float(), "ksg").value
