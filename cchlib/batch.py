@@ -200,7 +200,11 @@ class Batch:
         for future in as_completed(list(waiting)):
             job = waiting.pop(future)
             try:
-                yield future.result()
+                outcome = future.result()
+                if outcome.status == "done" and not self.store.complete(*job.run):
+                    outcome = replace(outcome, status="failed", why=f"its run is not at {self.store.url} as this machine sees it: "
+                                      "an --output that it shares with the workers is wanted")
+                yield outcome
             except CancelledError:
                 raise ConnectionError(f"{pool.name} went away; what is complete is kept, and the same command "
                                       "goes on from there") from None

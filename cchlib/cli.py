@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections import Counter
@@ -35,7 +36,7 @@ def run(
     notebooks: Annotated[Optional[list[str]], typer.Argument(help="Names or paths (default: all of notebooks/).")] = None,
     profile: Profile = "quick",
     settings: Settings = None,
-    workers: Annotated[Optional[int], typer.Option(min=1, help="Processes at once (default: the number of cores).")] = None,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Processes at once (default: the number of cores; one where there is a GPU).")] = None,
     cluster: Annotated[Optional[str], typer.Option(help="Address of a Dask scheduler to hand the jobs to.")] = None,
     sweep: Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False, help="A YAML grid.")] = None,
     output: Annotated[Optional[str], typer.Option(help="Folder or URL (s3://, gs://) for the runs.")] = None,
@@ -49,7 +50,7 @@ def run(
             raise ValueError("--workers is for this machine, --cluster brings its own workers; one of them is wanted")
         grid = batch.read_sweep(sweep) if sweep else None
         todo = batch.Batch(notebooks or [], profile, settings or [], grid, output)
-        pool = batch.cluster(cluster) if cluster else batch.local(workers or records.cores())
+        pool = batch.cluster(cluster) if cluster else batch.local(workers or _workers())
         console, outcomes, began = Console(soft_wrap=not sys.stdout.isatty()), [], time.perf_counter()
         try:
             with pool as workers_at_hand:
@@ -154,6 +155,17 @@ def data_verify(names: Annotated[Optional[list[str]], typer.Argument(help="Names
                 print(error, file=sys.stderr)
         if wrong:
             raise typer.Exit(1)
+
+
+def _workers() -> int:
+    """One for each core; one where there is a GPU, whose memory the jobs would share."""
+    from cchlib import records
+
+    if shutil.which("nvidia-smi"):
+        import torch
+
+        return 1 if torch.cuda.is_available() else records.cores()
+    return records.cores()
 
 
 def main() -> None:

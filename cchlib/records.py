@@ -299,7 +299,9 @@ class Run:
         return rows.drop(columns=[c for c in rows if c not in COLUMNS and rows[c].isna().all()])
 
     def finish(self) -> None:
-        """Write metrics.csv, then record.json: a folder with a record.json is a finished run."""
+        """Write metrics.csv, then record.json: a folder with a record.json is a finished run. One of `cch run` stays."""
+        if "CCH_RUN_DIR" not in os.environ and (self.folder / f"{self.notebook}.ipynb").is_file():
+            return print(f"{self.folder} holds a complete run with these settings; it is left as it is")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "record.json").unlink(missing_ok=True)  # of an earlier run: never beside other metrics
         frame = self.frame()

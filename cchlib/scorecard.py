@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cchlib import _check, plots
+from cchlib import _check, plots, rivals
 from cchlib.records import Record, recorded
 
 NOT_CONDITIONS = ("seed", "run", "metric", "value", "unit")
 STUDENT = ("reading", "alpha", "data", "cohort", "student")  # conditions that name the undistilled student
+ESTIMATED = ("i_ts", "i_sl", "i_tl", "gap", *rivals.NAMES)  # on held-out shares of the samples, where splits are repeated
 VERDICTS = ("reproduced", "direction only", "differs", "other data", "not run")
 
 
 def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain", *,
-               parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+               parameters: Mapping[str, Any] | None = None, student: Sequence[str] = STUDENT) -> pd.DataFrame:
     """One row for each condition under which a gain was measured, with what else was measured there.
 
     A chapter logs a metric with the conditions that it depends on: the gain with all of them, I(H2;Y) with those of
@@ -32,15 +33,18 @@ def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain",
     wanted : sequence of str
         Metrics to set beside the gain; one that was not logged becomes a column of nan.
     parameters : mapping
-        Of the run. With a ``test_fraction`` its seeds are runs on repeated splits, and `gain_se` is widened
-        accordingly (`plots.mean_se_over_splits`).
+        Of the run. With a ``test_fraction`` its seeds are runs on repeated splits which share samples, and standard
+        errors are over splits and widened (Nadeau & Bengio, as `plots.mean_se_over_splits`); with ``mi_fraction`` those
+        of what is estimated on repeated held-out shares likewise.
+    student : sequence of str
+        Conditions that name the undistilled students.
 
     Returns
     -------
     DataFrame
-        Condition columns, ``gain``, ``gain_se``, ``n``, each wanted metric and its ``_se``, ``gap`` and ``gap_se``
-        (of i_ts − i_sl, paired by seed where both have it), and ``baseline``, the conditions in `STUDENT`: gains
-        that share it were measured against the same undistilled students.
+        Condition columns, ``gain``, ``gain_se``, ``gain_n`` (seeds, or splits, behind it), each wanted metric and its
+        ``_se``, ``gap``, ``gap_se`` and ``gap_n`` (of i_ts − i_sl, paired by seed where both have it), and ``baseline``,
+        the conditions in `student`: gains that share it were measured against the same undistilled students.
 
     Raises
     ------
@@ -52,12 +56,23 @@ def conditions(metrics: pd.DataFrame, wanted: Sequence[str], gain: str = "gain",
         raise ValueError(f"metrics has no rows of {gain!r}; a run that measured gains is wanted")
     parts = []
     for columns, rows in levels:
-        table = _level(metrics, columns, rows, wanted)
-        if "test_fraction" in (parameters or {}):
-            protocol = {name: parameters[name] for name in ("seeds", "test_fraction")}
-            table["gain_se"] = plots.mean_se_over_splits(rows, columns, **protocol)["se"].to_numpy()
+        table = _summary(rows, columns, "gain", _protocol(gain, parameters)).rename(columns={"n": "gain_n"})
+        for metric in wanted:
+            table = table.join(_matched(metrics, metric, columns, table, _protocol(metric, parameters)))
+        named = [c for c in student if c in columns]
+        table["baseline"] = table[named].astype(str).agg(", ".join, axis=1) if named else "all"
+        table = table.join(_paired_gap(metrics, columns, table, _protocol("gap", parameters)))
+        if {"i_ts", "i_sl"} <= set(table):
+            table["gap"] = table["gap"].fillna(table["i_ts"] - table["i_sl"])
         parts.append(table)
     return pd.concat(parts, ignore_index=True)
+
+
+def _protocol(metric: str, parameters: Mapping[str, Any] | None) -> tuple[int, float]:
+    """Runs a split and the share of samples held out, where a metric comes from repeated splits; else (1, 0)."""
+    if "test_fraction" not in (parameters or {}):
+        return 1, 0.0
+    return (1, parameters["mi_fraction"]) if metric in ESTIMATED else (parameters["seeds"], parameters["test_fraction"])
 
 
 def beside(metrics: pd.DataFrame, parameters: Mapping[str, Any], notebook: str,
@@ -100,10 +115,9 @@ def beside(metrics: pd.DataFrame, parameters: Mapping[str, Any], notebook: str,
 def _caption(run: Record, rows: pd.DataFrame) -> str:
     counts, about = sign_counts(rows, resamples=0), run.record
     changed = "".join(f", {name} = {value}" for name, value in about["overrides"].items())
-    agree = round(counts["hit_rate"] * counts["decided"]) if counts["decided"] else 0
     return (f"Beside it, the run recorded on {about['start'][:10]}: profile {about['profile'] or 'by hand'}{changed}, "
-            f"{about['device']}, {about['seconds'] / 60:.0f} minutes. Of its {len(rows)} conditions here the gain exceeds two "
-            f"standard errors in {counts['decided']}, and the signs of gap and gain agree in {agree} of those.")
+            f"{about['device']}, {about['seconds'] / 60:.0f} minutes. Of its {len(rows)} conditions here the gain can be told "
+            f"from zero in {counts['gain_decided']}, gap and gain in {counts['decided']}, and their signs agree in {counts['agree']}.")
 
 
 def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.DataFrame]]:
@@ -115,59 +129,61 @@ def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.Data
     return sorted(groups, key=lambda group: -len(group[0]))
 
 
-def _level(metrics: pd.DataFrame, columns: list[str], gains: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
-    table = _summary(gains, columns, "gain")
-    for metric in wanted:
-        table = table.join(_matched(metrics, metric, columns, table, metric))
-    named = [c for c in STUDENT if c in columns]
-    table["baseline"] = table[named].astype(str).agg(", ".join, axis=1) if named else "all"
-    paired = _paired_gap(metrics, columns, table)
-    table["gap"] = paired["gap"].fillna(table["i_ts"] - table["i_sl"]) if {"i_ts", "i_sl"} <= set(table) else np.nan
-    table["gap_se"] = paired["gap_se"]
-    return table
-
-
-def _summary(rows: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
-    """Mean over seeds and its standard error; several values of one seed are averaged first."""
-    rows = rows.assign(seed=rows["seed"].astype("Float64").fillna(-1).astype(float))
+def _summary(rows: pd.DataFrame, by: list[str], name: str, protocol: tuple[int, float] = (1, 0.0)) -> pd.DataFrame:
+    """Mean over seeds (or splits), its standard error, and their number; values of one seed or split are averaged first."""
+    runs, held_out = protocol
+    rows = rows.assign(seed=rows["seed"].astype("Float64").fillna(-1).astype(float) // runs)
     each = rows.groupby([*by, "seed"], sort=False)["value"].mean().reset_index()
     groups = each.groupby(by, sort=False)["value"] if by else each.assign(all=0).groupby("all")["value"]
     table = groups.agg(**{name: "mean", f"{name}_se": "sem", "n": "count"}).reset_index()
+    table[f"{name}_se"] *= np.sqrt(1 + table["n"] * held_out / (1 - held_out))
     return table if by else table.drop(columns="all")
 
 
-def _matched(metrics: pd.DataFrame, metric: str, columns: list[str], table: pd.DataFrame, name: str) -> pd.DataFrame:
-    found = pd.DataFrame(np.nan, index=table.index, columns=[name, f"{name}_se"])
+def _matched(metrics: pd.DataFrame, metric: str, columns: list[str], table: pd.DataFrame,
+             protocol: tuple[int, float]) -> pd.DataFrame:
+    found = pd.DataFrame(np.nan, index=table.index, columns=[metric, f"{metric}_se"])
     for own, rows in _levels(metrics, metric):
         if set(own) <= set(columns):
-            summary = _summary(rows, own, name).drop(columns="n")
+            summary = _summary(rows, own, metric, protocol).drop(columns="n")
             values = table[own].merge(summary, on=own, how="left") if own else pd.concat([summary] * len(table))
             values.index = table.index
             found = found.fillna(values[found.columns])
     return found
 
 
-def _paired_gap(metrics: pd.DataFrame, columns: list[str], table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard error over seeds of i_ts − i_sl where both were estimated for the same seed."""
+def _paired_gap(metrics: pd.DataFrame, columns: list[str], table: pd.DataFrame, protocol: tuple[int, float]) -> pd.DataFrame:
+    """Mean, standard error and number of i_ts − i_sl where both were estimated for the same seed."""
     fits = [[level for level in _levels(metrics, metric) if set(level[0]) <= set(columns)] for metric in ("i_ts", "i_sl")]
-    empty = pd.DataFrame(np.nan, index=table.index, columns=["gap", "gap_se"])
     if not all(fits):
-        return empty
+        return pd.DataFrame(np.nan, index=table.index, columns=["gap", "gap_se", "gap_n"])
     (on_ts, ts), (on_sl, sl) = fits[0][0], fits[1][0]
     shared = [*(c for c in on_sl if c in on_ts), "seed"]
     ts = ts.groupby([*on_ts, "seed"], sort=False)["value"].mean().rename("ts").reset_index()
     sl = sl.groupby([*on_sl, "seed"], sort=False)["value"].mean().rename("sl").reset_index()
     both = ts.merge(sl[[*shared, "sl"]], on=shared) if set(on_sl) <= set(on_ts) else ts.merge(sl, on=shared)
     keys = [c for c in dict.fromkeys([*on_ts, *on_sl])]
-    gap = both.assign(value=both["ts"] - both["sl"]).groupby(keys, sort=False)["value"].agg(gap="mean", gap_se="sem").reset_index()
+    gap = _summary(both.assign(value=both["ts"] - both["sl"]), keys, "gap", protocol).rename(columns={"n": "gap_n"})
     merged = table[columns].merge(gap, on=keys, how="left")
     merged.index = table.index
-    return merged[["gap", "gap_se"]]
+    return merged[["gap", "gap_se", "gap_n"]]
+
+
+def reach(n: Any, errors: float = 2.0) -> Any:
+    """How many standard errors, estimated from n values, are as rarely exceeded by luck as `errors` known ones.
+
+    Student's t with n − 1 degrees of freedom: 14 for n = 2, 2.3 for n = 10, 2.0 for 50; nan for n = 1.
+    """
+    return stats.t.isf(stats.norm.sf(errors), np.asarray(n, float) - 1)
 
 
 def decided(frame: pd.DataFrame, value: str, error: str, errors: float = 2.0) -> pd.Series:
-    """True where the size of a value exceeds `errors` standard errors; a value without one is never decided."""
-    return frame[value].abs() > errors * frame[error]
+    """True where a value is further from 0 than `reach` allows; a value without a standard error is never decided.
+
+    The number behind the error is column ``<value>_n``; without it the error counts as known.
+    """
+    size = reach(frame[f"{value}_n"], errors) if f"{value}_n" in frame else errors
+    return frame[value].abs() > size * frame[error]
 
 
 def cluster_interval(frame: pd.DataFrame, statistic: Callable[[pd.DataFrame], float], cluster: str = "baseline",
@@ -198,67 +214,84 @@ def hit_rate(frame: pd.DataFrame, score: str = "gap", threshold: float = 0.0) ->
 
 def sign_counts(frame: pd.DataFrame, *, errors: float = 2.0, confidence: float = 0.95, resamples: int = 1000,
                 seed: int = 0) -> dict:
-    """How often the sign of the gap was that of the gain, over the conditions whose gain is `decided`.
+    """How often the sign of the gap was that of the gain, over the conditions in which both are `decided`.
 
     Returns
     -------
     dict
-        ``conditions`` (all), ``decided``, of these ``helped`` and ``positive_gap`` (numbers), ``hit_rate`` and its
-        ``interval`` over baselines; ``both_decided`` and ``hit_rate_decided`` where the gap is decided too.
+        ``conditions`` (all), ``gain_decided`` and of these ``helped``; of those whose gap is decided too (``decided``) the
+        number that ``agree`` and their share, ``hit_rate``, with its ``interval`` over baselines; where all or none agree,
+        which resampling would take for certain, it is Wilson's, with baselines for trials. For comparison
+        ``hit_rate_any_gap``, over all decided gains whatever the gap's error.
     """
     clear = frame[decided(frame, "gain", "gain_se", errors)]
     both = clear[decided(clear, "gap", "gap_se", errors)]
-    return {"conditions": len(frame), "decided": len(clear), "helped": int((clear["gain"] > 0).sum()),
-            "positive_gap": int((clear["gap"] > 0).sum()), "hit_rate": hit_rate(clear),
-            "interval": cluster_interval(clear, hit_rate, confidence=confidence, resamples=resamples, seed=seed),
-            "both_decided": len(both), "hit_rate_decided": hit_rate(both)}
+    share, baselines = hit_rate(both), both["baseline"].nunique()
+    if share in (0.0, 1.0):
+        interval = tuple(stats.binomtest(int(share) * baselines, baselines).proportion_ci(confidence, method="wilson"))
+    else:
+        interval = cluster_interval(both, hit_rate, confidence=confidence, resamples=resamples, seed=seed)
+    return {"conditions": len(frame), "gain_decided": len(clear), "helped": int((clear["gain"] > 0).sum()),
+            "decided": len(both), "agree": int(((both["gap"] > 0) == (both["gain"] > 0)).sum()), "hit_rate": share, "interval": interval,
+            "hit_rate_any_gap": hit_rate(clear)}
 
 
-def auc(frame: pd.DataFrame, score: str) -> float:
-    """Area under the ROC curve of `score` for ``gain > 0``: the chance that it ranks a helped condition above another."""
-    rows = frame[frame[score].notna()]
-    up, down = rows.loc[rows["gain"] > 0, score], rows.loc[rows["gain"] <= 0, score]
-    if not len(up) or not len(down):
-        return float("nan")
-    return float(stats.mannwhitneyu(up, down).statistic / (len(up) * len(down)))
+def auc(frame: pd.DataFrame, score: str, within: str | None = "notebook") -> float:
+    """Area under the ROC curve of `score` for ``gain > 0``: the chance that it ranks a helped condition above another.
+
+    Only pairs of one chapter count (`within`): scores of two chapters may have different units, and a score that is larger
+    where distillation helps more often would be called good for that alone. None: all pairs.
+    """
+    won = pairs = 0.0
+    for _, part in frame.groupby(within) if within else [(None, frame)]:
+        rows = part[part[score].notna()]
+        up, down = rows.loc[rows["gain"] > 0, score], rows.loc[rows["gain"] <= 0, score]
+        if len(up) and len(down):
+            won += stats.mannwhitneyu(up, down).statistic
+            pairs += len(up) * len(down)
+    return float(won / pairs) if pairs else float("nan")
 
 
 def rank_correlation(frame: pd.DataFrame, score: str, within: str = "notebook") -> float:
     """Spearman's ρ of score and gain, averaged over chapters (their gains have different units), weighted by size."""
-    found = [(len(rows), stats.spearmanr(rows[score], rows["gain"]).statistic)
+    found = [(len(rows), np.corrcoef(stats.rankdata(rows[score]), stats.rankdata(rows["gain"]))[0, 1])
              for _, part in frame.groupby(within) for rows in [part[part[score].notna()]]
              if len(rows) > 2 and rows[score].nunique() > 1 and rows["gain"].nunique() > 1]
     return float(np.average([rho for _, rho in found], weights=[n for n, _ in found])) if found else float("nan")
 
 
-def verdict(paper: float, paper_error: float, ours: float, our_error: float, *, same_data: bool, signed: bool) -> str:
+def verdict(paper: float, paper_error: float, ours: float, our_error: float, *, same_data: bool, signed: bool,
+            n: float = np.inf) -> str:
     """The fixed rule of the scorecard.
 
     ``not run`` without a value of ours; ``other data`` where it comes from other data than the paper's; ``reproduced``
-    where the two differ by at most two standard errors of their difference (an error that is not known counts as 0, so
-    a value without any is reproduced only if it equals the paper's to the printed digits); else, for a
-    signed quantity (a gap, a difference), ``direction only`` where the signs agree; else ``differs``.
+    where the two differ by at most two standard errors of their difference (ours, of `n` values, stretched by `reach`; an
+    error that is not known counts as 0, so a value without any is reproduced only if it equals the paper's to the
+    printed digits); else, for a signed quantity (a gap, a difference), ``direction only`` where the signs agree;
+    else ``differs``.
     """
     if not np.isfinite(ours):
         return "not run"
     if not same_data:
         return "other data"
-    error = np.hypot(*(e if np.isfinite(e) else 0.0 for e in (paper_error, our_error)))
-    if abs(paper - ours) <= max(2 * error, 5e-5):
+    error = np.hypot(*(e if np.isfinite(e) else 0.0 for e in (2 * paper_error, (reach(n) if n < np.inf else 2) * our_error)))
+    if abs(paper - ours) <= max(error, 5e-5):
         return "reproduced"
     return "direction only" if signed and np.sign(paper) == np.sign(ours) else "differs"
 
 
-def measured(metrics: pd.DataFrame, metric: str, where: dict) -> tuple[float, float]:
-    """Mean over seeds of a metric and its standard error, under those conditions of `where` that the metric depends on.
+def measured(metrics: pd.DataFrame, metric: str, where: dict,
+             parameters: Mapping[str, Any] | None = None) -> tuple[float, float, int]:
+    """Mean over seeds of a metric, its standard error and the number of seeds, or of splits where `parameters` say that
+    they are repeated (as in `conditions`), under those conditions of `where` that the metric depends on.
 
-    (nan, nan) where it was not measured there, or where `where` leaves open which of several values is meant.
+    (nan, nan, 0) where it was not measured there, or where `where` leaves open which of several values is meant.
     """
     for own, rows in _levels(metrics, metric):
         for name in set(own) & set(where):
             rows = rows[rows[name] == where[name]]
         rest = [name for name in own if name not in where]
         if len(rows) and (not rest or np.ptp(rows.groupby(rest)["value"].mean()) < 1e-9):
-            summary = _summary(rows, [], metric)
-            return float(summary[metric].iloc[0]), float(summary[f"{metric}_se"].iloc[0])
-    return float("nan"), float("nan")
+            one = _summary(rows, [], metric, _protocol(metric, parameters)).iloc[0]
+            return float(one[metric]), float(one[f"{metric}_se"]), int(one["n"])
+    return float("nan"), float("nan"), 0

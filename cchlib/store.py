@@ -35,6 +35,7 @@ class Store:
 
     def complete(self, notebook: str, key: str) -> bool:
         folder = self.where(notebook, key)
+        self.fs.invalidate_cache(folder)
         return self.fs.exists(f"{folder}/record.json") and self.fs.exists(f"{folder}/{notebook}.ipynb")
 
     def all_complete(self, notebooks: Iterable[str]) -> set[tuple[str, str]]:

@@ -81,8 +81,8 @@ class Stack:
         parameters, buffers = stack_module_state(networks)
         # Matrices lie as (S, in, out), the order in which autograd leaves their gradients: in PyTorch's own
         # (out, in) each step would first copy every gradient across, half of the time of a step.
-        self.leaves = {k: (p.detach().mT if p.ndim == 3 else p.detach()).to(self.device).contiguous().requires_grad_(p.requires_grad)
-                       for k, p in parameters.items()}
+        as_grad = {k: (p.detach().mT if p.ndim == 3 else p.detach()).to(self.device) for k, p in parameters.items()}
+        self.leaves = {k: p.contiguous().requires_grad_(parameters[k].requires_grad) for k, p in as_grad.items()}
         self.buffers = {k: b.detach().to(self.device) for k, b in buffers.items()}
         self.template = networks[0]
         self.dropouts = [m for m in self.template.modules() if isinstance(m, Dropout) and m.p > 0]
@@ -273,7 +273,7 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
         stack = Stack(networks, where)
         tensor, axis = (x.tensor, 1) if isinstance(x, PerNetwork) else (x, 0)
         parts = [stack(PerNetwork(part.to(where)) if axis else part.to(where), method=method).cpu()
-                 for part in tensor.split(max(1, batch_size // len(networks)) if axis else batch_size, axis)]
+                 for part in tensor.split(max(1, batch_size // len(networks)), axis)]
     result = torch.cat(parts, 1)
     return result[0] if single else result
 

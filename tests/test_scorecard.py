@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from cchlib import records, scorecard
 
@@ -23,7 +24,7 @@ METRICS = pd.DataFrame([
 
 def test_conditions_by_hand():
     table = scorecard.conditions(METRICS, ["i_ts", "i_sl", "agreement", "cka"]).set_index("gamma")
-    assert table.loc[0, ["gain", "gain_se", "n"]].tolist() == pytest.approx([2.0, 1.0, 2])
+    assert table.loc[0, ["gain", "gain_se", "gain_n"]].tolist() == pytest.approx([2.0, 1.0, 2])
     assert table.loc[0, ["i_ts", "i_sl"]].tolist() == pytest.approx([0.6, 0.3])
     assert table.loc[0, ["gap", "gap_se"]].tolist() == pytest.approx([0.3, 0.0], abs=1e-12)  # paired by seed: .3 and .3
     assert table.loc[2, "gap"] == pytest.approx(-0.1) and np.isnan(table.loc[2, "gap_se"])
@@ -44,9 +45,16 @@ def test_no_gain_is_an_error():
 def test_seeds_that_are_runs_on_splits():
     """Gains 1, 1 on one split and 3, 3 on another: two observations, not four, whose test samples overlap."""
     metrics = pd.DataFrame([log("gain", v, s, student="a") for s, v in enumerate((1.0, 1.0, 3.0, 3.0))])
-    table = scorecard.conditions(metrics, ["i_ts", "i_sl"], parameters={"seeds": 2, "test_fraction": 0.1})
+    table = scorecard.conditions(metrics, ["i_ts", "i_sl"], parameters={"seeds": 2, "test_fraction": 0.1, "mi_fraction": 0.5})
     assert table["gain_se"].item() == pytest.approx(1.0 * np.sqrt(1 + 2 / 9))
     assert scorecard.conditions(metrics, ["i_ts", "i_sl"])["gain_se"].item() == pytest.approx(1 / np.sqrt(3))
+    assert table["gain_n"].item() == 2
+    # information on repeated halves: 1, 2, 3 nats against 0 on each, √(1 + 3 · ½ / ½) = 2 times the plain error
+    halves = pd.DataFrame([log(m, v * (m == "i_ts"), s, student="a") for m in ("i_ts", "i_sl") for s, v in enumerate((1, 2, 3))])
+    protocol = {"seeds": 2, "test_fraction": 0.1, "mi_fraction": 0.5}
+    table = scorecard.conditions(pd.concat([metrics, halves]), ["i_ts", "i_sl"], parameters=protocol)
+    assert table[["gap", "gap_se", "gap_n"]].to_numpy() == pytest.approx(np.array([[2.0, 2 / np.sqrt(3), 3]]))
+    assert scorecard.measured(halves, "i_ts", {"student": "a"}, protocol) == pytest.approx((2.0, 2 / np.sqrt(3), 3))
 
 
 def test_a_live_run_beside_the_recorded_one(monkeypatch, tmp_path):
@@ -73,9 +81,16 @@ FRAME = pd.DataFrame({"gap": [0.1, 0.2, -0.1, -0.3, 0.4], "gain": [1.0, 2.0, -1.
 def test_hits_and_ranks_by_hand():
     assert scorecard.hit_rate(FRAME) == pytest.approx(3 / 5)
     assert scorecard.decided(FRAME, "gain", "gain_se").tolist() == [True, False, True, True, False]
+    # two values say little of their own spread: 10 and 5 errors are within the reach of t with one degree of freedom
+    assert scorecard.reach(2) == pytest.approx(13.97, abs=0.01) and scorecard.reach(10_000) == pytest.approx(2, abs=1e-3)
+    assert not scorecard.decided(FRAME.assign(gain_n=2), "gain", "gain_se").any()
     # gap of the helped {.1, .2, -.3} against the others {-.1, .4}: 2 of 6 pairs in order
     assert scorecard.auc(FRAME, "gap") == pytest.approx(2 / 6)
     assert np.isnan(scorecard.auc(FRAME[FRAME.gain > 0], "gap"))
+    # a second chapter with larger gaps, where all were helped: no pair within it
+    other = FRAME[FRAME.gain > 0].assign(gap=9.0, notebook="y")
+    assert scorecard.auc(pd.concat([FRAME, other]), "gap") == pytest.approx(2 / 6)
+    assert scorecard.auc(pd.concat([FRAME, other]), "gap", within=None) == pytest.approx(8 / 12)
     assert scorecard.rank_correlation(FRAME, "gain") == pytest.approx(1)
 
 
@@ -95,22 +110,24 @@ def test_clusters_widen_an_interval():
     ((0.1, 0.01), (0.12, 0.01), True, True, "reproduced"), ((0.1, 0.01), (0.2, 0.01), True, True, "direction only"),
     ((0.1, 0.01), (-0.2, 0.01), True, True, "differs"), ((0.8, 0.01), (0.9, 0.01), True, False, "differs"),
     ((0.1, NAN), (0.1, NAN), True, False, "reproduced"), ((0.1, 0.01), (0.1, 0.01), False, True, "other data"),
-    ((0.1, 0.01), (NAN, NAN), True, True, "not run")])
+    ((0.1, 0.01), (NAN, NAN), True, True, "not run"), ((0.1, NAN), (0.2, 0.01, 2), True, True, "reproduced")])
 def test_verdict(paper, ours, same, signed, said):
-    assert scorecard.verdict(*paper, *ours, same_data=same, signed=signed) == said
+    *ours, n = ours if len(ours) == 3 else (*ours, np.inf)
+    assert scorecard.verdict(*paper, *ours, same_data=same, signed=signed, n=n) == said
     assert said in scorecard.VERDICTS
 
 
 def test_measured_by_hand():
-    assert scorecard.measured(METRICS, "i_ts", {"alpha": 0.2, "gamma": 0, "temperature": 3}) == pytest.approx((0.6, 0.1))
+    assert scorecard.measured(METRICS, "i_ts", {"alpha": 0.2, "gamma": 0, "temperature": 3}) == pytest.approx((0.6, 0.1, 2))
     assert scorecard.measured(METRICS, "gain", {"gamma": 2})[0] == -1
-    assert np.isnan(scorecard.measured(METRICS, "gain", {"gamma": 9})).all()
-    assert np.isnan(scorecard.measured(METRICS, "nothing", {})).all()
-    assert np.isnan(scorecard.measured(METRICS, "i_ts", {"alpha": 0.2})).all()  # which blur?
+    assert np.isnan(scorecard.measured(METRICS, "gain", {"gamma": 9})[:2]).all()
+    assert np.isnan(scorecard.measured(METRICS, "nothing", {})[:2]).all()
+    assert np.isnan(scorecard.measured(METRICS, "i_ts", {"alpha": 0.2})[:2]).all()  # which blur?
 
 
 def test_sign_counts_by_hand():
     counts = scorecard.sign_counts(FRAME.assign(gap_se=[0.01, 0.01, 0.01, 1.0, 0.01]))
-    assert (counts["conditions"], counts["decided"], counts["helped"], counts["positive_gap"], counts["both_decided"]) == (5, 3, 2, 1, 2)
-    assert counts["hit_rate"] == pytest.approx(2 / 3) and counts["hit_rate_decided"] == 1.0
-    assert np.isnan(counts["interval"]).all()
+    assert [counts[k] for k in ("conditions", "gain_decided", "helped", "decided", "agree")] == [5, 3, 2, 2, 2]
+    assert counts["hit_rate_any_gap"] == pytest.approx(2 / 3) and counts["hit_rate"] == 1.0
+    assert counts["interval"] == pytest.approx(stats.binomtest(2, 2).proportion_ci(method="wilson"))  # baselines a and b
+    assert np.isnan(scorecard.sign_counts(FRAME.assign(gap_se=0.01))["interval"]).all()  # 2 of 3 agree, two baselines

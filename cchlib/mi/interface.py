@@ -19,6 +19,7 @@ from cchlib.mi.lmi import settings as lmi_settings
 from cchlib.mi.mine import mine
 
 METHODS = {"lmi": lmi, "ksg": ksg, "mine": mine, "gaussian": gaussian}
+AT_ONCE = 2**30  # numbers that a stack may hold: 4 GB
 RANDOM = ("lmi", "mine")  # these train networks: a run is one random split and initialisation
 
 
@@ -122,7 +123,7 @@ def estimate_mi_many(pairs: Sequence[tuple[Any, Any]], method: str = "lmi", *, g
 
     start = time.perf_counter()
     if method in RANDOM:
-        values = _by_shape(samples, lambda group: function(group, runs=runs, seed=seed, device=device, **options))
+        values = _by_shape(samples, runs, lambda group: function(group, runs=runs, seed=seed, device=device, **options))
         errors = [float(np.std(v, ddof=1) / np.sqrt(runs)) if runs > 1 else float("nan") for v in values]
         seconds = [(time.perf_counter() - start) / len(samples)] * len(samples)
     else:
@@ -143,14 +144,17 @@ def _read(x: Any, y: Any, given: Any) -> tuple[np.ndarray, ...]:
     return tuple(sample.values())
 
 
-def _by_shape(samples, estimate) -> list:
-    """Estimate each group of samples of equal shapes and types together; results in the order of `samples`."""
+def _by_shape(samples, runs: int, estimate) -> list:
+    """Estimate groups of samples of equal shapes and types together, as large as fits; results in the order of `samples`."""
     groups: dict[tuple, list[int]] = {}
     for i, (x, y) in enumerate(samples):
         width = ("classes", int(y.max()) + 1) if is_discrete(y) else y.shape
         groups.setdefault((x.shape, width), []).append(i)
     results: list = [None] * len(samples)
-    for members in groups.values():
-        for i, values in zip(members, estimate([samples[i] for i in members])):
-            results[i] = values
+    for (shape, width), members in groups.items():
+        each = 5 * runs * shape[0] * (shape[1] + width[1])  # numbers that one sample's folds hold
+        at_once = max(1, AT_ONCE // each)
+        for part in (members[low: low + at_once] for low in range(0, len(members), at_once)):
+            for i, values in zip(part, estimate([samples[i] for i in part])):
+                results[i] = values
     return results

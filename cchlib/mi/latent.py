@@ -33,12 +33,14 @@ def estimate(samples: list[tuple[np.ndarray, np.ndarray]], settings: dict[str, A
              device: torch.device) -> list[list[float]]:
     """I(x; y) in nats of each sample, `runs` values each; samples x runs x folds networks are one stack."""
     discrete, n, folds = is_discrete(samples[0][1]), len(samples[0][0]), settings["folds"]
-    inputs = [(normal_scores(x), standard(one_hot(y)) if discrete else normal_scores(y)) for x, y in samples]
-    p, q = inputs[0][0].shape[1], inputs[0][1].shape[1]
+    p, q = samples[0][0].shape[1], samples[0][1].max() + 1 if discrete else samples[0][1].shape[1]
     latents = min(settings["latents"], q - 1) if discrete else settings["latents"]
     size = n // folds  # equal folds, so that they stack: up to folds - 1 samples are left out
-    jobs, data, starts, seeds = [], [[], [], [], []], [], []
-    for s, (x, y) in enumerate(inputs):
+    jobs, starts, seeds = [], [], []
+    shapes = [(len(samples) * runs * folds, rows, width) for rows in (size * (folds - 1), size) for width in (p, q)]
+    data = [np.empty(shape, np.float32) for shape in shapes]  # train, held out; filled in place: they may be gigabytes
+    for s, (x, y) in enumerate(samples):
+        x, y = normal_scores(x), standard(one_hot(y)) if discrete else normal_scores(y)
         for run in range(runs):
             order = np.random.default_rng([seed, run]).permutation(n)[: size * folds].reshape(folds, size)
             train = [np.concatenate(np.delete(order, f, 0)) for f in range(folds)]
@@ -47,8 +49,9 @@ def estimate(samples: list[tuple[np.ndarray, np.ndarray]], settings: dict[str, A
                 jobs.append((s, run, f, order[f]))
                 seeds.append(int(np.random.SeedSequence([seed, run, f]).generate_state(1)[0]))
                 for part, rows in zip(data, (x[train[f]], y[train[f]], x[order[f]], y[order[f]])):
-                    part.append(rows)
-    x, y, x_out, y_out = (torch.from_numpy(np.stack(part)).float().to(device) for part in data)
+                    part[len(jobs) - 1] = rows
+    x, y, x_out, y_out = (torch.from_numpy(part).to(device) for part in data)
+    del data
     f = Encoders(np.stack([a for a, _ in starts]), [p, settings["width"]], seeds, device)
     g = Encoders(np.stack([b for _, b in starts]), [q] if discrete else [q, settings["width"]], seeds, device)
     fit(f, g, x, y, x_out, y_out, settings, seeds)

@@ -49,16 +49,17 @@ def mine(samples: Sequence[tuple[np.ndarray, np.ndarray]], *, runs: int = 1, see
     if size < 8:
         raise ValueError(f"x has {n} samples, too few for {folds} folds of at least 8")
     where = resolve_device(device)
-    blocks, seeds = [], []
+    p, y = samples[0][0].shape[1], samples[0][1]
+    width_in = p + (y.max() + 1 if is_discrete(y) else y.shape[1])
+    blocks, seeds = np.empty((len(samples) * runs * folds, size * folds, width_in), np.float32), []
     for x, y in samples:
         inputs = np.hstack([normal_scores(x), standard(one_hot(y)) if is_discrete(y) else normal_scores(y)])
         for run in range(runs):
             order = np.random.default_rng([seed, run]).permutation(n)[: size * folds].reshape(folds, size)
             for fold in range(folds):
-                blocks.append(inputs[np.roll(order, -fold, 0).reshape(-1)])  # test fold, validation fold, training
+                blocks[len(seeds)] = inputs[np.roll(order, -fold, 0).reshape(-1)]  # test fold, validation fold, training
                 seeds.append(int(np.random.SeedSequence([seed, run, fold]).generate_state(1)[0]))
-    p = samples[0][0].shape[1]
-    data = torch.from_numpy(np.stack(blocks)).float().to(where)
+    data = torch.from_numpy(blocks).to(where)
     x, y = data[..., :p], data[..., p:]
     parts = [slice(2 * size, None), slice(size, 2 * size), slice(0, size)]
     train, validation, test = [(x[:, part], y[:, part]) for part in parts]
