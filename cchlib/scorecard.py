@@ -240,10 +240,10 @@ def auc(frame: pd.DataFrame, score: str, within: str | None = "notebook") -> flo
     """Area under the ROC curve of `score` for ``gain > 0``: the chance that it ranks a helped condition above another.
 
     Only pairs of one chapter count (`within`): scores of two chapters may have different units, and a score that is larger
-    where distillation helps more often would be called good for that alone. None: all pairs.
+    where distillation helps more often would be called good for that alone. All pairs without such a column, or with None.
     """
     won = pairs = 0.0
-    for _, part in frame.groupby(within) if within else [(None, frame)]:
+    for _, part in frame.groupby(within) if within in frame else [(None, frame)]:
         rows = part[part[score].notna()]
         up, down = rows.loc[rows["gain"] > 0, score], rows.loc[rows["gain"] <= 0, score]
         if len(up) and len(down):
