@@ -145,7 +145,7 @@ def dask(workers: int) -> Iterator[batch.Pool]:
     """A scheduler and single-threaded worker processes on this machine."""
     from distributed import LocalCluster
 
-    with LocalCluster(workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         with batch.cluster(cluster.scheduler_address) as pool:
             yield pool
 
