@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -159,9 +160,7 @@ def draw(assessments: Mapping[str, Assessment]) -> Figure:
 
 def _check_figure(target: Path) -> None:
     """Refuse a place for the figure before anything is estimated, not after."""
-    kinds = plt.figure().canvas.get_supported_filetypes()
-    plt.close()
-    if (target.suffix.lstrip(".") or "png").lower() not in kinds:
+    if (target.suffix.lstrip(".") or "png").lower() not in FigureCanvasBase.get_supported_filetypes():
         raise ValueError(f"figure is {target.name}; a name that ends in .png, .pdf or .svg is wanted")
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):

@@ -132,12 +132,9 @@ def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.Data
 def _summary(rows: pd.DataFrame, by: list[str], name: str, protocol: tuple[int, float] = (1, 0.0)) -> pd.DataFrame:
     """Mean over seeds (or splits), its standard error, and their number; values of one seed or split are averaged first."""
     runs, held_out = protocol
-    rows = rows.assign(seed=rows["seed"].astype("Float64").fillna(-1).astype(float) // runs)
-    each = rows.groupby([*by, "seed"], sort=False)["value"].mean().reset_index()
-    groups = each.groupby(by, sort=False)["value"] if by else each.assign(all=0).groupby("all")["value"]
-    table = groups.agg(**{name: "mean", f"{name}_se": "sem", "n": "count"}).reset_index()
-    table[f"{name}_se"] *= np.sqrt(1 + table["n"] * held_out / (1 - held_out))
-    return table if by else table.drop(columns="all")
+    rows = rows.assign(seed=rows["seed"].astype("Float64").fillna(-1).astype(int), all=0)  # all: `by` may be empty
+    table = plots.mean_se_over_splits(rows, [*by, "all"], seeds=runs, test_fraction=held_out)
+    return table.drop(columns="all").rename(columns={"mean": name, "se": f"{name}_se"})
 
 
 def _matched(metrics: pd.DataFrame, metric: str, columns: list[str], table: pd.DataFrame,
@@ -219,8 +216,8 @@ def sign_counts(frame: pd.DataFrame, *, errors: float = 2.0, confidence: float =
     Returns
     -------
     dict
-        ``conditions`` (all), ``gain_decided`` and of these ``helped``; of those whose gap is decided too (``decided``) the
-        number that ``agree`` and their share, ``hit_rate``, with its ``interval`` over baselines; where all or none agree,
+        ``conditions`` (all), ``gain_decided`` and of these ``helped``; of those whose gap is decided too (``decided``, of
+        which ``decided_helped``) the number that ``agree`` and their share, ``hit_rate``, with its ``interval`` over baselines; where all or none agree,
         which resampling would take for certain, it is Wilson's, with baselines for trials. For comparison
         ``hit_rate_any_gap``, over all decided gains whatever the gap's error.
     """
@@ -232,7 +229,7 @@ def sign_counts(frame: pd.DataFrame, *, errors: float = 2.0, confidence: float =
     else:
         interval = cluster_interval(both, hit_rate, confidence=confidence, resamples=resamples, seed=seed)
     return {"conditions": len(frame), "gain_decided": len(clear), "helped": int((clear["gain"] > 0).sum()),
-            "decided": len(both), "agree": int(((both["gap"] > 0) == (both["gain"] > 0)).sum()), "hit_rate": share, "interval": interval,
+            "decided": len(both), "decided_helped": int((both["gain"] > 0).sum()), "agree": int(((both["gap"] > 0) == (both["gain"] > 0)).sum()), "hit_rate": share, "interval": interval,
             "hit_rate_any_gap": hit_rate(clear)}
 
 
