@@ -26,6 +26,20 @@ def as_array(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def as_tensor(name: str, value: Any, device: torch.device | None = None) -> torch.Tensor:
+    """A tensor as it is, anything else by way of NumPy; text, objects and complex numbers are refused."""
+    if not isinstance(value, torch.Tensor):
+        array = as_array(name, value)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} holds {array.dtype.name}; numbers are wanted")
+        kind = np.int64 if array.dtype.kind == "u" else array.dtype.newbyteorder("=")  # torch knows few unsigned types
+        plain = array.flags.c_contiguous and array.flags.writeable and array.dtype == kind
+        value = torch.from_numpy(array if plain else array.astype(kind, order="C"))  # views may run backwards
+    if value.is_complex():
+        raise ValueError(f"{name} holds {value.dtype}; real numbers are wanted")
+    return value.to(device) if device is not None else value
+
+
 def finite(name: str, value: Any) -> np.ndarray:
     """`value` as a float64 array without NaN or infinity, of any shape."""
     try:
@@ -58,6 +72,15 @@ def same_length(**arrays: Any) -> int:
         said = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ValueError(f"unequal numbers of samples: {said}; one row a sample in each is wanted")
     return next(iter(lengths.values()))
+
+
+def broadcast(**shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that the named shapes broadcast to."""
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"shapes do not broadcast: {said}; shapes that agree, or a number, are wanted") from None
 
 
 def one_of(name: str, value: Any, options: Iterable[Any]) -> Any:

@@ -22,6 +22,12 @@ def mixing_weight(lam: ArrayLike) -> Array:
         return np.where(np.isinf(lam), 1.0, lam / (1.0 + lam))
 
 
+def additive_lambda(weight: float) -> float:
+    """λ = μ / (1 − μ), Eq. 4's λ for a weight μ in [0, 1] of the teacher in Eq. 2; inf for 1. Undoes `mixing_weight`."""
+    _check.within("weight", weight, 0.0, 1.0)
+    return weight / (1 - weight) if weight < 1 else np.inf
+
+
 def predicted_gain(y: ArrayLike, student: ArrayLike, imitator: ArrayLike,
                    lam: ArrayLike) -> tuple[Array | float, Array | float]:
     """What distilling at λ gains on held-out data, from two fits that did not use λ.

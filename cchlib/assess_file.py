@@ -87,6 +87,8 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], np.ndarray, np
         raise FileNotFoundError(f"{path} is not there")
     arrays, labels = _read_npz(path) if path.suffix.lower() == ".npz" else _read_csv(path)
     teachers = {name.removeprefix("teacher_"): value for name, value in arrays.items() if name.startswith("teacher")}
+    if {"teacher", "teacher_teacher"} <= arrays.keys():
+        raise ValueError(f"path: {path.name} holds teacher and teacher_teacher; names that differ are wanted")
     missing = [name for name, value in (("teacher", teachers), ("student", arrays.get("student")), ("labels", labels))
                if value is None or len(value) == 0]
     if missing:
@@ -117,6 +119,8 @@ def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         role, dot, _ = column.partition(".")
         if dot and _role(role):
             groups.setdefault(role, []).append(column)
+    if "label" in frame:  # read again: pandas would take a class called "NA" or "None" for an empty cell
+        frame["label"] = pd.read_csv(path, usecols=["label"], keep_default_na=False, na_values=[""])["label"]
     if "label" in frame and frame["label"].isna().any():
         raise ValueError(f"path: column label of {path.name} has {int(frame['label'].isna().sum())} empty cells; "
                          "a label a subject is wanted")

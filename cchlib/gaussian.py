@@ -28,12 +28,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cchlib import _check
-from cchlib._held_out import best_mixing_weight, mixing_weight, predicted_gain, residual_correlation
+from cchlib._held_out import (additive_lambda, best_mixing_weight, mixing_weight, predicted_gain,
+                              residual_correlation)
 from cchlib._joint_gaussian import (ROUNDING, JointGaussian, TeacherMoments, model_of_parts, random_model,
                                     solve_semidefinite)
 
 __all__ = [
-    "JointGaussian", "RiskCoefficients", "TeacherMoments", "best_mixing_weight", "cch_holds",
+    "JointGaussian", "RiskCoefficients", "TeacherMoments", "additive_lambda", "best_mixing_weight", "cch_holds",
     "conditional_variance_condition", "correlation_condition", "distillation_helps", "effective_ridge", "excess_risk",
     "expected_excess_risk", "mixing_weight", "model_of_parts", "optimal_lambda", "optimal_teacher", "predicted_gain",
     "random_model", "residual_correlation", "risk_coefficients", "risk_slope", "simulate_excess_risk",
@@ -57,6 +58,7 @@ class RiskCoefficients(NamedTuple):
     def risk(self, lam: ArrayLike) -> Array | float:
         """R(λ) for λ in [0, ∞], broadcast against the coefficients."""
         weight = mixing_weight(lam)
+        _check.broadcast(lam=weight.shape, coefficients=np.shape(self.alpha))
         rest = 1 - weight
         return (self.alpha * weight**2 + 2 * self.beta * weight * rest + self.delta * rest**2)[()]
 
@@ -145,6 +147,7 @@ def risk_coefficients(model: JointGaussian, w1: ArrayLike, kappa: ArrayLike | No
     else:
         keep, lost, spread = _shrinkage(model, kappa)
     teacher = model.teacher_moments(w1)
+    _check.broadcast(w1=teacher.variance.shape, **{"kappa" if n is None else "n": np.shape(spread)})
     _, rotation = model._spectrum
     imitator, student = model._imitator(model._teachers(w1)) @ rotation, model._student @ rotation
     # Errors of the mean weights, in coordinates where ⟨·,·⟩ is the plain product and P, Q are diagonal.
@@ -254,8 +257,9 @@ def optimal_teacher(model: JointGaussian, lam: ArrayLike, kappa: ArrayLike) -> A
     ValueError
         On λ ≤ 0 (at λ = 0 the risk does not depend on the teacher), κ ≤ 0 or κ = 1.
     """
-    lam = np.asarray(_check.within("lam", lam, 0.0, open_low=True), float)
+    lam = _check.finite("lam", _check.within("lam", lam, 0.0, open_low=True))
     kappa = _kappa(kappa)
+    _check.broadcast(lam=lam.shape, kappa=kappa.shape)
     distinct, where = np.unique(kappa, return_inverse=True)
     keeps, losts, spreads = _shrinkage(model, distinct)
     _, rotation = model._spectrum
@@ -339,7 +343,7 @@ def simulate_excess_risk(model: JointGaussian, w1: ArrayLike, lam: ArrayLike, n:
     """
     n, trials = _check.integer("n", n, 1), _check.integer("trials", trials, 2)
     weight, w1 = mixing_weight(lam), model._teachers(w1)
-    weight, _ = np.broadcast_arrays(weight, w1[..., 0])
+    weight = np.broadcast_to(weight, _check.broadcast(lam=weight.shape, w1=w1.shape[:-1]))
     rng = np.random.default_rng(seed)
     risks = np.empty((trials, weight.size))
     for trial in range(trials):

@@ -54,7 +54,7 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Te
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """CE(y, softmax(z)) in nats, mean over the samples: logits (..., n, K), labels (..., n) -> (...)."""
     logits = _finite("student_logits", logits)
-    labels = torch.as_tensor(labels, device=logits.device)
+    labels = _check.as_tensor("labels", labels, logits.device)
     if logits.ndim < 2:
         raise ValueError(f"student_logits has shape {tuple(logits.shape)}; (..., n, K) is wanted")
     if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
@@ -101,7 +101,7 @@ def regression_distillation_loss(student: Tensor, teacher: Tensor, target: Tenso
     _check.one_of("form", form, ("additive", "convex"))
     _check.within("lam", lam, 0.0, 1.0 if form == "convex" else float("inf"))
     label = _mean_square(_equal("student", student, "target", target))
-    imitation = _mean_square(_equal("student", student, "teacher", torch.as_tensor(teacher).detach()))
+    imitation = _mean_square(_equal("student", student, "teacher", _tensor("teacher", teacher).detach()))
     lam = _like("lam", lam, label)
     return (label if form == "additive" else (1 - lam) * label) + lam * imitation
 
@@ -142,7 +142,7 @@ def fusion_distillation_loss(logits: Tensor, labels: Tensor, lam: float | Tensor
     _check.within("lam", lam, 0.0, 1.0)
     _check.within("temperature", temperature, 0.0, open_low=True)
     _check.within("head_weight", head_weight, 0.0)
-    logits = _tensor(logits)
+    logits = _tensor("logits", logits)
     if logits.ndim < 3 or logits.shape[-2] != 3:
         raise ValueError(f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, the teacher's and "
                          "the student's logits is wanted")
@@ -157,7 +157,7 @@ def fusion_distillation_loss(logits: Tensor, labels: Tensor, lam: float | Tensor
 
 def _soft_target_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor) -> Tensor:
     """KL(softmax(t / T) ‖ softmax(s / T)) in nats, summed over classes, mean over samples."""
-    student_logits = _tensor(student_logits)
+    student_logits = _tensor("student_logits", student_logits)
     teacher_logits = _finite("teacher_logits", teacher_logits, student_logits.device).detach()
     if teacher_logits.shape != student_logits.shape:
         raise ValueError(f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of student_logits, "
@@ -176,14 +176,14 @@ def _like(name: str, value: float | Tensor, losses: Tensor) -> Tensor:
     return value
 
 
-def _tensor(value: Tensor, device: torch.device | None = None) -> Tensor:
+def _tensor(name: str, value: Tensor, device: torch.device | None = None) -> Tensor:
     """A tensor of floating-point numbers, from NumPy's arrays and from integers as well."""
-    value = torch.as_tensor(value, device=device)
+    value = _check.as_tensor(name, value, device)
     return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 
 def _finite(name: str, value: Tensor, device: torch.device | None = None) -> Tensor:
-    value = _tensor(value, device)
+    value = _tensor(name, value, device)
     if value.numel() == 0:
         raise ValueError(f"{name} has shape {tuple(value.shape)}; at least one sample is wanted")
     if not bool(torch.isfinite(value).all()):
@@ -193,8 +193,8 @@ def _finite(name: str, value: Tensor, device: torch.device | None = None) -> Ten
 
 def _equal(name: str, value: Tensor, other_name: str, other: Tensor) -> Tensor:
     """value − other, refusing to broadcast."""
-    value = _tensor(value)
-    other = _tensor(other, value.device)
+    value = _tensor(name, value)
+    other = _tensor(other_name, other, value.device)
     if value.shape != other.shape:
         raise ValueError(f"{other_name} has shape {tuple(other.shape)} and {name} {tuple(value.shape)}; "
                          "equal shapes are wanted")

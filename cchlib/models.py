@@ -88,7 +88,7 @@ class FusionNetwork(nn.Module):
                  seed: int = 0):
         super().__init__()
         self.inputs = (_check.integer("inputs1", inputs1, 1), _check.integer("inputs2", inputs2, 1))
-        _check.integer("classes", classes, 2)
+        _check.integer("classes", classes, 2), _check.integer("width", width, 1)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.encoders = nn.ModuleList(

@@ -307,9 +307,10 @@ class Run:
         frame = self.frame()
         write_text(self.folder / "metrics.csv", frame.to_csv(index=False))
         seeds = sorted({int(s) for s in frame["seed"].dropna()})
-        named = self.parameters.get("seeds")
-        if not seeds and isinstance(named, int):
-            seeds = list(range(named))
+        if not seeds and isinstance(self.parameters.get("seeds"), int):
+            seeds = list(range(self.parameters["seeds"]))
+        if not seeds and isinstance(self.parameters.get("seed"), int):
+            seeds = [self.parameters["seed"]]
         write_json(
             self.folder / "record.json",
             {

@@ -9,9 +9,8 @@ stream of its own for batches and dropout, so a stack equals the loop over its n
 from __future__ import annotations
 
 import math
-import numbers
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -174,23 +173,25 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
     Raises
     ------
     ValueError
-        On unequal numbers of samples or networks, an unknown optimiser or schedule, numbers out of
-        range, or a loss that becomes NaN or infinite.
+        On NaN or infinity, inputs that the networks don't take, unequal numbers of samples or networks, an unknown
+        optimiser or schedule, numbers out of range, or a loss that becomes NaN or infinite.
     """
     networks = [networks] if isinstance(networks, nn.Module) else list(networks)
-    targets = [targets] if isinstance(targets, (Tensor, np.ndarray, PerNetwork)) else list(targets)
+    targets = list(targets) if isinstance(targets, (list, tuple)) else [targets]
     _check.integer("epochs", epochs, 1)
     _check.within("lr", lr, 0.0, open_low=True)
     _check.within("momentum", momentum, 0.0, 1.0)
     _check.within("weight_decay", weight_decay, 0.0)
     _check.one_of("optimizer", optimizer, OPTIMIZERS)
     _check.one_of("schedule", schedule, SCHEDULES)
-    data = [_tensors(item, networks) for item in (x, *targets)]
+    data = [_tensors(name, item, networks) for name, item in (("x", x), *(("targets", t) for t in targets))]
     size, n = len(networks), _samples(data, len(networks))
+    _accepts(networks, data[0])
     batch_size = n if batch_size is None else min(_check.integer("batch_size", batch_size, 1), n)
-    seeds = [seeds] * size if isinstance(seeds, numbers.Integral) else list(seeds)
+    seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds] * size
     if len(seeds) != size:
         raise ValueError(f"seeds has {len(seeds)} entries for {size} networks; one a network is wanted")
+    seeds = [_check.integer("seeds", seed) for seed in seeds]
 
     start = time.perf_counter()
     where = resolve_device(device)
@@ -200,7 +201,7 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
         if not learning:
             raise ValueError("networks have frozen parameters only; at least one that requires a gradient is wanted")
         stepper = _optimizer(optimizer, learning, lr, momentum, weight_decay)
-        streams = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         data = [PerNetwork(d.tensor.to(where)) if isinstance(d, PerNetwork) else d.to(where) for d in data]
         history = _passes(stack, data, loss, stepper, streams, epochs, lr, schedule, batch_size, on_epoch)
         stack.unstack()
@@ -266,8 +267,9 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
     single = isinstance(networks, nn.Module)
     networks = [networks] if single else list(networks)
     _check.integer("batch_size", batch_size, 1)
-    x = _tensors(x, networks)
+    x = _tensors("x", x, networks)
     _samples([x], len(networks))
+    _accepts(networks, x)
     where = resolve_device(device)
     with _mode(networks, training=False):
         stack = Stack(networks, where)
@@ -278,13 +280,31 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
     return result[0] if single else result
 
 
-def _tensors(item: Data, networks: Sequence[nn.Module]) -> Data:
-    """As tensors, floating-point ones in the networks' precision."""
+def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Data:
+    """As finite tensors, floating-point ones in the networks' precision."""
     if isinstance(item, PerNetwork):
-        return PerNetwork(_tensors(item.tensor, networks))
-    tensor = torch.as_tensor(item)
+        return PerNetwork(_tensors(name, item.tensor, networks))
+    tensor = _check.as_tensor(name, item)
+    if tensor.ndim == 0:
+        raise ValueError(f"{name} is a single number; one row a sample is wanted")
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{name} holds NaN or infinity; finite numbers are wanted")
     kind = next((p.dtype for network in networks for p in network.parameters()), tensor.dtype)
     return tensor.to(kind) if tensor.is_floating_point() else tensor
+
+
+@torch.no_grad()
+def _accepts(networks: Sequence[nn.Module], x: Data) -> None:
+    """Show one sample to one network: what it can't read is refused here, by name."""
+    sample = x.tensor[0, :1] if isinstance(x, PerNetwork) else x[:1]
+    for network in networks[:1]:
+        where = next((p.device for p in network.parameters()), sample.device)
+        with _mode([network], training=False):
+            try:
+                network(sample.to(where))
+            except RuntimeError as error:
+                raise ValueError(f"x is {sample.dtype} with samples of shape {tuple(sample.shape[1:])}, which the networks "
+                                 f"don't take ({error}); their inputs are wanted") from None
 
 
 def _samples(data: list[Data], size: int) -> int:

@@ -243,12 +243,18 @@ def test_csv_columns_are_grouped_by_prefix(tmp_path, npz, classes):
     assert list(read(npz)[0]) == ["mrna", "rppa"]
 
 
+def test_a_class_may_be_called_na(tmp_path):
+    (tmp_path / "mine.csv").write_text("teacher.a,student.a,label\n1,1,NA\n2,1,None\n3,1,NA\n")
+    assert list(read(tmp_path / "mine.csv")[2]) == ["NA", "None", "NA"]
+
+
 @pytest.mark.parametrize("arrays, message", [
     (dict(student=np.ones(30), labels=np.ones(30)), "holds no teacher; arrays teacher"),
     (dict(teacher=np.ones(30), labels=np.ones(30)), "holds no student"),
     (dict(teacher=np.ones(30), student=np.ones(30)), "holds no labels"),
     (dict(teacher=np.ones(30), student=np.ones(30), labels=np.array([{}] * 30)), "could not be read.*plain arrays"),
     (dict(teacher=np.ones(30), student=np.ones(30), labels=np.array(1)), "labels is a single value"),
+    (dict(teacher=np.ones(30), teacher_teacher=np.ones(30), student=np.ones(30), labels=np.ones(30)), "teacher_teacher"),
 ])
 def test_npz_of_another_form_is_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "bad.npz", **arrays)

@@ -1,7 +1,7 @@
 """pyproject.toml, constraints.txt, environment.yml and the installation say the same."""
 
 import tomllib
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,25 @@ def test_requirement_is_pinned_within_its_bounds_and_installed_so(requirement):
     except PackageNotFoundError:
         return  # an extra that this installation was made without
     assert installed.public == pinned.public
+
+
+def test_all_that_is_installed_with_them_is_pinned_too():
+    """The closure on this version of Python and this platform: what pip would take without asking the lock."""
+    locked, waiting, seen = dict(pins()), [(r.name, frozenset(r.extras)) for r in REQUIRED], set()
+    while waiting:
+        name, extras = waiting.pop()
+        if (name := canonicalize_name(name), extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            lines = requires(name) or []
+        except PackageNotFoundError:
+            continue  # an extra that this installation was made without
+        assert name in locked, f"{name} {version(name)} is installed and not in constraints.txt"
+        for requirement in map(Requirement, lines):
+            if requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in extras or {""}):
+                waiting.append((requirement.name, frozenset(requirement.extras)))
+    assert len(seen) > len(REQUIRED)
 
 
 def test_conda_installs_the_same():

@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from cchlib import gaussian
-from cchlib.gaussian import (JointGaussian, RiskCoefficients, cch_holds, correlation_condition, distillation_helps,
-                             effective_ridge, excess_risk, expected_excess_risk, model_of_parts, optimal_lambda,
+from cchlib.gaussian import (JointGaussian, RiskCoefficients, additive_lambda, cch_holds, correlation_condition, distillation_helps,
+                             effective_ridge, excess_risk, expected_excess_risk, mixing_weight, model_of_parts, optimal_lambda,
                              optimal_teacher, random_model, risk_coefficients, risk_slope, simulate_excess_risk)
 
 def blocks(**changed):
@@ -164,6 +164,11 @@ def test_broadcasting_and_types():
     (lambda m, w: correlation_condition(m, 0 * w), "distillation_helps"),
     (lambda m, w: simulate_excess_risk(m, w, 0.1, 10, 1, 0), "trials"),
     (lambda m, w: m.sample(0, 0), "n is 0"),
+    (lambda m, w: excess_risk(m, w, np.ones(3), np.full(2, 2.0)), r"lam \(3,\), coefficients \(2,\)"),
+    (lambda m, w: excess_risk(m, np.stack([w, w]), 0.1, np.full(3, 2.0)), r"w1 \(2,\), kappa \(3,\)"),
+    (lambda m, w: optimal_teacher(m, np.ones(3), np.full(2, 2.0)), r"lam \(3,\), kappa \(2,\)"),
+    (lambda m, w: simulate_excess_risk(m, np.stack([w, w]), np.ones(3), 10, 2, 0), r"lam \(3,\), w1 \(2,\)"),
+    (lambda m, w: additive_lambda(1.1), "weight"),
     (lambda m, w: model_of_parts(1.5, 1, 1), "share"),
 ])
 def test_bad_arguments_are_refused_by_name(call, said):
@@ -363,3 +368,8 @@ def test_grid_of_a_quarter_million_in_under_a_second():
     start = time.perf_counter()
     risk = excess_risk(model, w1, np.linspace(0, 5, 50)[:, None, None], kappa[:, None])
     assert risk.shape == (50, 50, 100) and time.perf_counter() - start < 1.0
+
+
+@pytest.mark.parametrize("weight, lam", [(0.0, 0.0), (0.2, 0.25), (0.5, 1.0), (1.0, np.inf)])
+def test_additive_lambda_undoes_mixing_weight(weight, lam):
+    assert additive_lambda(weight) == pytest.approx(lam) and mixing_weight(lam) == pytest.approx(weight)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -101,6 +102,10 @@ LABELS = torch.tensor([0, 1, 0])
     ((LOGITS, LOGITS, LABELS, torch.full((3,), 0.5), 1.0), "lam has shape"),
     ((LOGITS, LOGITS, LABELS, 0.5, torch.tensor(np.inf)), "temperature"),
     ((LOGITS, LOGITS, LABELS, "0.5", 1.0), "lam"),
+    ((LOGITS, LOGITS, ["a", "b", "a"], 0.5, 1.0), "labels holds str"),
+    ((None, LOGITS, LABELS, 0.5, 1.0), "student_logits"),
+    ((LOGITS, LOGITS.numpy() * 1j, LABELS, 0.5, 1.0), "teacher_logits holds complex"),
+    ((LOGITS * 1j, LOGITS, LABELS, 0.5, 1.0), "student_logits holds .*complex"),
 ])
 def test_distillation_loss_refuses(arguments, said):
     with pytest.raises(ValueError, match=said):
@@ -134,6 +139,10 @@ def test_numpy_arrays_are_read_like_tensors():
     assert float(distillation_loss(student, teacher, labels, 0.5, 2.0)) == float(distillation_loss(*tensors, 0.5, 2.0))
     assert float(regression_distillation_loss(student, teacher, student + 1, 0.5)) == pytest.approx(
         3 + 0.5 * ((student - teacher) ** 2).sum(1).mean())
+    turned = [np.ascontiguousarray(part[::-1])[::-1] for part in (student, teacher, labels)]  # views that run backwards
+    assert float(distillation_loss(*turned, 0.5, 2.0)) == float(distillation_loss(*tensors, 0.5, 2.0))
+    frames = pd.DataFrame(student), pd.DataFrame(teacher), pd.Series(labels.astype(np.uint16))
+    assert float(distillation_loss(*frames, 0.5, 2.0)) == float(distillation_loss(*tensors, 0.5, 2.0))
     whole = np.arange(6).reshape(3, 2)
     assert float(distillation_loss(whole, whole, [0, 1, 0], 0.5, 1.0)) == float(distillation_loss(
         torch.tensor(whole).float(), torch.tensor(whole).float(), torch.tensor([0, 1, 0]), 0.5, 1.0))

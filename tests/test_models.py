@@ -81,6 +81,12 @@ def test_dropout_keeps_the_mean_and_is_off_in_evaluation():
     assert torch.equal(drop.eval()(x), x)
 
 
+@pytest.mark.parametrize("width", [0, 2.5])
+def test_fusion_width_is_checked(width):
+    with pytest.raises(ValueError, match="width"):
+        models.FusionNetwork(3, 2, 2, width=width)
+
+
 @pytest.mark.parametrize("sizes", [(3, 2), (3, 0, 2), (3, 2.5, 1)])
 def test_sizes_are_checked(sizes):
     with pytest.raises(ValueError, match="sizes"):

@@ -56,6 +56,13 @@ def test_a_finished_run_reads_back_as_it_was_logged(toy):
     assert sorted(p.name for p in run.folder.iterdir()) == ["metrics.csv", "record.json"]
 
 
+def test_a_single_seed_is_recorded_too(toy):
+    run = records.start("02_toy", {"seed": 7})
+    run.log("mse", 0.5)
+    run.finish()
+    assert records.read(run.folder).record["seeds"] == [7]
+
+
 def test_folder_is_where_cch_run_says_or_below_the_build_folder(toy, tmp_path, monkeypatch):
     assert records.start("02_toy", {}).folder.parent == tmp_path / "_build" / "runs" / "02_toy"
     monkeypatch.setenv("CCH_BUILD_DIR", str(tmp_path / "else"))

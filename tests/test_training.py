@@ -1,6 +1,7 @@
 """A stack equals the loop over its networks, and bad input is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -116,6 +117,10 @@ def test_a_last_batch_of_one_joins_the_one_before():
     (dict(device=None), "device"), (dict(device=f"cuda:{torch.cuda.device_count()}"), "GPUs"), (dict(x=X[:5]), "samples"), (dict(x=PerNetwork(X[None])), "networks"),
     (dict(networks=[]), "networks"), (dict(networks=[models.tabular_network(4, 2), models.tabular_network(4, 3)]), "networks"),
     (dict(loss=lambda output, labels: losses.cross_entropy(output, labels).mean()), "loss"),
+    (dict(x=torch.where(X > 1, torch.nan, X)), "x holds NaN"), (dict(targets=Y * torch.inf), "targets holds NaN or inf"),
+    (dict(x=X[:, :3]), r"x is torch.float32 with samples of shape \(3,\)"), (dict(x=X.long()), "x is torch.int64"),
+    (dict(x=1.0), "x is a single number"), (dict(targets=[0, 1, 1]), "targets is a single number"),
+    (dict(x="images"), "x holds str"), (dict(seeds=1.5), "seeds"),
 ])
 def test_fit_refuses(change, said):
     arguments = dict(networks=networks(), x=X, targets=Y, loss=_shared, epochs=1, lr=0.1, device="cpu") | change
@@ -137,6 +142,14 @@ def test_numpy_arrays_are_read_like_tensors():
     assert torch.equal(training.predict(first, X, device="cpu"), training.predict(second, X.double().numpy(), device="cpu"))
     with pytest.raises(ValueError, match="batch_size"):
         training.predict(first, X, batch_size=0)
+    fit(networks(), pd.DataFrame(X.numpy()), pd.Series(Y.numpy()), _shared, epochs=1, lr=0.01, device="cpu")
+
+
+@pytest.mark.parametrize("x, said", [(X / 0, "x holds NaN or infinity"), (X[:, :3], "x is .* don't take")])
+def test_predict_refuses(x, said):
+    for call in (training.predict, training.features):
+        with pytest.raises(ValueError, match=said):
+            call(networks(), x, device="cpu")
 
 
 def test_frozen_parameters_stay_as_they_are():

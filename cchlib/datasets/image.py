@@ -74,7 +74,7 @@ def blend(digits: np.ndarray, patches: np.ndarray, alpha: float, threshold: floa
 
     Parameters
     ----------
-    digits, patches : (n, 28, 28) arrays in [0, 1]
+    digits, patches : (n, 28, 28) arrays in [0, 1], or (..., h, w) of any size
     alpha : float in [0, 1]
         Prominence of the digit over its background.
     threshold : float in [0, 1]
@@ -82,10 +82,11 @@ def blend(digits: np.ndarray, patches: np.ndarray, alpha: float, threshold: floa
 
     Returns
     -------
-    (n, 28, 28) float32 in [0, 1]
+    float32 array of their shape, in [0, 1]
     """
     _check.within("alpha", alpha, 0.0, 1.0)
     _check.within("threshold", threshold, 0.0, 1.0)
+    digits, patches = _images("digits", digits), _images("patches", patches)
     if digits.shape != patches.shape:
         raise ValueError(f"patches has shape {patches.shape}; that of digits, {digits.shape}, is wanted")
     return (alpha * (digits > threshold) + (1 - alpha) * patches).astype(np.float32)
@@ -93,8 +94,9 @@ def blend(digits: np.ndarray, patches: np.ndarray, alpha: float, threshold: floa
 
 def random_patches(photographs: list[np.ndarray], n: int, seed: int) -> np.ndarray:
     """`n` patches (n, 28, 28): a photograph drawn uniformly, then a place in it drawn uniformly."""
-    if not photographs or any(min(photo.shape) < SIDE for photo in photographs):
-        raise ValueError(f"photographs must be a non-empty list of images of at least {SIDE} × {SIDE} pixels")
+    n, photographs = _check.integer("n", n, 1), list(photographs)
+    if not photographs or any(np.ndim(photo) != 2 or min(np.shape(photo)) < SIDE for photo in photographs):
+        raise ValueError(f"photographs must be a non-empty list of grey images (height, width) of at least {SIDE} × {SIDE} pixels")
     rng = np.random.default_rng(seed)
     which = rng.integers(len(photographs), size=n)
     place = rng.random((n, 2))
@@ -107,9 +109,10 @@ def random_patches(photographs: list[np.ndarray], n: int, seed: int) -> np.ndarr
 
 
 def gaussian_blur(images: np.ndarray, gamma: float) -> np.ndarray:
-    """Blur (n, h, w) with a Gaussian of standard deviation γ pixels, cut at 4γ, edges mirrored; γ = 0 is the identity."""
+    """Blur (..., h, w) with a Gaussian of standard deviation γ pixels, cut at 4γ, edges mirrored; γ = 0 is the identity."""
     _check.within("gamma", gamma, 0.0)
-    return images if gamma == 0 else ndimage.gaussian_filter(images, (0, gamma, gamma), mode="reflect")
+    images = _images("images", images)
+    return images if gamma == 0 else ndimage.gaussian_filter(images, gamma, mode="reflect", axes=(-2, -1))
 
 
 def as_inputs(images: np.ndarray, channels: int = 1) -> Tensor:
@@ -117,6 +120,16 @@ def as_inputs(images: np.ndarray, channels: int = 1) -> Tensor:
     _check.integer("channels", channels, 1)
     flat = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).flatten(1)
     return flat.repeat(1, channels) if channels > 1 else flat
+
+
+def _images(name: str, value: np.ndarray) -> np.ndarray:
+    """Finite images (..., h, w) in floating point: blurred in their own type, binary ones would be rounded."""
+    images = _check.as_array(name, value)
+    if images.ndim < 2 or images.dtype.kind not in "biuf":
+        raise ValueError(f"{name} is {images.dtype.name} of shape {images.shape}; numbers of shape (..., height, width) are wanted")
+    if not np.isfinite(images).all():
+        raise ValueError(f"{name} holds NaN or infinity; finite numbers are wanted")
+    return images if images.dtype.kind == "f" else images.astype(np.float32)
 
 
 def _mnist(source: catalogue.DataSource) -> Digits:

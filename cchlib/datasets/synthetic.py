@@ -66,6 +66,7 @@ def appendix_b_covariance(p: int, sigma12: float, sigma13: float, sigma23: float
     Within a coordinate it has unit variances and correlations σ12, σ13, σ23; across coordinates y is
     what they share, which adds σ13², σ13 σ23 and σ23² off the diagonals of Σ11, Σ12 and Σ22.
     """
+    p = _check.integer("p", p, 1)
     appendix_b_coefficients(sigma12, sigma13, sigma23)
     eye, ones = np.eye(p), np.ones((p, p))
     s11 = eye + sigma13**2 * (ones - eye)
@@ -80,6 +81,9 @@ def equation7_covariance(p: int, sigma12: float, sigma13: float, sigma23: float)
     It is positive semi-definite exactly when p (σ13² + σ23² − 2 σ12 σ13 σ23) ≤ 1 − σ12² (Schur
     complement of the block of x1 and x2).
     """
+    p = _check.integer("p", p, 1)
+    for name, value in (("sigma12", sigma12), ("sigma13", sigma13), ("sigma23", sigma23)):
+        _check.within(name, value, -1.0, 1.0)
     eye = np.eye(p)
     return _assemble(eye, sigma12 * eye, np.full(p, sigma13), eye, np.full(p, sigma23))
 
@@ -89,7 +93,8 @@ def scaled_covariance(p: int, sigma12: float, sigma13: float, sigma23: float) ->
 
     The label then has correlations σ13 and σ23 with the means of x1 and of x2, and w* = σ23 1/√p.
     """
-    return equation7_covariance(p, sigma12, sigma13 / np.sqrt(p), sigma23 / np.sqrt(p))
+    root = np.sqrt(_check.integer("p", p, 1))
+    return equation7_covariance(p, sigma12, sigma13 / root, sigma23 / root)
 
 
 def sample_gaussian(covariance: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,6 +10,9 @@ from cchlib import _check
 from cchlib.mi._common import entropy, is_discrete, subsampling_error
 
 
+LEAST = 1e-5  # standard deviation within classes, in units of that of all
+
+
 def gaussian(x: np.ndarray, y: np.ndarray, *, seed: int = 0, shrinkage: str | float = "auto", folds: int = 5,
              repeats: int = 20) -> tuple[float, float]:
     """I(x; y) in nats of the Gaussian with the data's covariance, and its standard error.
@@ -20,7 +23,8 @@ def gaussian(x: np.ndarray, y: np.ndarray, *, seed: int = 0, shrinkage: str | fl
     Discrete y: Gaussian classes of a common covariance (linear discriminant analysis). The mutual information of
     that mixture has no closed form, so the posterior is closed-form and the average of
     ``log p(y|x) / p(y)`` is taken over held-out samples (`folds`): H(Y) minus the cross-entropy, a
-    lower bound whatever the data, tight where the classes are Gaussian.
+    lower bound whatever the data, tight where the classes are Gaussian. The posterior is mixed with 1/n of the prior,
+    which leaves it a bound and keeps a single sample, where x all but tells the class, from deciding the average.
 
     Parameters
     ----------
@@ -55,8 +59,9 @@ def gaussian(x: np.ndarray, y: np.ndarray, *, seed: int = 0, shrinkage: str | fl
         order = np.random.default_rng(seed).permutation(len(x))
         x, y = x[order], y[order]
     value = estimate(np.arange(len(x)))
-    too_few = codes is None and shrinkage == 0.0 and x.shape[1] + y.shape[1] >= len(x) // 2  # in a half
-    if not repeats or not np.isfinite(value) or too_few:
+    half = len(x) // 2
+    too_wide = x.shape[1] + y.shape[1] >= half if codes is None else _too_wide(x, y, half, folds)
+    if not repeats or not np.isfinite(value) or shrinkage == 0.0 and too_wide:
         return value, float("nan")
     return value, subsampling_error(estimate, len(x), 2, repeats, seed, y if codes is not None else None)
 
@@ -109,8 +114,15 @@ def _log_det_bias(p: int, n: int) -> float:
     return float(digamma((n - np.arange(1, p + 1)) / 2).sum() - p * np.log((n - 1) / 2))
 
 
+def _too_wide(x: np.ndarray, codes: np.ndarray, n: int, folds: int) -> bool:
+    """Whether the columns leave the covariance within classes singular in the largest fold's complement of n samples."""
+    return x.shape[1] > n - -(-n // folds) - (codes.max() + 1)
+
+
 def _discriminant(x: np.ndarray, codes: np.ndarray, shrinkage: float, folds: int) -> float:
     n, classes = len(x), codes.max() + 1
+    if shrinkage == 0.0 and _too_wide(x, codes, n, folds):
+        raise ValueError(f"x has {x.shape[1]} columns and only {n} samples; a shrinkage > 0 is wanted")
     fold = np.empty(n, int)
     for c in range(classes):
         rows = np.flatnonzero(codes == c)
@@ -119,15 +131,18 @@ def _discriminant(x: np.ndarray, codes: np.ndarray, shrinkage: float, folds: int
     log_posterior = np.empty(n)
     for f in range(folds):
         train, test = fold != f, fold == f
-        means = np.stack([x[train & (codes == c)].mean(0) for c in range(classes)])
-        residual = x[train] - means[codes[train]]
-        scale = residual.std(0)
-        scale = np.where(scale > 0, scale, 1.0)
+        spread = x[train].std(0)
+        seen = x[:, spread > 0] / spread[spread > 0]
+        means = np.stack([seen[train & (codes == c)].mean(0) for c in range(classes)])
+        residual = seen[train] - means[codes[train]]
+        # where x tells the class exactly nothing is left within classes: a little, so that it counts as nearly that
+        scale = np.maximum(residual.std(0), LEAST)
         residual = residual / scale
-        s = (1 - shrinkage) * residual.T @ residual / max(len(residual) - classes, 1)
-        s += shrinkage * np.eye(len(s))
-        white = np.linalg.pinv(s, hermitian=True)
-        offset = (x[test][:, None] - means) / scale
+        s = (1 - shrinkage) * residual.T @ residual / (len(residual) - classes)
+        white = np.linalg.inv(s + (shrinkage + LEAST**2) * np.eye(len(s)))
+        offset = (seen[test][:, None] - means) / scale
         logits = log_prior - 0.5 * np.einsum("ncp,pq,ncq->nc", offset, white, offset, optimize=True)
-        log_posterior[test] = logits[np.arange(test.sum()), codes[test]] - logsumexp(logits, 1)
+        own = codes[test]
+        log_posterior[test] = logits[np.arange(len(own)), own] - logsumexp(logits, 1)
+    log_posterior = np.logaddexp(log_posterior + np.log1p(-1 / n), log_prior[codes] - np.log(n))
     return entropy(codes) + float(log_posterior.mean())

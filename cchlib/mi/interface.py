@@ -17,6 +17,7 @@ from cchlib.mi.ksg import ksg
 from cchlib.mi.lmi import lmi
 from cchlib.mi.lmi import settings as lmi_settings
 from cchlib.mi.mine import mine
+from cchlib.training import resolve_device
 
 METHODS = {"lmi": lmi, "ksg": ksg, "mine": mine, "gaussian": gaussian}
 AT_ONCE = 2**30  # numbers that a stack may hold: 4 GB
@@ -109,6 +110,7 @@ def estimate_mi_many(pairs: Sequence[tuple[Any, Any]], method: str = "lmi", *, g
     """
     function = METHODS[_check.one_of("method", method, METHODS)]
     runs, seed = _check.integer("runs", runs, 1), _check.integer("seed", seed)
+    resolve_device(device)  # refused whatever the method
     known = {name: p.default for name, p in inspect.signature(function).parameters.items()
              if p.kind is p.KEYWORD_ONLY and name not in ("runs", "seed", "device")}
     for name in options:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from cchlib.datasets import image
 
@@ -73,8 +74,23 @@ def test_real_where_at_hand(monkeypatch, tmp_path):
     (lambda a: image.blend(a, a, 1.1), "alpha"), (lambda a: image.blend(a, a[:1], 0.2), "patches"),
     (lambda a: image.blend(a, a, 0.2, threshold=2), "threshold"), (lambda a: image.gaussian_blur(a, -1), "gamma"),
     (lambda a: image.random_patches([np.zeros((10, 40))], 3, 0), "photographs"), (lambda a: image.random_patches([], 3, 0), "photographs"),
+    (lambda a: image.random_patches([np.zeros((40, 40, 3))], 3, 0), "photographs"),
+    (lambda a: image.random_patches(np.zeros((2, 40, 40)), 2.5, 0), "n is 2.5"),
+    (lambda a: image.gaussian_blur(a * np.nan, 1), "images holds NaN"), (lambda a: image.gaussian_blur(a[0, 0], 1), "images is"),
+    (lambda a: image.blend(a / 0, a, 0.2), "digits holds NaN"), (lambda a: image.blend(a, [["b"]], 0.2), "patches is"),
     (lambda a: image.as_inputs(a, 0), "channels"), (lambda a: image.load("fake"), "source"),
     (lambda a: image.load("embedded")[0].subset(5000, 10), "n_train")])
 def test_refuses(call, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said), np.errstate(invalid="ignore"):
         call(np.zeros((2, 28, 28)))
+
+
+def test_binary_images_are_blurred_as_numbers():
+    """In their own type ndimage would round the blur away; a tensor, and a single image, are read too."""
+    point = np.zeros((2, 9, 9))
+    point[:, 4, 4] = 1
+    wanted = image.gaussian_blur(point, 1.0)
+    for same in (point > 0, point.astype(int), torch.tensor(point)):
+        assert image.gaussian_blur(same, 1.0) == pytest.approx(wanted, abs=1e-6)
+    assert image.gaussian_blur(point[0], 1.0) == pytest.approx(wanted[0])
+    assert image.blend(torch.tensor(point), point * 0.5, 0.2) == pytest.approx(image.blend(point, point * 0.5, 0.2))

@@ -83,6 +83,14 @@ def test_blocks_fit_together():
     assert s13 == pytest.approx(np.full(4, 0.45)) and s23 == pytest.approx(np.full(4, 0.2)) and s22.shape == (4, 4)
 
 
+@pytest.mark.parametrize("covariance", [synthetic.equation7_covariance, synthetic.scaled_covariance, synthetic.appendix_b_covariance])
+@pytest.mark.parametrize("arguments, said", [((0, 0.3, 0.9, 0.4), "p is 0"), ((2.5, 0.3, 0.9, 0.4), "p is 2.5"),
+                                             ((2, 0.3, np.nan, 0.4), "sigma13"), ((2, 0.3, 0.9, 3.0), "sigma23")])
+def test_covariances_refuse(covariance, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        covariance(*arguments)
+
+
 def test_a_covariance_of_rank_one_is_sampled_and_an_asymmetric_one_refused():
     x1, x2, y = synthetic.sample_gaussian(np.ones((3, 3)), 50, seed=0)
     np.testing.assert_allclose(x1[:, 0], y, atol=1e-7)

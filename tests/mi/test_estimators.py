@@ -202,6 +202,21 @@ def test_float_labels_are_continuous():
     assert estimate_mi(x, y, "gaussian").value != estimate_mi(x, y.astype(int), "gaussian").value
 
 
+def test_gaussian_sees_a_class_that_x_determines():
+    """In one column, in a combination of columns, beside noise: I = H(Y), and one exception costs little."""
+    rng = np.random.default_rng(0)
+    c, noise = np.arange(600) % 3, rng.standard_normal((600, 2))
+    for x in (np.eye(3)[c], c * 1.0, np.column_stack([c, noise]), np.column_stack([c + noise[:, 0], noise]),
+              np.eye(3)[c] + 1e-6 * rng.standard_normal((600, 3))):
+        assert estimate_mi(x, c, "gaussian").value == pytest.approx(np.log(3), abs=0.01)
+    excepted = np.eye(3)[np.r_[1, c[1:]]]
+    assert estimate_mi(excepted, c, "gaussian").value == pytest.approx(np.log(3), abs=0.02)
+    copied = np.hstack([noise[:, :1], 3 * noise[:, :1]])  # a direction without any variance tells nothing
+    assert estimate_mi(copied, c, "gaussian").value == pytest.approx(estimate_mi(noise[:, :1], c, "gaussian").value, abs=1e-3)
+    with pytest.raises(ValueError, match="shrinkage > 0"):
+        estimate_mi(rng.standard_normal((600, 500)), c, "gaussian", shrinkage=0.0)
+
+
 def test_constant_columns_do_not_matter():
     x, y = pair(0.5, 300, 2, 1)
     padded = np.hstack([x, np.full((300, 1), 7.0)])
@@ -239,7 +254,8 @@ def test_bad_data(method, x, y, message):
     ("lmi", {"preset": "ours"}, "preset"), ("lmi", {"preset": "package", "folds": 3}, "folds is not an option"),
     ("lmi", {"given": Y}, "given is not available"), ("gaussian", {"given": Y}, "given is not available"),
     ("gaussian", {"shrinkage": 2}, "shrinkage"), ("gaussian", {"shrinkage": "much"}, "shrinkage"),
-    ("mine", {"folds": 2}, "folds"), ("lmi", {"lr": 0}, "lr"), ("lmi", {"device": "abacus"}, "device")])
+    ("mine", {"folds": 2}, "folds"), ("lmi", {"lr": 0}, "lr"), ("lmi", {"device": "abacus"}, "device"),
+    ("ksg", {"device": "abacus"}, "device")])
 def test_bad_options(method, options, message):
     with pytest.raises(ValueError, match=message):
         estimate_mi(X, Y, method, **options)
