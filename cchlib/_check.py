@@ -55,6 +55,13 @@ def finite(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def all_finite(name: str, value: np.ndarray | torch.Tensor, hint: str = "") -> None:
+    """Refuse NaN and infinity in an array or tensor, which stays where and as it is."""
+    isfinite = torch.isfinite if isinstance(value, torch.Tensor) else np.isfinite
+    if not bool(isfinite(value).all()):
+        raise ValueError(f"{name} holds NaN or infinity; finite numbers are wanted{hint}")
+
+
 def features(name: str, value: Any) -> np.ndarray:
     """`value`, (n,) or (n, p), as a finite float64 array (n, p)."""
     array = finite(name, value)

@@ -119,7 +119,7 @@ def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         role, dot, _ = column.partition(".")
         if dot and _role(role):
             groups.setdefault(role, []).append(column)
-    if "label" in frame:  # read again: pandas would take a class called "NA" or "None" for an empty cell
+    if "label" in frame and frame["label"].isna().any():  # empty, or a class called "NA" or "None", which pandas takes for it
         frame["label"] = pd.read_csv(path, usecols=["label"], keep_default_na=False, na_values=[""])["label"]
     if "label" in frame and frame["label"].isna().any():
         raise ValueError(f"path: column label of {path.name} has {int(frame['label'].isna().sum())} empty cells; "

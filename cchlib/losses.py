@@ -186,8 +186,7 @@ def _finite(name: str, value: Tensor, device: torch.device | None = None) -> Ten
     value = _tensor(name, value, device)
     if value.numel() == 0:
         raise ValueError(f"{name} has shape {tuple(value.shape)}; at least one sample is wanted")
-    if not bool(torch.isfinite(value).all()):
-        raise ValueError(f"{name} holds NaN or infinity; finite numbers are wanted (has training diverged?)")
+    _check.all_finite(name, value, " (has training diverged?)")
     return value
 
 

@@ -30,7 +30,7 @@ def rival_criteria(teacher_output: Any, student_output: Any, labels: Any, teache
     labels : (n,) integers for logits, floats for predictions
     teacher_features, student_features : (n, h)
     lam : float
-        Weight for `predicted_gain`: λ ≥ 0 of Eq. 4. For Eq. 2's λ in [0, 1) pass λ / (1 − λ).
+        Weight for `predicted_gain`: λ ≥ 0 of Eq. 4. For Eq. 2's λ pass `gaussian.additive_lambda(λ)`.
 
     Returns
     -------

@@ -287,8 +287,7 @@ def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Data:
     tensor = _check.as_tensor(name, item)
     if tensor.ndim == 0:
         raise ValueError(f"{name} is a single number; one row a sample is wanted")
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        raise ValueError(f"{name} holds NaN or infinity; finite numbers are wanted")
+    _check.all_finite(name, tensor)
     kind = next((p.dtype for network in networks for p in network.parameters()), tensor.dtype)
     return tensor.to(kind) if tensor.is_floating_point() else tensor
 

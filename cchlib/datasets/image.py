@@ -127,8 +127,7 @@ def _images(name: str, value: np.ndarray) -> np.ndarray:
     images = _check.as_array(name, value)
     if images.ndim < 2 or images.dtype.kind not in "biuf":
         raise ValueError(f"{name} is {images.dtype.name} of shape {images.shape}; numbers of shape (..., height, width) are wanted")
-    if not np.isfinite(images).all():
-        raise ValueError(f"{name} holds NaN or infinity; finite numbers are wanted")
+    _check.all_finite(name, images)
     return images if images.dtype.kind == "f" else images.astype(np.float32)
 
 

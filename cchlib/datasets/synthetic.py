@@ -26,8 +26,7 @@ def appendix_b_coefficients(sigma12: float, sigma13: float, sigma23: float) -> t
     ValueError
         Where ``|σ23| ≥ 1`` or v ≤ 0: no such Gaussian exists.
     """
-    for name, value in (("sigma12", sigma12), ("sigma13", sigma13), ("sigma23", sigma23)):
-        _check.within(name, value, -1.0, 1.0)
+    _check_correlations(sigma12=sigma12, sigma13=sigma13, sigma23=sigma23)
     phi = 1 - sigma23**2
     if phi <= 0:
         raise ValueError(f"sigma23 is {sigma23}; a correlation inside (-1, 1) is wanted")
@@ -82,8 +81,7 @@ def equation7_covariance(p: int, sigma12: float, sigma13: float, sigma23: float)
     complement of the block of x1 and x2).
     """
     p = _check.integer("p", p, 1)
-    for name, value in (("sigma12", sigma12), ("sigma13", sigma13), ("sigma23", sigma23)):
-        _check.within(name, value, -1.0, 1.0)
+    _check_correlations(sigma12=sigma12, sigma13=sigma13, sigma23=sigma23)
     eye = np.eye(p)
     return _assemble(eye, sigma12 * eye, np.full(p, sigma13), eye, np.full(p, sigma23))
 
@@ -123,6 +121,11 @@ def sample_gaussian(covariance: np.ndarray, n: int, seed: int) -> tuple[np.ndarr
     z = np.random.default_rng(seed).standard_normal((n, len(covariance))) @ factor.T
     p = len(covariance) // 2
     return z[:, :p], z[:, p:2 * p], z[:, -1]
+
+
+def _check_correlations(**values: float) -> None:
+    for name, value in values.items():
+        _check.within(name, value, -1.0, 1.0)
 
 
 def _assemble(s11, s12, s13, s22, s23, s33: float = 1.0) -> np.ndarray:

@@ -9,7 +9,6 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from cchlib import _check
 from cchlib.mi._common import entropy, is_discrete, subsampling_error
 
-
 LEAST = 1e-5  # standard deviation within classes, in units of that of all
 
 

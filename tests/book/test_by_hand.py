@@ -11,7 +11,9 @@ import pytest
 
 from cchlib import records
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import ROOT  # noqa: E402
+
 TOC = """\
 format: jb-book
 root: book/glossary
