@@ -1,8 +1,9 @@
 """Distillation losses: Eq. 2 (classification) and Eq. 4 (regression).
 
-Every loss takes its samples along the last axis but one, so that a stack of networks is one more
-leading axis: (n, K) gives a scalar, (S, n, K) gives S losses, one a network. Arrays are tensors or
-NumPy's; losses are tensors. `lam` and `temperature` may be numbers or tensors of the leading shape, one value a network.
+Every loss takes its samples along the last axis but one, so that a stack of networks is
+one more leading axis: (n, K) gives a scalar, (S, n, K) gives S losses, one a network.
+Arrays are tensors or NumPy's; losses are tensors. `lam` and `temperature` may be
+numbers or tensors of the leading shape, one value a network.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cchlib import _check
+from cchlib import check
 
 
-def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor,
-                      lam: float | Tensor, temperature: float | Tensor) -> Tensor:
+def distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    lam: float | Tensor,
+    temperature: float | Tensor,
+) -> Tensor:
     """Cross-modal distillation loss, Eq. 2 of the paper (Hinton et al., 2015).
 
     ``(1 - λ) CE(y, softmax(s)) + λ T² KL(softmax(t / T) ‖ softmax(s / T))``, each term a mean over the
@@ -40,11 +46,12 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Te
     Raises
     ------
     ValueError
-        On shapes that do not agree, an empty batch, NaN or infinite logits, labels outside [0, K), λ
-        outside [0, 1], T ≤ 0, or one of these two of another shape than the leading one.
+        On shapes that do not agree, an empty batch, NaN or infinite logits, labels
+        outside [0, K), λ outside [0, 1], T ≤ 0, or one of these two of another shape
+        than the leading one.
     """
-    _check.within("lam", lam, 0.0, 1.0)
-    _check.within("temperature", temperature, 0.0, open_low=True)
+    check.within("lam", lam, 0.0, 1.0)
+    check.within("temperature", temperature, 0.0, open_low=True)
     ce = cross_entropy(student_logits, labels)
     lam, temperature = _like("lam", lam, ce), _like("temperature", temperature, ce)
     kl = _soft_target_divergence(student_logits, teacher_logits, temperature)
@@ -52,28 +59,43 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Te
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """CE(y, softmax(z)) in nats, mean over the samples: logits (..., n, K), labels (..., n) -> (...)."""
+    """CE(y, softmax(z)) in nats, mean over the samples: logits (..., n, K), labels
+    (..., n) -> (...).
+    """
     logits = _finite("student_logits", logits)
-    labels = _check.as_tensor("labels", labels, logits.device)
+    labels = check.as_tensor("labels", labels, logits.device)
     if logits.ndim < 2:
-        raise ValueError(f"student_logits has shape {tuple(logits.shape)}; (..., n, K) is wanted")
+        raise ValueError(
+            f"student_logits has shape {tuple(logits.shape)}; (..., n, K) is wanted"
+        )
     if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
-        raise ValueError(f"labels is {labels.dtype} of shape {tuple(labels.shape)}; class indices of shape "
-                         f"{tuple(logits.shape[:-1])} are wanted")
+        raise ValueError(
+            f"labels is {labels.dtype} of shape {tuple(labels.shape)}; class indices of shape "
+            f"{tuple(logits.shape[:-1])} are wanted"
+        )
     classes = logits.shape[-1]
     if not bool(((labels >= 0) & (labels < classes)).all()):
-        raise ValueError(f"labels has a value outside [0, {classes}); class indices are wanted")
+        raise ValueError(
+            f"labels has a value outside [0, {classes}); class indices are wanted"
+        )
     picked = F.log_softmax(logits, -1).gather(-1, labels.long().unsqueeze(-1))
     return -picked.squeeze(-1).mean(-1)
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
-    """‖output − target‖², mean over the samples; shapes as in `regression_distillation_loss`."""
+    """‖output − target‖², mean over the samples; shapes as in
+    `regression_distillation_loss`.
+    """
     return _mean_square(_equal("output", output, "target", target))
 
 
-def regression_distillation_loss(student: Tensor, teacher: Tensor, target: Tensor, lam: float | Tensor,
-                                 form: str = "additive") -> Tensor:
+def regression_distillation_loss(
+    student: Tensor,
+    teacher: Tensor,
+    target: Tensor,
+    lam: float | Tensor,
+    form: str = "additive",
+) -> Tensor:
     """Regression distillation loss, Eq. 4 of the paper, as a mean over the samples.
 
     ``additive``: ``mean ‖y − s‖² + λ mean ‖s − t‖²`` with λ ≥ 0, as printed;
@@ -83,8 +105,8 @@ def regression_distillation_loss(student: Tensor, teacher: Tensor, target: Tenso
     Parameters
     ----------
     student, teacher, target : Tensor (n,), (n, q) or (..., n, q)
-        Outputs of the student and of the teacher, and the regression target, of equal shapes:
-        (n, 1) with (n,) would broadcast to (n, n) and is refused.
+        Outputs of the student and of the teacher, and the regression target, of equal
+        shapes: (n, 1) with (n,) would broadcast to (n, n) and is refused.
     lam : float or Tensor (...)
     form : {"additive", "convex"}
 
@@ -98,36 +120,46 @@ def regression_distillation_loss(student: Tensor, teacher: Tensor, target: Tenso
     ValueError
         On unequal shapes, NaN or infinity, λ out of range, an unknown form.
     """
-    _check.one_of("form", form, ("additive", "convex"))
-    _check.within("lam", lam, 0.0, 1.0 if form == "convex" else float("inf"))
+    check.one_of("form", form, ("additive", "convex"))
+    check.within("lam", lam, 0.0, 1.0 if form == "convex" else float("inf"))
     label = _mean_square(_equal("student", student, "target", target))
-    imitation = _mean_square(_equal("student", student, "teacher", _tensor("teacher", teacher).detach()))
+    imitation = _mean_square(
+        _equal("student", student, "teacher", _tensor("teacher", teacher).detach())
+    )
     lam = _like("lam", lam, label)
     return (label if form == "additive" else (1 - lam) * label) + lam * imitation
 
 
-def fusion_distillation_loss(logits: Tensor, labels: Tensor, lam: float | Tensor, temperature: float | Tensor,
-                             head_weight: float | Tensor = 1.0) -> Tensor:
-    """Loss of Fusion+KD (Figure 3, Table 18), which the paper draws but doesn't write down.
+def fusion_distillation_loss(
+    logits: Tensor,
+    labels: Tensor,
+    lam: float | Tensor,
+    temperature: float | Tensor,
+    head_weight: float | Tensor = 1.0,
+) -> Tensor:
+    """Loss of Fusion+KD (Figure 3, Table 18), which the paper draws but doesn't write
+    down.
 
     ``(1 - λ) [CE(y, joint) + w (CE(y, teacher) + CE(y, student))] + λ T² KL(softmax(t / T) ‖ softmax(s / T))``:
-    Eq. 2 with the fused prediction in the place of the student's, and t, s the logits of the two
-    modality heads. Both encoders train together; the heads learn from the labels (w), the student's
-    from the teacher's as well. Direct fusion is λ = 0: with the same w the two differ in the
-    distillation alone, with w = 0 it is the cross-entropy of the joint head.
+    Eq. 2 with the fused prediction in the place of the student's, and t, s the logits
+    of the two modality heads. Both encoders train together; the heads learn from the
+    labels (w), the student's from the teacher's as well. Direct fusion is λ = 0: with
+    the same w the two differ in the distillation alone, with w = 0 it is the
+    cross-entropy of the joint head.
 
     Parameters
     ----------
     logits : Tensor (..., n, 3, K)
-        As `models.FusionNetwork` gives them: joint, teacher's head, student's head. No gradient of
-        the KL term flows into the teacher's head.
+        As `models.FusionNetwork` gives them: joint, teacher's head, student's head. No
+        gradient of the KL term flows into the teacher's head.
     labels : integer Tensor (..., n)
     lam : float or Tensor (...)
         λ in [0, 1].
     temperature : float or Tensor (...)
         T > 0.
     head_weight : float or Tensor (...)
-        w ≥ 0. With w = 0 and λ > 0 the student would imitate a head that nothing teaches.
+        w ≥ 0. With w = 0 and λ > 0 the student would imitate a head that nothing
+        teaches.
 
     Returns
     -------
@@ -139,13 +171,15 @@ def fusion_distillation_loss(logits: Tensor, labels: Tensor, lam: float | Tensor
     ValueError
         On logits without the three blocks, and as `distillation_loss` does.
     """
-    _check.within("lam", lam, 0.0, 1.0)
-    _check.within("temperature", temperature, 0.0, open_low=True)
-    _check.within("head_weight", head_weight, 0.0)
+    check.within("lam", lam, 0.0, 1.0)
+    check.within("temperature", temperature, 0.0, open_low=True)
+    check.within("head_weight", head_weight, 0.0)
     logits = _tensor("logits", logits)
     if logits.ndim < 3 or logits.shape[-2] != 3:
-        raise ValueError(f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, the teacher's and "
-                         "the student's logits is wanted")
+        raise ValueError(
+            f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, the teacher's and "
+            "the student's logits is wanted"
+        )
     joint, teacher, student = logits.unbind(-2)
     ce = cross_entropy(joint, labels)
     heads = cross_entropy(teacher, labels) + cross_entropy(student, labels)
@@ -155,13 +189,21 @@ def fusion_distillation_loss(logits: Tensor, labels: Tensor, lam: float | Tensor
     return (1 - lam) * (ce + head_weight * heads) + lam * temperature**2 * kl
 
 
-def _soft_target_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor) -> Tensor:
-    """KL(softmax(t / T) ‖ softmax(s / T)) in nats, summed over classes, mean over samples."""
+def _soft_target_divergence(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor
+) -> Tensor:
+    """KL(softmax(t / T) ‖ softmax(s / T)) in nats, summed over classes, mean over
+    samples.
+    """
     student_logits = _tensor("student_logits", student_logits)
-    teacher_logits = _finite("teacher_logits", teacher_logits, student_logits.device).detach()
+    teacher_logits = _finite(
+        "teacher_logits", teacher_logits, student_logits.device
+    ).detach()
     if teacher_logits.shape != student_logits.shape:
-        raise ValueError(f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of student_logits, "
-                         f"{tuple(student_logits.shape)}, is wanted")
+        raise ValueError(
+            f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of student_logits, "
+            f"{tuple(student_logits.shape)}, is wanted"
+        )
     scale = temperature[..., None, None] if temperature.ndim else temperature
     log_p = F.log_softmax(teacher_logits / scale, -1)
     log_q = F.log_softmax(student_logits / scale, -1)
@@ -172,37 +214,47 @@ def _like(name: str, value: float | Tensor, losses: Tensor) -> Tensor:
     """`value` as a number, or one for each of the `losses`."""
     value = torch.as_tensor(value, dtype=losses.dtype, device=losses.device)
     if value.ndim and value.shape != losses.shape:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; a number, or one a network, {tuple(losses.shape)}, is wanted")
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}; a number, or one a network, {tuple(losses.shape)}, is wanted"
+        )
     return value
 
 
 def _tensor(name: str, value: Tensor, device: torch.device | None = None) -> Tensor:
-    """A tensor of floating-point numbers, from NumPy's arrays and from integers as well."""
-    value = _check.as_tensor(name, value, device)
+    """A tensor of floating-point numbers, from NumPy's arrays and from integers as
+    well.
+    """
+    value = check.as_tensor(name, value, device)
     return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 
 def _finite(name: str, value: Tensor, device: torch.device | None = None) -> Tensor:
     value = _tensor(name, value, device)
     if value.numel() == 0:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; at least one sample is wanted")
-    _check.all_finite(name, value, " (has training diverged?)")
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}; at least one sample is wanted"
+        )
+    check.all_finite(name, value, " (has training diverged?)")
     return value
 
 
 def _equal(name: str, value: Tensor, other_name: str, other: Tensor) -> Tensor:
-    """value − other, refusing to broadcast."""
+    """Value − other, refusing to broadcast."""
     value = _tensor(name, value)
     other = _tensor(other_name, other, value.device)
     if value.shape != other.shape:
-        raise ValueError(f"{other_name} has shape {tuple(other.shape)} and {name} {tuple(value.shape)}; "
-                         "equal shapes are wanted")
+        raise ValueError(
+            f"{other_name} has shape {tuple(other.shape)} and {name} {tuple(value.shape)}; "
+            "equal shapes are wanted"
+        )
     _finite(name, value)
     _finite(other_name, other)
     return value - other
 
 
 def _mean_square(residual: Tensor) -> Tensor:
-    """(n,) or (..., n, q) -> (...): squares summed over the outputs, mean over the samples."""
+    """(n,) or (..., n, q) -> (...): squares summed over the outputs, mean over the
+    samples.
+    """
     square = residual.square()
     return square.mean() if square.ndim == 1 else square.sum(-1).mean(-1)

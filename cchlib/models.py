@@ -1,7 +1,8 @@
 """The networks of Tables 9, 11, 14 and 18.
 
-Every network has ``forward(x)``, its outputs, and ``features(x)``, the representation H: the last
-hidden layer, after its activation. Initialisation is PyTorch's default, drawn from `seed` alone.
+Every network has ``forward(x)``, its outputs, and ``features(x)``, the representation
+H: the last hidden layer, after its activation. Initialisation is PyTorch's default,
+drawn from `seed` alone.
 """
 
 from __future__ import annotations
@@ -11,8 +12,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cchlib import _check
-from cchlib._dropout import Dropout
+from cchlib import check
+
+
+class Dropout(nn.Module):
+    """Dropout whose noise can be handed in, so that a stack of networks equals the loop
+    over them.
+
+    While training it zeroes an entry where `noise` < p. `cchlib.training` fills `noise`
+    from each network's own generator; used by hand (``noise is None``) it draws from
+    torch's global one.
+    """
+
+    def __init__(self, p: float, width: int):
+        super().__init__()
+        self.p = float(check.within("dropout", p, 0.0, 1.0))
+        self.width = width
+        self.noise: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input with entries set to 0 while training."""
+        if not self.training or self.p == 0:
+            return x
+        noise = torch.rand_like(x) if self.noise is None else self.noise
+        return x * (noise >= self.p) / (1 - self.p if self.p < 1 else 1)
 
 
 class MLP(nn.Module):
@@ -24,24 +47,38 @@ class MLP(nn.Module):
         Widths from the input to the output, at least one hidden layer between.
     activation : type of nn.Module
     batch_norm : bool
-        BatchNorm1d after each activation (Tables 14 and 18 list it below the activation).
+        BatchNorm1d after each activation (Tables 14 and 18 list it below the
+        activation).
     dropout : float
         Dropout probability after that.
     pool_time : bool
-        Temporal mean-pooling of (n, L, D) inputs first; (n, D), with no time axis, passes unchanged.
+        Temporal mean-pooling of (n, L, D) inputs first; (n, D), with no time axis,
+        passes unchanged.
     seed : int
         Of the initial weights. torch's global generator is left as it was.
     """
 
-    def __init__(self, sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU, *, batch_norm: bool = False,
-                 dropout: float = 0.0, pool_time: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: type[nn.Module] = nn.ReLU,
+        *,
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        pool_time: bool = False,
+        seed: int = 0,
+    ):
         super().__init__()
-        sizes = [_check.integer("sizes", size, 1) for size in sizes]
+        sizes = [check.integer("sizes", size, 1) for size in sizes]
         if len(sizes) < 3:
-            raise ValueError(f"sizes is {sizes}; an input, at least one hidden layer and an output are wanted")
+            raise ValueError(
+                f"sizes is {sizes}; an input, at least one hidden layer and an output are wanted"
+            )
         self.inputs, self.outputs, self.pool_time = sizes[0], sizes[-1], pool_time
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would set those of all GPUs too
+            torch.default_generator.manual_seed(
+                seed
+            )  # torch.manual_seed would set those of all GPUs too
             layers: list[nn.Module] = []
             for wide, narrow in zip(sizes[:-2], sizes[1:-1]):
                 layers += [nn.Linear(wide, narrow), activation()]
@@ -62,38 +99,70 @@ class MLP(nn.Module):
 
 
 def tabular_network(inputs: int = 100, outputs: int = 1, *, seed: int = 0) -> MLP:
-    """Table 9: inputs -> 64 ReLU -> outputs. One output for Section 4.1, K classes for Section 4.4."""
+    """Table 9: inputs -> 64 ReLU -> outputs. One output for Section 4.1, K classes for
+    Section 4.4.
+    """
     return MLP((inputs, 64, outputs), nn.ReLU, seed=seed)
 
 
 def image_network(inputs: int = 784, classes: int = 10, *, seed: int = 0) -> MLP:
-    """Table 11: inputs -> 1024 LeakyReLU -> 256 LeakyReLU -> classes. `inputs` is 784 a colour channel."""
+    """Table 11: inputs -> 1024 LeakyReLU -> 256 LeakyReLU -> classes. `inputs` is 784 a
+    colour channel.
+    """
     return MLP((inputs, 1024, 256, classes), nn.LeakyReLU, seed=seed)
 
 
 def sentiment_network(inputs: int, classes: int = 2, *, seed: int = 0) -> MLP:
-    """Table 14: temporal mean-pool -> 256 -> 128 (ReLU, BatchNorm, dropout 0.3 each) -> classes."""
-    return MLP((inputs, 256, 128, classes), nn.ReLU, batch_norm=True, dropout=0.3, pool_time=True, seed=seed)
+    """Table 14: temporal mean-pool -> 256 -> 128 (ReLU, BatchNorm, dropout 0.3 each) ->
+    classes.
+    """
+    return MLP(
+        (inputs, 256, 128, classes),
+        nn.ReLU,
+        batch_norm=True,
+        dropout=0.3,
+        pool_time=True,
+        seed=seed,
+    )
 
 
 class FusionNetwork(nn.Module):
-    """Table 18 and Figure 3: an encoder a modality, a joint head on both, and a head on each.
+    """Table 18 and Figure 3: an encoder a modality, a joint head on both, and a head on
+    each.
 
-    Each encoder is Linear -> ReLU -> BatchNorm1d -> Dropout(0.25). Inputs are the two modalities side
-    by side, (n, inputs1 + inputs2), teacher's first: one tensor, so that it trains like the others.
-    Outputs are three blocks of `classes` logits, (n, 3, classes): joint, modality 1, modality 2.
+    Each encoder is Linear -> ReLU -> BatchNorm1d -> Dropout(0.25). Inputs are the two
+    modalities side by side, (n, inputs1 + inputs2), teacher's first: one tensor, so
+    that it trains like the others. Outputs are three blocks of `classes` logits, (n, 3,
+    classes): joint, modality 1, modality 2.
     """
 
-    def __init__(self, inputs1: int, inputs2: int, classes: int, *, width: int = 64, dropout: float = 0.25,
-                 seed: int = 0):
+    def __init__(
+        self,
+        inputs1: int,
+        inputs2: int,
+        classes: int,
+        *,
+        width: int = 64,
+        dropout: float = 0.25,
+        seed: int = 0,
+    ):
         super().__init__()
-        self.inputs = (_check.integer("inputs1", inputs1, 1), _check.integer("inputs2", inputs2, 1))
-        _check.integer("classes", classes, 2), _check.integer("width", width, 1)
+        self.inputs = (
+            check.integer("inputs1", inputs1, 1),
+            check.integer("inputs2", inputs2, 1),
+        )
+        check.integer("classes", classes, 2), check.integer("width", width, 1)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.encoders = nn.ModuleList(
-                nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.BatchNorm1d(width), Dropout(dropout, width))
-                for size in self.inputs)
+                nn.Sequential(
+                    nn.Linear(size, width),
+                    nn.ReLU(),
+                    nn.BatchNorm1d(width),
+                    Dropout(dropout, width),
+                )
+                for size in self.inputs
+            )
             self.joint = nn.Linear(2 * width, classes)
             self.heads = nn.ModuleList(nn.Linear(width, classes) for _ in self.inputs)
 
@@ -107,5 +176,9 @@ class FusionNetwork(nn.Module):
         return torch.cat(self.encode(x), -1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs1 + inputs2) -> logits (n, 3, classes): joint, first, second head."""
         h1, h2 = self.encode(x)
-        return torch.stack((self.joint(torch.cat((h1, h2), -1)), self.heads[0](h1), self.heads[1](h2)), 1)
+        return torch.stack(
+            (self.joint(torch.cat((h1, h2), -1)), self.heads[0](h1), self.heads[1](h2)),
+            1,
+        )

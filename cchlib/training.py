@@ -1,9 +1,10 @@
 """Train one network, or a stack of independent networks of one architecture at once.
 
-The stack is PyTorch's model ensembling (`torch.func.stack_module_state`, `functional_call`,
-`vmap`): the weights of S networks lie in tensors with a leading axis S, one matrix product serves
-all, and the optimisers, being elementwise, keep them independent. Every network has a random
-stream of its own for batches and dropout, so a stack equals the loop over its networks.
+The stack is PyTorch's model ensembling (`torch.func.stack_module_state`,
+`functional_call`, `vmap`): the weights of S networks lie in tensors with a leading axis
+S, one matrix product serves all, and the optimisers, being elementwise, keep them
+independent. Every network has a random stream of its own for batches and dropout, so a
+stack equals the loop over its networks.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from cchlib import _check
-from cchlib._dropout import Dropout
+from cchlib import check
+from cchlib.models import Dropout
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
@@ -28,12 +29,15 @@ SCHEDULES = ("constant", "cosine")
 
 @dataclass(frozen=True)
 class PerNetwork:
-    """Data of shape (S, n, ...) of which network s sees row s; a plain tensor (n, ...) is seen by all."""
+    """Data of shape (S, n, ...) of which network s sees row s; a plain tensor (n, ...)
+    is seen by all.
+    """
 
     tensor: Tensor | np.ndarray
 
     @staticmethod
     def stack(tensors: Sequence[Tensor]) -> PerNetwork:
+        """One tensor a network, stacked."""
         return PerNetwork(torch.stack(list(tensors)))
 
 
@@ -42,7 +46,9 @@ Data = Tensor | np.ndarray | PerNetwork
 
 @dataclass(frozen=True)
 class History:
-    """What a fit leaves: the mean training loss of each epoch, (epochs, S), and what it took."""
+    """What a fit leaves: the mean training loss of each epoch, (epochs, S), and what it
+    took.
+    """
 
     loss: Tensor
     seconds: float
@@ -50,41 +56,64 @@ class History:
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """"auto" is the GPU where there is one, else the CPU."""
+    """The torch device; "auto" is the GPU where there is one, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError):
-        raise ValueError(f'device is {device!r}; "auto", "cpu", "cuda" or another torch device is wanted') from None
+        raise ValueError(
+            f'device is {device!r}; "auto", "cpu", "cuda" or another torch device is wanted'
+        ) from None
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f'device is {device!r}, and torch finds {torch.cuda.device_count()} GPUs; "auto", "cpu" or a GPU '
-                         "that is there is wanted")
+        raise ValueError(
+            f'device is {device!r}, and torch finds {torch.cuda.device_count()} GPUs; "auto", "cpu" or a GPU '
+            "that is there is wanted"
+        )
     return found
 
 
 class Stack:
-    """S networks of one architecture as one: parameters and buffers carry a leading axis S."""
+    """S networks of one architecture as one: parameters and buffers carry a leading
+    axis S.
+    """
 
-    def __init__(self, networks: Sequence[nn.Module], device: str | torch.device = "cpu"):
+    def __init__(
+        self, networks: Sequence[nn.Module], device: str | torch.device = "cpu"
+    ):
         networks = list(networks)
         if not networks:
             raise ValueError("networks is empty; at least one network is wanted")
-        shapes = [[(name, p.shape) for name, p in net.named_parameters()] for net in networks]
+        shapes = [
+            [(name, p.shape) for name, p in net.named_parameters()] for net in networks
+        ]
         if any(other != shapes[0] for other in shapes):
-            raise ValueError("networks differ in architecture; a stack needs parameters of equal names and shapes")
+            raise ValueError(
+                "networks differ in architecture; a stack needs parameters of equal names and shapes"
+            )
         self.networks = networks
         self.device = torch.device(device)
         if len({net.training for net in networks}) > 1:
-            raise ValueError("networks are partly in training and partly in evaluation mode; one mode is wanted")
+            raise ValueError(
+                "networks are partly in training and partly in evaluation mode; one mode is wanted"
+            )
         parameters, buffers = stack_module_state(networks)
-        # Matrices lie as (S, in, out), the order in which autograd leaves their gradients: in PyTorch's own
-        # (out, in) each step would first copy every gradient across, half of the time of a step.
-        as_grad = {k: (p.detach().mT if p.ndim == 3 else p.detach()).to(self.device) for k, p in parameters.items()}
-        self.leaves = {k: p.contiguous().requires_grad_(parameters[k].requires_grad) for k, p in as_grad.items()}
+        # Matrices lie as (S, in, out), the order in which autograd leaves their
+        # gradients: in PyTorch's own (out, in) each step would first copy every
+        # gradient across, half of the time of a step.
+        as_grad = {
+            k: (p.detach().mT if p.ndim == 3 else p.detach()).to(self.device)
+            for k, p in parameters.items()
+        }
+        self.leaves = {
+            k: p.contiguous().requires_grad_(parameters[k].requires_grad)
+            for k, p in as_grad.items()
+        }
         self.buffers = {k: b.detach().to(self.device) for k, b in buffers.items()}
         self.template = networks[0]
-        self.dropouts = [m for m in self.template.modules() if isinstance(m, Dropout) and m.p > 0]
+        self.dropouts = [
+            m for m in self.template.modules() if isinstance(m, Dropout) and m.p > 0
+        ]
 
     def __len__(self) -> int:
         return len(self.networks)
@@ -92,29 +121,41 @@ class Stack:
     @property
     def parameters(self) -> dict[str, Tensor]:
         """Views of `leaves` in the networks' own shapes, each behind the axis S."""
-        return {k: leaf.mT if leaf.ndim == 3 else leaf for k, leaf in self.leaves.items()}
+        return {
+            k: leaf.mT if leaf.ndim == 3 else leaf for k, leaf in self.leaves.items()
+        }
 
-    def __call__(self, x: Data, noise: Tensor | None = None, method: str = "forward") -> Tensor:
-        """Outputs (or features) of every network: (S, n, ...). `noise` (S, n, widths) feeds the dropout."""
+    def __call__(
+        self, x: Data, noise: Tensor | None = None, method: str = "forward"
+    ) -> Tensor:
+        """Outputs (or features) of every network: (S, n, ...). `noise` (S, n, widths)
+        feeds the dropout.
+        """
         stacked = isinstance(x, PerNetwork)
         tensor = x.tensor if stacked else x
 
         def one(parameters, buffers, inputs, noise):
             if noise is not None:
-                for module, part in zip(self.dropouts, noise.split([m.width for m in self.dropouts], -1)):
+                for module, part in zip(
+                    self.dropouts, noise.split([m.width for m in self.dropouts], -1)
+                ):
                     module.noise = part
             call = _Method(self.template, method)
             state = {f"network.{k}": v for k, v in (parameters | buffers).items()}
             return functional_call(call, state, (inputs,))
 
         try:
-            return torch.vmap(one, in_dims=(0, 0, 0 if stacked else None, None if noise is None else 0),
-                              randomness="different")(self.parameters, self.buffers, tensor, noise)
+            return torch.vmap(
+                one,
+                in_dims=(0, 0, 0 if stacked else None, None if noise is None else 0),
+                randomness="different",
+            )(self.parameters, self.buffers, tensor, noise)
         finally:
             for module in self.dropouts:
                 module.noise = None
 
     def train(self, mode: bool = True) -> None:
+        """Put all networks in training or evaluation mode."""
         for network in self.networks:
             network.train(mode)
 
@@ -128,7 +169,9 @@ class Stack:
 
 
 class _Method(nn.Module):
-    """`functional_call` calls a module's forward; this makes another method callable the same way."""
+    """`functional_call` calls a module's forward; this makes another method callable
+    the same way.
+    """
 
     def __init__(self, network: nn.Module, method: str):
         super().__init__()
@@ -138,12 +181,25 @@ class _Method(nn.Module):
         return getattr(self.network, self.method)(x)
 
 
-def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequence[Data],
-        loss: Callable[..., Tensor], *, epochs: int, lr: float, optimizer: str = "adam", momentum: float = 0.0,
-        weight_decay: float = 0.0, schedule: str = "constant", batch_size: int | None = None,
-        seeds: int | Sequence[int] = 0, device: str = "auto",
-        on_epoch: Callable[[int, Tensor], None] | None = None) -> History:
-    """Train the networks, in place, each on its own random stream; parameters that are frozen stay as they are.
+def fit(
+    networks: nn.Module | Sequence[nn.Module],
+    x: Data,
+    targets: Data | Sequence[Data],
+    loss: Callable[..., Tensor],
+    *,
+    epochs: int,
+    lr: float,
+    optimizer: str = "adam",
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    schedule: str = "constant",
+    batch_size: int | None = None,
+    seeds: int | Sequence[int] = 0,
+    device: str = "auto",
+    on_epoch: Callable[[int, Tensor], None] | None = None,
+) -> History:
+    """Train the networks, in place, each on its own random stream; parameters that are
+    frozen stay as they are.
 
     Parameters
     ----------
@@ -151,15 +207,17 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
     x : array or Tensor (n, ...) seen by all, or PerNetwork (S, n, ...)
         Floating-point numbers are brought to the networks' precision.
     targets : the same, or a sequence of such data
-        What the loss takes beside the output: labels, teacher outputs. Batched along with `x`.
+        What the loss takes beside the output: labels, teacher outputs. Batched along
+        with `x`.
     loss : callable(output, targets...) -> (S,)
-        Of output (S, b, ...) and targets (S, b, ...): one value a network, as `cchlib.losses` gives.
+        Of output (S, b, ...) and targets (S, b, ...): one value a network, as
+        `cchlib.losses` gives.
     epochs, lr, momentum, weight_decay
         `lr` is constant or falls along a cosine to 0 at the last epoch (`schedule`).
     optimizer : {"adam", "adamw", "sgd"}
     batch_size : int or None
-        None is the full batch. Otherwise each epoch visits a fresh permutation; a last batch of one
-        sample joins the one before it (BatchNorm can't take it).
+        None is the full batch. Otherwise each epoch visits a fresh permutation; a last
+        batch of one sample joins the one before it (BatchNorm can't take it).
     seeds : int or sequence of S int
         Of batches and dropout.
     device : str
@@ -173,25 +231,33 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
     Raises
     ------
     ValueError
-        On NaN or infinity, inputs that the networks don't take, unequal numbers of samples or networks, an unknown
-        optimiser or schedule, numbers out of range, or a loss that becomes NaN or infinite.
+        On NaN or infinity, inputs that the networks don't take, unequal numbers of
+        samples or networks, an unknown optimiser or schedule, numbers out of range, or
+        a loss that becomes NaN or infinite.
     """
     networks = [networks] if isinstance(networks, nn.Module) else list(networks)
     targets = list(targets) if isinstance(targets, (list, tuple)) else [targets]
-    _check.integer("epochs", epochs, 1)
-    _check.within("lr", lr, 0.0, open_low=True)
-    _check.within("momentum", momentum, 0.0, 1.0)
-    _check.within("weight_decay", weight_decay, 0.0)
-    _check.one_of("optimizer", optimizer, OPTIMIZERS)
-    _check.one_of("schedule", schedule, SCHEDULES)
-    data = [_tensors(name, item, networks) for name, item in (("x", x), *(("targets", t) for t in targets))]
+    check.integer("epochs", epochs, 1)
+    check.within("lr", lr, 0.0, open_low=True)
+    check.within("momentum", momentum, 0.0, 1.0)
+    check.within("weight_decay", weight_decay, 0.0)
+    check.one_of("optimizer", optimizer, OPTIMIZERS)
+    check.one_of("schedule", schedule, SCHEDULES)
+    data = [
+        _tensors(name, item, networks)
+        for name, item in (("x", x), *(("targets", t) for t in targets))
+    ]
     size, n = len(networks), _samples(data, len(networks))
     _accepts(networks, data[0])
-    batch_size = n if batch_size is None else min(_check.integer("batch_size", batch_size, 1), n)
+    batch_size = (
+        n if batch_size is None else min(check.integer("batch_size", batch_size, 1), n)
+    )
     seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds] * size
     if len(seeds) != size:
-        raise ValueError(f"seeds has {len(seeds)} entries for {size} networks; one a network is wanted")
-    seeds = [_check.integer("seeds", seed) for seed in seeds]
+        raise ValueError(
+            f"seeds has {len(seeds)} entries for {size} networks; one a network is wanted"
+        )
+    seeds = [check.integer("seeds", seed) for seed in seeds]
 
     start = time.perf_counter()
     where = resolve_device(device)
@@ -199,17 +265,43 @@ def fit(networks: nn.Module | Sequence[nn.Module], x: Data, targets: Data | Sequ
         stack = Stack(networks, where)
         learning = [leaf for leaf in stack.leaves.values() if leaf.requires_grad]
         if not learning:
-            raise ValueError("networks have frozen parameters only; at least one that requires a gradient is wanted")
+            raise ValueError(
+                "networks have frozen parameters only; at least one that requires a gradient is wanted"
+            )
         stepper = _optimizer(optimizer, learning, lr, momentum, weight_decay)
         streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-        data = [PerNetwork(d.tensor.to(where)) if isinstance(d, PerNetwork) else d.to(where) for d in data]
-        history = _passes(stack, data, loss, stepper, streams, epochs, lr, schedule, batch_size, on_epoch)
+        data = [
+            PerNetwork(d.tensor.to(where)) if isinstance(d, PerNetwork) else d.to(where)
+            for d in data
+        ]
+        history = _passes(
+            stack,
+            data,
+            loss,
+            stepper,
+            streams,
+            epochs,
+            lr,
+            schedule,
+            batch_size,
+            on_epoch,
+        )
         stack.unstack()
     return History(history, time.perf_counter() - start, str(where))
 
 
-def _passes(stack: Stack, data: list[Data], loss, stepper, streams, epochs: int, lr: float, schedule: str,
-            batch_size: int, on_epoch) -> Tensor:
+def _passes(
+    stack: Stack,
+    data: list[Data],
+    loss,
+    stepper,
+    streams,
+    epochs: int,
+    lr: float,
+    schedule: str,
+    batch_size: int,
+    on_epoch,
+) -> Tensor:
     """All epochs of `fit`; the mean loss of each, (epochs, S)."""
     size, where, n = len(stack), stack.device, _samples(data, len(stack))
     history = torch.empty(epochs, size)
@@ -222,16 +314,22 @@ def _passes(stack: Stack, data: list[Data], loss, stepper, streams, epochs: int,
             batch = [_take(d, index, size) for d in data]
             width = n if index is None else index.shape[1]
             inputs = data[0] if index is None else PerNetwork(batch[0])
-            values = loss(stack(inputs, _noise(stack, streams, width, batch[0])), *batch[1:])
+            values = loss(
+                stack(inputs, _noise(stack, streams, width, batch[0])), *batch[1:]
+            )
             if values.shape != (size,):
-                raise ValueError(f"loss returned shape {tuple(values.shape)}; one value a network, ({size},), is wanted")
+                raise ValueError(
+                    f"loss returned shape {tuple(values.shape)}; one value a network, ({size},), is wanted"
+                )
             stepper.zero_grad(set_to_none=True)
             values.sum().backward()
             stepper.step()
             total += values.detach() * width
         history[epoch] = (total / n).cpu()
         if not bool(torch.isfinite(history[epoch]).all()):
-            raise ValueError(f"the training loss became NaN or infinite in epoch {epoch}; a smaller lr is wanted")
+            raise ValueError(
+                f"the training loss became NaN or infinite in epoch {epoch}; a smaller lr is wanted"
+            )
         if on_epoch is not None:
             on_epoch(epoch, history[epoch])
     return history
@@ -239,7 +337,9 @@ def _passes(stack: Stack, data: list[Data], loss, stepper, streams, epochs: int,
 
 @contextmanager
 def _mode(networks: list[nn.Module], training: bool):
-    """All networks in training or in evaluation mode, and afterwards each in its own again."""
+    """All networks in training or in evaluation mode, and afterwards each in its own
+    again.
+    """
     before = [network.training for network in networks]
     try:
         for network in networks:
@@ -250,15 +350,29 @@ def _mode(networks: list[nn.Module], training: bool):
             network.train(mode)
 
 
-def predict(networks: nn.Module | Sequence[nn.Module], x: Data, *, device: str = "auto",
-            batch_size: int = 8192) -> Tensor:
-    """Outputs in evaluation mode, on the CPU: (n, ...) for one network, (S, n, ...) for a sequence."""
+def predict(
+    networks: nn.Module | Sequence[nn.Module],
+    x: Data,
+    *,
+    device: str = "auto",
+    batch_size: int = 8192,
+) -> Tensor:
+    """Outputs in evaluation mode, on the CPU: (n, ...) for one network, (S, n, ...) for
+    a sequence.
+    """
     return _evaluate(networks, x, "forward", device, batch_size)
 
 
-def features(networks: nn.Module | Sequence[nn.Module], x: Data, *, device: str = "auto",
-             batch_size: int = 8192) -> Tensor:
-    """Representations H in evaluation mode, on the CPU: (n, h) for one network, (S, n, h) for a sequence."""
+def features(
+    networks: nn.Module | Sequence[nn.Module],
+    x: Data,
+    *,
+    device: str = "auto",
+    batch_size: int = 8192,
+) -> Tensor:
+    """Representations H in evaluation mode, on the CPU: (n, h) for one network, (S, n,
+    h) for a sequence.
+    """
     return _evaluate(networks, x, "features", device, batch_size)
 
 
@@ -266,7 +380,7 @@ def features(networks: nn.Module | Sequence[nn.Module], x: Data, *, device: str 
 def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> Tensor:
     single = isinstance(networks, nn.Module)
     networks = [networks] if single else list(networks)
-    _check.integer("batch_size", batch_size, 1)
+    check.integer("batch_size", batch_size, 1)
     x = _tensors("x", x, networks)
     _samples([x], len(networks))
     _accepts(networks, x)
@@ -274,8 +388,12 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
     with _mode(networks, training=False):
         stack = Stack(networks, where)
         tensor, axis = (x.tensor, 1) if isinstance(x, PerNetwork) else (x, 0)
-        parts = [stack(PerNetwork(part.to(where)) if axis else part.to(where), method=method).cpu()
-                 for part in tensor.split(max(1, batch_size // len(networks)), axis)]
+        parts = [
+            stack(
+                PerNetwork(part.to(where)) if axis else part.to(where), method=method
+            ).cpu()
+            for part in tensor.split(max(1, batch_size // len(networks)), axis)
+        ]
     result = torch.cat(parts, 1)
     return result[0] if single else result
 
@@ -284,11 +402,13 @@ def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Data:
     """As finite tensors, floating-point ones in the networks' precision."""
     if isinstance(item, PerNetwork):
         return PerNetwork(_tensors(name, item.tensor, networks))
-    tensor = _check.as_tensor(name, item)
+    tensor = check.as_tensor(name, item)
     if tensor.ndim == 0:
         raise ValueError(f"{name} is a single number; one row a sample is wanted")
-    _check.all_finite(name, tensor)
-    kind = next((p.dtype for network in networks for p in network.parameters()), tensor.dtype)
+    check.all_finite(name, tensor)
+    kind = next(
+        (p.dtype for network in networks for p in network.parameters()), tensor.dtype
+    )
     return tensor.to(kind) if tensor.is_floating_point() else tensor
 
 
@@ -302,8 +422,10 @@ def _accepts(networks: Sequence[nn.Module], x: Data) -> None:
             try:
                 network(sample.to(where))
             except RuntimeError as error:
-                raise ValueError(f"x is {sample.dtype} with samples of shape {tuple(sample.shape[1:])}, which the networks "
-                                 f"don't take ({error}); their inputs are wanted") from None
+                raise ValueError(
+                    f"x is {sample.dtype} with samples of shape {tuple(sample.shape[1:])}, which the networks "
+                    f"don't take ({error}); their inputs are wanted"
+                ) from None
 
 
 def _samples(data: list[Data], size: int) -> int:
@@ -312,17 +434,23 @@ def _samples(data: list[Data], size: int) -> int:
     for item in data:
         if isinstance(item, PerNetwork):
             if len(item.tensor) != size:
-                raise ValueError(f"data for {len(item.tensor)} networks was given to {size}; one row a network is wanted")
+                raise ValueError(
+                    f"data for {len(item.tensor)} networks was given to {size}; one row a network is wanted"
+                )
             lengths.append(item.tensor.shape[1])
         else:
             lengths.append(len(item))
     if len(set(lengths)) > 1 or lengths[0] == 0:
-        raise ValueError(f"x and targets have {lengths} samples; equal numbers, at least 1, are wanted")
+        raise ValueError(
+            f"x and targets have {lengths} samples; equal numbers, at least 1, are wanted"
+        )
     return lengths[0]
 
 
 def _batches(streams, n: int, batch_size: int):
-    """Index tensors (S, b) of one epoch, drawn from each network's stream; None stands for the full batch."""
+    """Index tensors (S, b) of one epoch, drawn from each network's stream; None stands
+    for the full batch.
+    """
     if batch_size >= n:
         yield None
         return
@@ -337,7 +465,11 @@ def _batches(streams, n: int, batch_size: int):
 def _take(item: Data, index: Tensor | None, size: int) -> Tensor:
     """Rows `index` (S, b) of the data, (S, b, ...)."""
     if index is None:
-        return item.tensor if isinstance(item, PerNetwork) else item.unsqueeze(0).expand(size, *item.shape)
+        return (
+            item.tensor
+            if isinstance(item, PerNetwork)
+            else item.unsqueeze(0).expand(size, *item.shape)
+        )
     tensor = item.tensor if isinstance(item, PerNetwork) else item
     index = index.to(tensor.device)
     if isinstance(item, PerNetwork):
@@ -346,16 +478,24 @@ def _take(item: Data, index: Tensor | None, size: int) -> Tensor:
 
 
 def _noise(stack: Stack, streams, width: int, like: Tensor) -> Tensor | None:
-    """Uniform numbers (S, b, widths) for the dropout layers, from each network's stream."""
+    """Uniform numbers (S, b, widths) for the dropout layers, from each network's
+    stream.
+    """
     if not stack.dropouts:
         return None
     total = sum(module.width for module in stack.dropouts)
-    noise = torch.stack([torch.rand(width, total, generator=stream) for stream in streams])
+    noise = torch.stack(
+        [torch.rand(width, total, generator=stream) for stream in streams]
+    )
     return noise.to(like.device)
 
 
-def _optimizer(name: str, parameters: list[Tensor], lr: float, momentum: float, weight_decay: float):
+def _optimizer(
+    name: str, parameters: list[Tensor], lr: float, momentum: float, weight_decay: float
+):
     if name == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+        return torch.optim.SGD(
+            parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True
+        )
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
     return kind(parameters, lr=lr, weight_decay=weight_decay, fused=True)

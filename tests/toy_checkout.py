@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from pathlib import Path
 
 import yaml
+
+from cchbook.runs import records
+from cchbook.runs.store import Store
+
+CCH = [sys.executable, "-c", "from cchlib.cli import main; main()"]
 
 PARAMETERS = "i: int = 0  # a number\nwait: float = 0.0  # seconds\ndevice: str = 'cpu'"
 # Every execution leaves a line in a file: what was run twice stands there twice.
@@ -22,30 +29,96 @@ class Toy:
         self.root, self.trace = root, root / "trace.txt"
         (root / "notebooks" / "profiles").mkdir(parents=True)
 
-    def add(self, name: str, *code: str, cch: dict | None = None, parameters: str = PARAMETERS,
-            kernel: str = "python3", **profiles: dict) -> Path:
-        start = f"from cchlib import records\nrun = records.start({name!r}, globals())"
-        cells = [parameters, start, TRACE.format(trace=str(self.trace)), *code, "run.finish()"]
+    def add(
+        self,
+        name: str,
+        *code: str,
+        cch: dict | None = None,
+        parameters: str = PARAMETERS,
+        kernel: str = "python3",
+        **profiles: dict,
+    ) -> Path:
+        start = f"from cchbook.runs import records\nrun = records.start({name!r}, globals())"
+        cells = [
+            parameters,
+            start,
+            TRACE.format(trace=str(self.trace)),
+            *code,
+            "run.finish()",
+        ]
         path = self.root / "notebooks" / f"{name}.ipynb"
         write_notebook(path, cells, cch, kernel)
         for profile, values in profiles.items():
-            (path.parent / "profiles" / f"{name}.{profile}.yaml").write_text(yaml.safe_dump(values))
+            (path.parent / "profiles" / f"{name}.{profile}.yaml").write_text(
+                yaml.safe_dump(values)
+            )
         return path
 
     def executions(self) -> list[str]:
-        """"notebook i" of every execution so far."""
+        """ "notebook i" of every execution so far."""
         lines = self.trace.read_text().splitlines() if self.trace.is_file() else []
         return [" ".join(line.split()[:2]) for line in lines]
 
     def processes(self) -> list[int]:
         """Process ids of the kernels of every execution so far, and of their parents."""
-        return [int(pid) for line in self.trace.read_text().splitlines() for pid in line.split()[2:]]
+        return [
+            int(pid)
+            for line in self.trace.read_text().splitlines()
+            for pid in line.split()[2:]
+        ]
 
 
-def write_notebook(path: Path, code: list[str], cch: dict | None = None, kernel: str = "python3") -> None:
-    cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": f"# {path.stem}"}]
+def write_notebook(
+    path: Path, code: list[str], cch: dict | None = None, kernel: str = "python3"
+) -> None:
+    cells = [
+        {
+            "cell_type": "markdown",
+            "id": "title",
+            "metadata": {},
+            "source": f"# {path.stem}",
+        }
+    ]
     for number, text in enumerate(code):
-        cells.append({"cell_type": "code", "id": f"cell-{number}", "source": text, "outputs": [],
-                      "execution_count": None, "metadata": {"tags": ["parameters"]} if number == 0 else {}})
-    metadata = {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}, "cch": cch or {}}
-    path.write_text(json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
+        cells.append(
+            {
+                "cell_type": "code",
+                "id": f"cell-{number}",
+                "source": text,
+                "outputs": [],
+                "execution_count": None,
+                "metadata": {"tags": ["parameters"]} if number == 0 else {},
+            }
+        )
+    metadata = {
+        "kernelspec": {"name": kernel, "display_name": kernel, "language": "python"},
+        "cch": cch or {},
+    }
+    path.write_text(
+        json.dumps(
+            {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+        )
+    )
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def complete(toy, notebook="01_toy"):
+    """The records of a notebook's complete runs, by key."""
+    store = Store(toy.root / "_build/runs")
+    return {
+        key: records.read(store.where(notebook, key))
+        for _, key in store.all_complete([notebook])
+    }
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,7 +1,9 @@
-"""Links from the code of a page to the library's pages and back, by sphinx-codeautolink.
+"""Links from the code of a page to the library's pages and back, by
+sphinx-codeautolink.
 
-It takes every section to have a title and every title to be a section's; sections made by sphinx-proof have none, and
-admonitions and tables have titles too. Here only the titles of sections count.
+It takes every section to have a title and every title to be a section's; sections made
+by sphinx-proof have none, and admonitions and tables have titles too. Here only the
+titles of sections count.
 """
 
 from docutils import nodes

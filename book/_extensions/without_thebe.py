@@ -1,4 +1,5 @@
-"""Keep sphinx-thebe out of the pages: jupyter-book always loads it, and its script is put in twice, a console error.
+"""Keep sphinx-thebe out of the pages: jupyter-book always loads it, and its script is
+put in twice, a console error.
 
 The book's live code goes through the launch buttons; nothing on a page calls Thebe.
 """
@@ -11,5 +12,7 @@ def setup(app):
 
 def disconnect(app):
     for listeners in app.events.listeners.values():
-        for listener in [item for item in listeners if item.handler.__module__ == "sphinx_thebe"]:
+        for listener in [
+            item for item in listeners if item.handler.__module__ == "sphinx_thebe"
+        ]:
             listeners.remove(listener)

@@ -1,4 +1,6 @@
-"""What the estimators share: what a variable is, and the error of a deterministic estimate."""
+"""What the estimators share: what a variable is, and the error of a deterministic
+estimate.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +9,37 @@ from typing import Any
 
 import numpy as np
 
-from cchlib import _check
+from cchlib import check
 
 
 def continuous(name: str, value: Any) -> np.ndarray:
-    """`value`, (n,) or (n, p), as float64 (n, p') without its constant columns, which carry no information."""
-    array = _check.features(name, value)
+    """`value`, (n,) or (n, p), as float64 (n, p') without its constant columns, which
+    carry no information.
+    """
+    array = check.features(name, value)
     varies = (array != array[0]).any(0)
     if not varies.any():
-        raise ValueError(f"{name} is constant in all of its {array.shape[1]} columns; a block of features that varies "
-                         "is wanted")
+        raise ValueError(
+            f"{name} is constant in all of its {array.shape[1]} columns; a block of features that varies "
+            "is wanted"
+        )
     return array if varies.all() else array[:, varies]
 
 
 def variable(name: str, value: Any) -> np.ndarray:
-    """A continuous variable as float64 (n, p), a discrete one (integer, boolean, string) as codes, int64 (n,).
+    """A continuous variable as float64 (n, p), a discrete one (integer, boolean,
+    string) as codes, int64 (n,).
 
-    Rows of a discrete (n, p) array are classes, so a one-hot integer matrix is read as its labels.
+    Rows of a discrete (n, p) array are classes, so a one-hot integer matrix is read as
+    its labels.
     """
-    array = _check.as_array(name, value)
+    array = check.as_array(name, value)
     if array.dtype.kind not in "biuUS":
         return continuous(name, array)
     if array.ndim not in (1, 2) or 0 in array.shape:
-        raise ValueError(f"{name} has shape {array.shape}; (n,) or (n, p) with n, p ≥ 1 is wanted")
+        raise ValueError(
+            f"{name} has shape {array.shape}; (n,) or (n, p) with n, p ≥ 1 is wanted"
+        )
     classes, codes = np.unique(array, axis=0, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"{name} has a single class; at least two are wanted")
@@ -53,14 +63,22 @@ def entropy(codes: np.ndarray) -> float:
     return float(-(p * np.log(p)).sum())
 
 
-def subsampling_error(estimate: Callable[[np.ndarray], float], n: int, parts: int, repeats: int, seed: int,
-                      codes: np.ndarray | None = None) -> float:
-    """Standard error of `estimate(rows)` at n samples, from disjoint parts of the data (no row twice).
+def subsampling_error(
+    estimate: Callable[[np.ndarray], float],
+    n: int,
+    parts: int,
+    repeats: int,
+    seed: int,
+    codes: np.ndarray | None = None,
+) -> float:
+    """Standard error of `estimate(rows)` at n samples, from disjoint parts of the data
+    (no row twice).
 
-    The variance of such estimates falls as 1/n (Holmes and Nemenman, 2019), so the spread over `parts`
-    disjoint parts divided by √parts is the error of the whole; averaged over `repeats` partitions.
-    Sampling is without replacement because duplicates wreck nearest neighbours. Parts are stratified by
-    `codes`. nan where the data is too small for two parts of 20.
+    The variance of such estimates falls as 1/n (Holmes and Nemenman, 2019), so the
+    spread over `parts` disjoint parts divided by √parts is the error of the whole;
+    averaged over `repeats` partitions. Sampling is without replacement because
+    duplicates wreck nearest neighbours. Parts are stratified by `codes`. nan where the
+    data is too small for two parts of 20.
     """
     parts = min(parts, n // 20)
     if parts < 2:
@@ -71,5 +89,7 @@ def subsampling_error(estimate: Callable[[np.ndarray], float], n: int, parts: in
         order = rng.permutation(n)
         if codes is not None:  # deal the classes out like cards
             order = order[np.argsort(codes[order], kind="stable")]
-        variances.append(np.var([estimate(order[part::parts]) for part in range(parts)], ddof=1))
+        variances.append(
+            np.var([estimate(order[part::parts]) for part in range(parts)], ddof=1)
+        )
     return float(np.sqrt(np.mean(variances) / parts))

@@ -1,9 +1,11 @@
-"""k-nearest-neighbour estimators: Kraskov et al. (2004), Ross (2014), Frenzel and Pompe (2007).
+"""k-nearest-neighbour estimators: Kraskov et al. (2004), Ross (2014), Frenzel and Pompe
+(2007).
 
-All three are one formula. Take the distance ε_i from sample i to its k-th neighbour in the joint space,
-the maximum metric over the variables; count the samples nearer than ε_i in each marginal space. A
-discrete variable is a space too, in which a sample is at distance 0 from its own class and ∞ from the others:
-with it Kraskov's first estimator *is* Ross's, and conditioning on a class is averaging over classes.
+All three are one formula. Take the distance ε_i from sample i to its k-th neighbour in
+the joint space, the maximum metric over the variables; count the samples nearer than
+ε_i in each marginal space. A discrete variable is a space too, in which a sample is at
+distance 0 from its own class and ∞ from the others: with it Kraskov's first estimator
+*is* Ross's, and conditioning on a class is averaging over classes.
 """
 
 from __future__ import annotations
@@ -11,15 +13,23 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import digamma
 
-from cchlib import _check
+from cchlib import check
 from cchlib.mi._common import is_discrete, subsampling_error
 from cchlib.mi.neighbours import neighbour_counts
 
 RESCALE = ("none", "columns", "whiten")
 
 
-def ksg(x: np.ndarray, y: np.ndarray, given: np.ndarray | None = None, *, seed: int = 0, k: int = 3,
-        rescale: str = "none", parts: int = 10) -> tuple[float, float]:
+def ksg(
+    x: np.ndarray,
+    y: np.ndarray,
+    given: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    k: int = 3,
+    rescale: str = "none",
+    parts: int = 10,
+) -> tuple[float, float]:
     """I(x; y) or I(x; y | given) in nats, and its standard error.
 
     Parameters
@@ -28,21 +38,33 @@ def ksg(x: np.ndarray, y: np.ndarray, given: np.ndarray | None = None, *, seed: 
     k : int
         Neighbours. Larger k: less variance, more (downward) bias.
     rescale : {"none", "columns", "whiten"}
-        "columns" brings every column to unit variance, as scikit-learn does; "whiten" makes the
-        estimate invariant to invertible affine maps of each continuous variable.
+        "columns" brings every column to unit variance, as scikit-learn does; "whiten"
+        makes the estimate invariant to invertible affine maps of each continuous
+        variable.
     parts : int
         Disjoint parts for the standard error; 0 for none (nan).
     """
-    _check.integer("k", k, 1)
-    _check.one_of("rescale", rescale, RESCALE)
-    _check.integer("parts", parts)
-    variables = [v if is_discrete(v) else _rescaled(v, rescale) for v in (x, y, given) if v is not None]
+    check.integer("k", k, 1)
+    check.one_of("rescale", rescale, RESCALE)
+    check.integer("parts", parts)
+    variables = [
+        v if is_discrete(v) else _rescaled(v, rescale)
+        for v in (x, y, given)
+        if v is not None
+    ]
     _enough(variables, k)
     codes = next((v for v in variables if is_discrete(v)), None)
     value = _estimate(variables, k)
     if not parts:
         return value, float("nan")
-    error = subsampling_error(lambda rows: _estimate([v[rows] for v in variables], k), len(x), parts, 1, seed, codes)
+    error = subsampling_error(
+        lambda rows: _estimate([v[rows] for v in variables], k),
+        len(x),
+        parts,
+        1,
+        seed,
+        codes,
+    )
     return value, error
 
 
@@ -59,12 +81,16 @@ def _rescaled(x: np.ndarray, how: str) -> np.ndarray:
 def _enough(variables: list[np.ndarray], k: int) -> None:
     n = len(variables[0])
     if n <= k:
-        raise ValueError(f"x has {n} samples, too few for k = {k} neighbours; more than k are wanted")
+        raise ValueError(
+            f"x has {n} samples, too few for k = {k} neighbours; more than k are wanted"
+        )
     for name, v in zip(("x", "y", "given"), variables):
         smallest = np.bincount(v).min() if is_discrete(v) else n
         if smallest <= k:
-            raise ValueError(f"{name} has a class of {smallest} samples, too few for k = {k} neighbours; more than k "
-                             "in each class are wanted (a float array is read as continuous)")
+            raise ValueError(
+                f"{name} has a class of {smallest} samples, too few for k = {k} neighbours; more than k "
+                "in each class are wanted (a float array is read as continuous)"
+            )
 
 
 def _estimate(variables: list[np.ndarray], k: int) -> float:
@@ -72,15 +98,23 @@ def _estimate(variables: list[np.ndarray], k: int) -> float:
 
 
 def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
-    """Contributions (n',) whose mean is the estimate; samples that are alone in their class are left out."""
+    """Contributions (n',) whose mean is the estimate; samples that are alone in their
+    class are left out.
+    """
     if len(variables) == 3 and is_discrete(variables[2]):
         x, y, given = variables
         groups = [np.flatnonzero(given == c) for c in np.unique(given)]
-        return np.concatenate([pointwise([x[rows], y[rows]], k) for rows in groups if len(rows) > 1])
-    if is_discrete(variables[1]):  # only a subsample may hold a class of one: it has no neighbour
+        return np.concatenate(
+            [pointwise([x[rows], y[rows]], k) for rows in groups if len(rows) > 1]
+        )
+    if is_discrete(
+        variables[1]
+    ):  # only a subsample may hold a class of one: it has no neighbour
         counts = np.bincount(variables[1])[variables[1]]
         variables = [v[counts > 1] for v in variables]
-        if len(variables[0]) == 0:  # one sample of each class: nothing to compare, nothing found
+        if (
+            len(variables[0]) == 0
+        ):  # one sample of each class: nothing to compare, nothing found
             return np.zeros(1)
     n = len(variables[0])
     if len(variables) == 2:

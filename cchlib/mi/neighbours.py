@@ -1,7 +1,9 @@
-"""Exact neighbour counts in the maximum metric, the one costly step of the nearest-neighbour estimators.
+"""Exact neighbour counts in the maximum metric, the one costly step of the
+nearest-neighbour estimators.
 
-Two ways to the same integers: k-d trees, and all distances block by block. Trees win where the data has few
-intrinsic dimensions, the blocks elsewhere; a probe of the tree decides.
+Two ways to the same integers: k-d trees, and all distances block by block. Trees win
+where the data has few intrinsic dimensions, the blocks elsewhere; a probe of the tree
+decides.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ TINY = np.finfo(float).tiny
 Counts = tuple[np.ndarray, ...]
 
 
-def neighbour_counts(variables: Sequence[np.ndarray], marginals: Sequence[tuple[int, ...]], k: int) -> Counts:
+def neighbour_counts(
+    variables: Sequence[np.ndarray], marginals: Sequence[tuple[int, ...]], k: int
+) -> Counts:
     """Neighbours in the joint space and, nearer than the k-th, in each marginal space.
 
     Parameters
@@ -33,10 +37,11 @@ def neighbour_counts(variables: Sequence[np.ndarray], marginals: Sequence[tuple[
     Returns
     -------
     k_i : (n,) int
-        Neighbours found: k, fewer where a class is smaller, more where they are all at distance 0 (then
-        every such sample is a neighbour, as in Gao et al., 2017).
+        Neighbours found: k, fewer where a class is smaller, more where they are all at
+        distance 0 (then every such sample is a neighbour, as in Gao et al., 2017).
     counts : one (n,) int for each marginal
-        Samples strictly nearer than the k-th joint neighbour, the sample itself included.
+        Samples strictly nearer than the k-th joint neighbour, the sample itself
+        included.
     """
     variables = [v if v.ndim == 1 else np.ascontiguousarray(v) for v in variables]
     joint = np.hstack([v for v in variables if v.ndim == 2])
@@ -46,7 +51,10 @@ def neighbour_counts(variables: Sequence[np.ndarray], marginals: Sequence[tuple[
     tree.query(probes, k=min(k + 1, n))
     if tree.get_n_calls() < VISITS * n * len(probes):
         return _with_trees(variables, marginals, k, joint)
-    return _joined(lambda rows: _in_rows(variables, marginals, k, rows), np.array_split(np.arange(n), min(_threads(), n)))
+    return _joined(
+        lambda rows: _in_rows(variables, marginals, k, rows),
+        np.array_split(np.arange(n), min(_threads(), n)),
+    )
 
 
 def _threads() -> int:
@@ -65,8 +73,13 @@ def _joined(work: Callable[..., Counts], pieces: Sequence) -> Counts:
 
 # ---------------------------------------------------------------- all distances
 
-def _in_rows(variables: Sequence[np.ndarray], marginals: Sequence[tuple[int, ...]], k: int,
-             rows: np.ndarray) -> Counts:
+
+def _in_rows(
+    variables: Sequence[np.ndarray],
+    marginals: Sequence[tuple[int, ...]],
+    k: int,
+    rows: np.ndarray,
+) -> Counts:
     """The counts for consecutive rows, in blocks that share their memory."""
     n, classes = len(variables[0]), any(v.ndim == 1 for v in variables)
     step = min(max(1, BLOCK // n), len(rows))
@@ -87,10 +100,16 @@ def _in_rows(variables: Sequence[np.ndarray], marginals: Sequence[tuple[int, ...
         tied = radius == 0
         k_i[tied] = (joint[tied] == 0).sum(1) - 1
         radius[tied] = TINY
-        result[0, low: low + len(joint)] = k_i
+        result[0, low : low + len(joint)] = k_i
         for count, axes in zip(result[1:], marginals):
-            np.less(_largest([distances[axis] for axis in axes], work), radius[:, None], out=near[: len(joint)])
-            count[low: low + len(joint)] = [np.count_nonzero(row) for row in near[: len(joint)]]  # faster than axis=1
+            np.less(
+                _largest([distances[axis] for axis in axes], work),
+                radius[:, None],
+                out=near[: len(joint)],
+            )
+            count[low : low + len(joint)] = [
+                np.count_nonzero(row) for row in near[: len(joint)]
+            ]  # faster than axis=1
     return tuple(result)
 
 
@@ -104,12 +123,20 @@ def _largest(distances: list[np.ndarray], out: np.ndarray) -> np.ndarray:
 
 
 def _kth(distances: np.ndarray, k: int, classes: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours found, at most k, and the distance to the last of them; overwrites `distances`, (b, n)."""
+    """Neighbours found, at most k, and the distance to the last of them; overwrites
+    `distances`, (b, n).
+    """
     last = min(k, distances.shape[1] - 1)
-    reached = np.minimum(np.isfinite(distances).sum(1) - 1, k) if classes else np.full(len(distances), last)
+    reached = (
+        np.minimum(np.isfinite(distances).sum(1) - 1, k)
+        if classes
+        else np.full(len(distances), last)
+    )
     if k > 8:
         distances.partition(last, axis=1)
-        return reached, np.sort(distances[:, : k + 1], axis=1)[np.arange(len(distances)), reached]
+        return reached, np.sort(distances[:, : k + 1], axis=1)[
+            np.arange(len(distances)), reached
+        ]
     every = np.arange(len(distances))
     radius = np.empty(len(distances))
     for found in range(last + 1):  # a few minima are much cheaper than a partition
@@ -122,8 +149,13 @@ def _kth(distances: np.ndarray, k: int, classes: bool) -> tuple[np.ndarray, np.n
 
 # ---------------------------------------------------------------- trees
 
-def _with_trees(variables: Sequence[np.ndarray], marginals: Sequence[tuple[int, ...]], k: int,
-                joint: np.ndarray) -> Counts:
+
+def _with_trees(
+    variables: Sequence[np.ndarray],
+    marginals: Sequence[tuple[int, ...]],
+    k: int,
+    joint: np.ndarray,
+) -> Counts:
     n = len(joint)
     everything = tuple(range(len(variables)))
     k_i, radius = np.empty(n, int), np.empty(n)
@@ -131,7 +163,12 @@ def _with_trees(variables: Sequence[np.ndarray], marginals: Sequence[tuple[int, 
         reached = min(k, len(members) - 1)
         k_i[members] = reached
         tree, members = _tree(joint, members)
-        radius[members], = _joined(lambda rows: (tree.query(joint[rows], k=reached + 1)[0][:, -1],), _pieces(members))
+        (radius[members],) = _joined(
+            lambda rows, tree=tree, reached=reached: (
+                tree.query(joint[rows], k=reached + 1)[0][:, -1],
+            ),
+            _pieces(members),
+        )
     tied = radius == 0
     radius[tied] = TINY
     if tied.any():
@@ -139,8 +176,12 @@ def _with_trees(variables: Sequence[np.ndarray], marginals: Sequence[tuple[int, 
     return k_i, *(_within(variables, axes, radius) for axes in marginals)
 
 
-def _within(variables: Sequence[np.ndarray], axes: tuple[int, ...], radius: np.ndarray) -> np.ndarray:
-    """Samples nearer than `radius` (n,) in the space of the variables `axes`, itself included."""
+def _within(
+    variables: Sequence[np.ndarray], axes: tuple[int, ...], radius: np.ndarray
+) -> np.ndarray:
+    """Samples nearer than `radius` (n,) in the space of the variables `axes`, itself
+    included.
+    """
     counts = np.empty(len(radius), int)
     continuous = [variables[axis] for axis in axes if variables[axis].ndim == 2]
     points = np.hstack(continuous) if continuous else None
@@ -150,19 +191,29 @@ def _within(variables: Sequence[np.ndarray], axes: tuple[int, ...], radius: np.n
             counts[members] = len(members)
             continue
         tree, members = _tree(points, members)
-        counts[members], = _joined(lambda rows: (tree.query_radius(points[rows], inside[rows], count_only=True),),
-                                   _pieces(members))
+        (counts[members],) = _joined(
+            lambda rows, tree=tree: (
+                tree.query_radius(points[rows], inside[rows], count_only=True),
+            ),
+            _pieces(members),
+        )
     return counts
 
 
 def _tree(points: np.ndarray, members: np.ndarray) -> tuple[KDTree, np.ndarray]:
-    """A tree of the members, and the members in its order: queries in that order find their nodes in the cache."""
+    """A tree of the members, and the members in its order: queries in that order find
+    their nodes in the cache.
+    """
     tree = KDTree(points[members], metric="chebyshev")
     return tree, members[np.asarray(tree.get_arrays()[1])]
 
 
-def _classes(variables: Sequence[np.ndarray], axes: tuple[int, ...], n: int) -> list[np.ndarray]:
-    """Rows of each combination of the discrete variables among `axes`; all rows where there is none."""
+def _classes(
+    variables: Sequence[np.ndarray], axes: tuple[int, ...], n: int
+) -> list[np.ndarray]:
+    """Rows of each combination of the discrete variables among `axes`; all rows where
+    there is none.
+    """
     discrete = [variables[axis] for axis in axes if variables[axis].ndim == 1]
     if not discrete:
         return [np.arange(n)]

@@ -10,15 +10,19 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cchlib import _check
+from cchlib import check
 from cchlib.mi._common import continuous, is_discrete, variable
 
 
-def probe_bound(x: Any, y: Any, *, folds: int = 5, regularisation: float = 1.0, seed: int = 0) -> tuple[float, float]:
-    """H(y) minus the held-out cross-entropy of a linear probe: a lower bound on I(x; y) in nats, and its error.
+def probe_bound(
+    x: Any, y: Any, *, folds: int = 5, regularisation: float = 1.0, seed: int = 0
+) -> tuple[float, float]:
+    """H(y) minus the held-out cross-entropy of a linear probe: a lower bound on I(x; y)
+    in nats, and its error.
 
-    For any probabilities q(y|x), ``I(x; y) = H(y) - H(y|x) ≥ H(y) - E[-log q(y|x)]``; held out, the bound
-    holds in expectation (up to the plug-in entropy's O(K / n)). It may be negative: then it says nothing.
+    For any probabilities q(y|x), ``I(x; y) = H(y) - H(y|x) ≥ H(y) - E[-log q(y|x)]``;
+    held out, the bound holds in expectation (up to the plug-in entropy's O(K / n)). It
+    may be negative: then it says nothing.
 
     Parameters
     ----------
@@ -36,20 +40,29 @@ def probe_bound(x: Any, y: Any, *, folds: int = 5, regularisation: float = 1.0, 
     Raises
     ------
     ValueError
-        As `estimate_mi`; also for a continuous y and for a class of fewer samples than folds.
+        As `estimate_mi`; also for a continuous y and for a class of fewer samples than
+        folds.
     """
     x, y = continuous("x", x), variable("y", y)
-    _check.same_length(x=x, y=y)
-    _check.integer("folds", folds, 2)
-    _check.within("regularisation", regularisation, 0.0, open_low=True)
+    check.same_length(x=x, y=y)
+    check.integer("folds", folds, 2)
+    check.within("regularisation", regularisation, 0.0, open_low=True)
     if not is_discrete(y):
-        raise ValueError("y is continuous; integer, boolean or string classes are wanted")
+        raise ValueError(
+            "y is continuous; integer, boolean or string classes are wanted"
+        )
     if np.bincount(y).min() < folds:
-        raise ValueError(f"y has a class of {np.bincount(y).min()} samples; at least {folds}, one a fold, are wanted")
+        raise ValueError(
+            f"y has a class of {np.bincount(y).min()} samples; at least {folds}, one a fold, are wanted"
+        )
     gain = np.empty(len(y))
     log_prior = np.log(np.bincount(y) / len(y))
-    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y):
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=2000))
+    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
+        x, y
+    ):
+        probe = make_pipeline(
+            StandardScaler(), LogisticRegression(C=regularisation, max_iter=2000)
+        )
         log_q = probe.fit(x[train], y[train]).predict_log_proba(x[test])
         gain[test] = log_q[np.arange(len(test)), y[test]] - log_prior[y[test]]
     return float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain)))

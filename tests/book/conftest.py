@@ -12,23 +12,40 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def cch(*words, build_dir, **environment):
-    command = [sys.executable, "-c", "from cchlib.cli import main; main()", *words, "--build-dir", str(build_dir)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment)
+    command = [
+        sys.executable,
+        "-c",
+        "from cchlib.cli import main; main()",
+        *words,
+        "--build-dir",
+        str(build_dir),
+    ]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment
+    )
 
 
 @pytest.fixture(scope="session")
 def build_dir(tmp_path_factory, worker_id):
-    """A build folder with every notebook run and the book made of them, made by the first worker that wants it.
+    """A build folder with every notebook run and the book made of them, made by the
+    first worker that wants it.
 
     CCH_TEST_BUILD keeps it between runs.
     """
-    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    shared = (
+        tmp_path_factory.getbasetemp()
+        if worker_id == "master"
+        else tmp_path_factory.getbasetemp().parent
+    )
     folder = Path(os.environ.get("CCH_TEST_BUILD") or shared / "book")
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = _published()
-        for words in (("run", "--profile", "smoke", "--workers", "2"), ("build", "--profile", "smoke")):
+        for words in (
+            ("run", "--profile", "smoke", "--workers", "2"),
+            ("build", "--profile", "smoke"),
+        ):
             done = cch(*words, build_dir=folder)
             assert done.returncode == 0, done.stdout + done.stderr
         assert _published() == before, "the tests touched _build/html"
@@ -37,7 +54,10 @@ def build_dir(tmp_path_factory, worker_id):
 
 def _published():
     """What lies in the reader's own build: names and times."""
-    return sorted((path.name, path.stat().st_mtime_ns) for path in (ROOT / "_build" / "html").glob("*"))
+    return sorted(
+        (path.name, path.stat().st_mtime_ns)
+        for path in (ROOT / "_build" / "html").glob("*")
+    )
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +68,8 @@ def html(build_dir):
 @pytest.fixture(scope="session")
 def pages(html):
     """Every page of the book, without Sphinx's own (search, index, code)."""
-    found = sorted(p for p in html.rglob("*.html") if p.parent.name in ("book", "notebooks", "api"))
+    found = sorted(
+        p for p in html.rglob("*.html") if p.parent.name in ("book", "notebooks", "api")
+    )
     assert found
     return found

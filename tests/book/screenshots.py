@@ -1,22 +1,34 @@
-"""`make screenshots`: the front page and two chapters, light, dark and on a phone, below _build/screenshots."""
+"""`make screenshots`: the front page and two chapters, light, dark and on a phone,
+below _build/screenshots.
+"""
 
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from cchlib.publish import FLAGS, find_chromium
+from cchbook.publish.slides import FLAGS, find_chromium
 
 HTML = Path("_build/html").absolute()
 OUT = Path("_build/screenshots")
 PAGES = ("book/index", "notebooks/01_gaussian_theory", "notebooks/03_image")
-LOOKS = {"light": ("light", 1280, 900), "dark": ("dark", 1280, 900), "phone": ("light", 390, 844)}
+LOOKS = {
+    "light": ("light", 1280, 900),
+    "dark": ("dark", 1280, 900),
+    "phone": ("light", 390, 844),
+}
 
 OUT.mkdir(parents=True, exist_ok=True)
 with sync_playwright() as play:
     browser = play.chromium.launch(executable_path=find_chromium(), args=FLAGS)
     for look, (theme, width, height) in LOOKS.items():
-        context = browser.new_context(offline=True, viewport={"width": width, "height": height}, color_scheme=theme)
-        context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
+        context = browser.new_context(
+            offline=True,
+            viewport={"width": width, "height": height},
+            color_scheme=theme,
+        )
+        context.add_init_script(
+            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+        )
         for name in PAGES:
             page = context.new_page()
             page.goto((HTML / f"{name}.html").as_uri())

@@ -1,4 +1,6 @@
-"""The built pages in headless Chromium with the network off: pictures, formulas, console, phone width."""
+"""The built pages in headless Chromium with the network off: pictures, formulas,
+console, phone width.
+"""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -6,12 +8,16 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from playwright.sync_api import sync_playwright
 
-from cchlib.publish import FLAGS, find_chromium
+from cchbook.publish.slides import FLAGS, find_chromium
 
 CHROMIUM = find_chromium()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="no Chromium on this machine (Debian: apt-get install chromium)",
+)
 
-# WCAG contrast of text and links with what is behind them (backgrounds may be see-through): what falls below 4.5.
+# WCAG contrast of text and links with what is behind them (backgrounds may be
+# see-through): what falls below 4.5.
 FAINT = """() => {
     const parts = color => { const [r, g, b, a] = color.match(/[\\d.]+/g).map(Number); return [r, g, b, a ?? 1]; };
     const over = (top, under) => top.slice(0, 3).map((v, i) => v*top[3] + under[i]*(1 - top[3])).concat(1);
@@ -36,19 +42,28 @@ def browser():
 
 @pytest.fixture(scope="module")
 def visits(browser, pages):
-    """Each page seen once at desktop width and once at a phone's: what went wrong, and what it measured."""
+    """Each page seen once at desktop width and once at a phone's: what went wrong, and
+    what it measured.
+    """
     context = browser.new_context(offline=True, viewport={"width": 1200, "height": 900})
     found = {}
     for path in pages:
         page, wrong, asked = context.new_page(), [], []
-        page.on("console", lambda message, wrong=wrong: wrong.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message, wrong=wrong: (
+                wrong.append(message.text) if message.type == "error" else None
+            ),
+        )
         page.on("pageerror", lambda error, wrong=wrong: wrong.append(str(error)))
         page.on("request", lambda request, asked=asked: asked.append(request.url))
         page.goto(path.as_uri())
         page.wait_for_load_state("load")
         if page.locator(".math").count():
             page.wait_for_selector("mjx-container", timeout=20_000, state="attached")
-            page.wait_for_function("document.querySelectorAll('mjx-container').length >= document.querySelectorAll('.math').length")
+            page.wait_for_function(
+                "document.querySelectorAll('mjx-container').length >= document.querySelectorAll('.math').length"
+            )
         seen = page.evaluate("""() => ({
             broken: [...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth).map(i => i.src),
             bad_math: [...document.querySelectorAll('mjx-merror')].map(e => e.textContent),
@@ -56,18 +71,39 @@ def visits(browser, pages):
             typeset: document.querySelectorAll('mjx-container').length,
             pictures: [...new Set([...document.images].map(i => i.src))]})""")
         page.add_style_tag(content="* { transition: none !important; }")
-        page.keyboard.press("Tab")  # the first stop leads past the navigation, and can be seen
-        seen["skip"] = page.evaluate("""() => { const at = document.activeElement, box = at.getBoundingClientRect();
+        page.keyboard.press(
+            "Tab"
+        )  # the first stop leads past the navigation, and can be seen
+        seen["skip"] = (
+            page.evaluate("""() => { const at = document.activeElement, box = at.getBoundingClientRect();
             return at.getAttribute('href') === '#main-content' && box.height > 0 && box.top >= 0; }""")
+        )
         for theme in ("light", "dark"):
-            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+            page.evaluate(
+                "theme => { document.documentElement.dataset.theme = theme; }", theme
+            )
             seen[f"faint_{theme}"] = page.evaluate(FAINT)
         page.set_viewport_size({"width": 390, "height": 844})
-        seen["overflow"] = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        seen["text"] = page.evaluate("parseFloat(getComputedStyle(document.querySelector('article p') ?? document.body).fontSize)")
-        files = [Path(unquote(urlsplit(url).path)) for url in seen["pictures"] if url.startswith("file:")]
-        seen["bytes"] = sum(file.stat().st_size for file in [path, *files] if file.is_file())
-        found[path.name] = seen | {"wrong": wrong, "outside": [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]}
+        seen["overflow"] = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        seen["text"] = page.evaluate(
+            "parseFloat(getComputedStyle(document.querySelector('article p') ?? document.body).fontSize)"
+        )
+        files = [
+            Path(unquote(urlsplit(url).path))
+            for url in seen["pictures"]
+            if url.startswith("file:")
+        ]
+        seen["bytes"] = sum(
+            file.stat().st_size for file in [path, *files] if file.is_file()
+        )
+        found[path.name] = seen | {
+            "wrong": wrong,
+            "outside": [
+                url for url in asked if not url.startswith(("file:", "data:", "blob:"))
+            ],
+        }
         page.close()
     context.close()
     return found
@@ -96,7 +132,9 @@ def test_formulas_are_typeset(visits):
 
 
 def test_readable_on_a_phone(visits):
-    assert not {name: seen["overflow"] for name, seen in visits.items() if seen["overflow"] > 1}
+    assert not {
+        name: seen["overflow"] for name, seen in visits.items() if seen["overflow"] > 1
+    }
     assert all(seen["text"] >= 14 for seen in visits.values())
 
 
@@ -110,8 +148,12 @@ def test_the_keyboard_can_skip_the_navigation(visits):
 
 
 def test_pages_are_light(visits):
-    """The page itself and its pictures; scripts and styles are the book's and come once."""
-    assert not {name: seen["bytes"] for name, seen in visits.items() if seen["bytes"] > 6e6}
+    """The page itself and its pictures; scripts and styles are the book's and come
+    once.
+    """
+    assert not {
+        name: seen["bytes"] for name, seen in visits.items() if seen["bytes"] > 6e6
+    }
 
 
 def test_search_finds_the_hypothesis(browser, html):

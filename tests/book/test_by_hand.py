@@ -1,4 +1,6 @@
-"""The tools that readers know, without `cch`: papermill on a notebook, jupyter-book on the checkout."""
+"""The tools that readers know, without `cch`: papermill on a notebook, jupyter-book on
+the checkout.
+"""
 
 import json
 import os
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cchlib import records
+from cchbook.runs import records
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import ROOT  # noqa: E402
@@ -24,11 +26,21 @@ chapters:
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout as `make` leaves one, with an environment in it that holds documents and notebooks of others."""
+    """A checkout as `make` leaves one, with an environment in it that holds documents
+    and notebooks of others.
+    """
     copy = tmp_path / "checkout"
-    shutil.copytree(ROOT, copy, ignore=lambda folder, names: {n for n in names if n.startswith(".") or n == "_build"})
+    shutil.copytree(
+        ROOT,
+        copy,
+        ignore=lambda folder, names: {
+            n for n in names if n.startswith(".") or n == "_build"
+        },
+    )
     (copy / ".venv").mkdir()
-    foreign = json.loads((ROOT / "notebooks" / "01_gaussian_theory.ipynb").read_text(encoding="utf-8"))
+    foreign = json.loads(
+        (ROOT / "notebooks" / "01_gaussian_theory.ipynb").read_text(encoding="utf-8")
+    )
     foreign["metadata"]["kernelspec"]["name"] = "python2"
     (copy / ".venv" / "foreign.ipynb").write_text(json.dumps(foreign), encoding="utf-8")
     return copy
@@ -37,13 +49,22 @@ def checkout(tmp_path):
 def run(checkout, *words):
     environment = os.environ | {"CCH_BUILD_DIR": str(checkout / "_build")}
     command = [str(Path(sys.executable).with_name(words[0])), *words[1:]]
-    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
 
 def test_papermill(checkout):
-    run(checkout, "papermill", "notebooks/02_synthetic.ipynb", "out.ipynb", "-f", "notebooks/profiles/02_synthetic.smoke.yaml")
+    run(
+        checkout,
+        "papermill",
+        "notebooks/02_synthetic.ipynb",
+        "out.ipynb",
+        "-f",
+        "notebooks/profiles/02_synthetic.smoke.yaml",
+    )
     executed = json.loads((checkout / "out.ipynb").read_text(encoding="utf-8"))
     outputs = [out for cell in executed["cells"] for out in cell.get("outputs", ())]
     assert outputs and not [out for out in outputs if out["output_type"] == "error"]
@@ -55,6 +76,8 @@ def test_jupyter_book(checkout):
     """One chapter, executed with its defaults; nothing is read that is not of the book."""
     (checkout / "_toc.yml").write_text(TOC, encoding="utf-8")
     done = run(checkout, "jupyter-book", "build", ".")
-    page = (checkout / "_build" / "html" / "notebooks" / "01_gaussian_theory.html").read_text(encoding="utf-8")
+    page = (
+        checkout / "_build" / "html" / "notebooks" / "01_gaussian_theory.html"
+    ).read_text(encoding="utf-8")
     assert page.count("cch-table-wrap") > 3 and "traceback" not in page
     assert "foreign" not in done.stdout + done.stderr

@@ -7,6 +7,11 @@ FOLDER = Path(__file__).parent
 
 def test_closed_forms(nb_regression):
     nb_regression.exec_cwd = str(FOLDER)
-    nb_regression.diff_ignore = ("/metadata", "/cells/*/execution_count", "/cells/*/metadata", "/nbformat_minor",
-                                 "/cells/*/outputs/*/execution_count")
+    nb_regression.diff_ignore = (
+        "/metadata",
+        "/cells/*/execution_count",
+        "/cells/*/metadata",
+        "/nbformat_minor",
+        "/cells/*/outputs/*/execution_count",
+    )
     nb_regression.check(str(FOLDER / "closed_forms.ipynb"))

@@ -1,0 +1,1 @@
+"""The making of the book: data, runs and their records, chapters, publishing."""

@@ -1,0 +1,3 @@
+"""What several chapters share: tables, figures, metrics, the scorecard, the known-truth
+panel.
+"""

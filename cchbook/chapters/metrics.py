@@ -1,0 +1,90 @@
+"""Classification scores of a whole stack of networks at once.
+
+The same numbers as scikit-learn's, which scores one network a call: seeds × conditions
+× splits are thousands of calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from scipy.stats import rankdata
+
+from cchlib import check
+
+METRICS = ("accuracy", "auc", "macro_f1", "weighted_f1")
+
+
+def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
+    """Accuracy, AUC, macro F1 and weighted F1 (each in [0, 1]) of every network.
+
+    Parameters
+    ----------
+    logits : array or Tensor (..., n, K)
+        Outputs before the softmax.
+    labels : integer array or Tensor (n,) or (..., n)
+        Class indices in [0, K); (n,) is shared by all networks.
+
+    Returns
+    -------
+    dict of str to array (...)
+        ``accuracy``; ``macro_f1``, a mean over the classes that occur in the labels or the
+        predictions; ``weighted_f1``, a mean weighted by the labels' counts; ``auc``,
+        the area under the ROC curve of the softmax: of class 1 for K = 2, otherwise one
+        class against the rest, averaged over the classes that occur in the labels. AUC
+        is NaN where the labels hold one class only.
+
+    Raises
+    ------
+    ValueError
+        On NaN or infinite logits, labels outside [0, K), or shapes that do not agree.
+    """
+    logits = check.finite("logits", logits)
+    labels = check.as_array("labels", labels)
+    if logits.ndim < 2 or logits.shape[-1] < 2 or logits.shape[-2] < 1:
+        raise ValueError(
+            f"logits has shape {logits.shape}; (..., n, K) with n ≥ 1 and K ≥ 2 is wanted"
+        )
+    if labels.dtype.kind not in "iu" or labels.shape not in (
+        logits.shape[:-1],
+        logits.shape[-2:-1],
+    ):
+        raise ValueError(
+            f"labels is {labels.dtype} of shape {labels.shape}; class indices of shape "
+            f"{logits.shape[:-1]} or {logits.shape[-2:-1]} are wanted"
+        )
+    classes = logits.shape[-1]
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels has a value outside [0, {classes}); class indices are wanted"
+        )
+
+    identity = np.eye(classes, dtype=bool)
+    true = np.broadcast_to(identity[labels], logits.shape)
+    predicted = identity[logits.argmax(-1)]
+    hits = (true & predicted).sum(-2)
+    support, claims = true.sum(-2), predicted.sum(-2)
+    f1 = 2 * hits / np.maximum(support + claims, 1)
+    return {
+        "accuracy": (true & predicted).any(-1).mean(-1),
+        "auc": _auc(logits, true),
+        "macro_f1": f1.sum(-1) / (support + claims > 0).sum(-1),
+        "weighted_f1": (f1 * support).sum(-1) / support.sum(-1),
+    }
+
+
+def _auc(logits: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Mann-Whitney's U over its maximum, ties counted half; (..., n, K) -> (...)."""
+    scores = softmax(logits, -1)
+    if logits.shape[-1] == 2:
+        scores, true = scores[..., 1:], true[..., 1:]
+    positive = true.sum(-2)
+    negative = true.shape[-2] - positive
+    ranks = (rankdata(scores, axis=-2) * true).sum(-2)
+    pairs = positive * negative
+    area = (ranks - positive * (positive + 1) / 2) / np.maximum(pairs, 1)
+    defined = pairs > 0
+    count = defined.sum(-1)
+    return np.where(count > 0, (area * defined).sum(-1) / np.maximum(count, 1), np.nan)

@@ -1,0 +1,222 @@
+"""Criteria that compete with the CCH, computed on the same held-out outputs and
+representations.
+
+Each is a number that is meant to be positive where distillation helps, so that all can
+be set against the gain in the same way; `shared_information`, `agreement` and `cka`
+have no natural zero and are only ranked. None but the two tests of the theory chapter
+is a theorem, and those only for least squares.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cchlib import check
+from cchlib.gaussian import predicted_gain, residual_correlation
+from cchlib.mi import probe_bound
+
+NAMES = (
+    "teacher_advantage",
+    "residual_test",
+    "variance_test",
+    "predicted_gain",
+    "shared_information",
+    "agreement",
+    "cka",
+)
+
+
+def rival_criteria(
+    teacher_output: Any,
+    student_output: Any,
+    labels: Any,
+    teacher_features: Any,
+    student_features: Any,
+    *,
+    imitator_output: Any = None,
+    lam: float = 1.0,
+) -> dict[str, float]:
+    """All rivals of the CCH for one teacher and one student trained without it, on
+    held-out samples.
+
+    Parameters
+    ----------
+    teacher_output, student_output, imitator_output : (n, K) logits, or (n,) or (n, 1) predictions
+        Of the teacher on what it sees while distilling (blurred, noised), of the
+        student trained from labels alone, and of a student trained from the teacher's
+        outputs alone (optional).
+    labels : (n,) integers for logits, floats for predictions
+    teacher_features, student_features : (n, h)
+    lam : float
+        Weight for `predicted_gain`: λ ≥ 0 of Eq. 4. For Eq. 2's λ pass
+        `gaussian.additive_lambda(λ)`.
+
+    Returns
+    -------
+    dict
+        ``teacher_advantage``: accuracy of the teacher less the student's; for regression the student's mean
+        squared error less the teacher's. ``residual_test``: mean of (y − S)·(y − T),
+        traced over one-hot residuals for classes (Eq. 17 in its plainest form).
+        ``variance_test``: tr Var(y | S) − tr Var(T | S), each from the linear
+        regression on S. ``predicted_gain`` (nan without an imitator).
+        ``shared_information``: of what the two outputs together say about the label,
+        the share that each says alone (`shared_label_information`).
+        ``agreement``: share of samples on which both decide alike, or the outputs' correlation; ``cka``: linear
+        centred kernel alignment of the representations (Kornblith et al., 2019), in [0,
+        1].
+
+    Raises
+    ------
+    ValueError
+        On unequal numbers of samples, NaN or infinity, or labels that are not classes
+        of the logits.
+    """
+    teacher, student = (
+        check.features(name, value)
+        for name, value in (
+            ("teacher_output", teacher_output),
+            ("student_output", student_output),
+        )
+    )
+    h1, h2 = (
+        check.features("teacher_features", teacher_features),
+        check.features("student_features", student_features),
+    )
+    y = check.as_array("labels", labels)
+    check.same_length(
+        teacher_output=teacher,
+        student_output=student,
+        labels=y,
+        teacher_features=h1,
+        student_features=h2,
+    )
+    classes = teacher.shape[1] > 1
+    imitator = (
+        None
+        if imitator_output is None
+        else check.features("imitator_output", imitator_output)
+    )
+    if classes:
+        if (
+            not np.issubdtype(y.dtype, np.integer)
+            or y.min() < 0
+            or y.max() >= teacher.shape[1]
+        ):
+            raise ValueError(
+                f"labels must be classes in [0, {teacher.shape[1]}) of the logits; {y.dtype} was given"
+            )
+        decided = teacher.argmax(1), student.argmax(1)
+        advantage = float((decided[0] == y).mean() - (decided[1] == y).mean())
+        agreement = float((decided[0] == decided[1]).mean())
+        y = np.eye(teacher.shape[1])[y]
+        teacher, student = _softmax(teacher), _softmax(student)
+        imitator = None if imitator is None else _softmax(imitator)
+    else:
+        y = check.features("labels", y)
+        advantage = float(((y - student) ** 2).mean() - ((y - teacher) ** 2).mean())
+        agreement = (
+            float(np.corrcoef(teacher[:, 0], student[:, 0])[0, 1])
+            if teacher.std() and student.std()
+            else np.nan
+        )
+    gain = (
+        np.nan
+        if imitator is None
+        else float(predicted_gain(y, student, imitator, lam)[0])
+    )
+    shared = shared_label_information(teacher_output, student_output, labels)
+    return {
+        "teacher_advantage": advantage,
+        "residual_test": float(residual_correlation(y, student, teacher)[0]),
+        "variance_test": _unexplained(y, student) - _unexplained(teacher, student),
+        "predicted_gain": gain,
+        "shared_information": shared,
+        "agreement": agreement,
+        "cka": linear_cka(h1, h2),
+    }
+
+
+def shared_label_information(
+    teacher_output: Any, student_output: Any, labels: Any
+) -> float:
+    """Of the label information that teacher and student hold together, the share that
+    both hold.
+
+    ``(I(T;Y) + I(S;Y) − I(T,S;Y)) / I(T,S;Y)``, the quantity behind the modality focusing hypothesis (Xue et al.,
+    2023, who split features by hand) written with co-information: 1 where each knows
+    what the other knows, 0 where they know different things, below 0 where only
+    together they know anything.
+
+    Parameters
+    ----------
+    teacher_output, student_output : (n, K) logits, or (n,) or (n, 1) predictions
+        Held out.
+    labels : (n,) integers for logits, floats for predictions
+
+    Returns
+    -------
+    float
+        For classes each information is the bound of a logistic regression on the
+        outputs' log-probabilities (`probe_bound`, two folds); for one number it is −½
+        ln(1 − R²), the Gaussian's. nan where the outputs together say nothing that
+        could be measured, or a class has a single sample.
+
+    Raises
+    ------
+    ValueError
+        As `rival_criteria`.
+    """
+    teacher, student = (
+        check.features(name, value)
+        for name, value in (
+            ("teacher_output", teacher_output),
+            ("student_output", student_output),
+        )
+    )
+    y = check.as_array("labels", labels)
+    check.same_length(teacher_output=teacher, student_output=student, labels=y)
+    if teacher.shape[1] == 1:
+        y = check.features("labels", y)
+        known = [
+            -0.5 * np.log(_unexplained(y, given) / y.var())
+            for given in (teacher, student, np.hstack((teacher, student)))
+        ]
+    elif np.unique(y, return_counts=True)[1].min() < 2:
+        return float("nan")
+    else:
+        t, s = (np.log(_softmax(logits) + 1e-12) for logits in (teacher, student))
+        known = [
+            probe_bound(given, y, folds=2)[0] for given in (t, s, np.hstack((t, s)))
+        ]
+    alone, other, both = known
+    return float((alone + other - both) / both) if both > 0 else float("nan")
+
+
+def linear_cka(x: Any, y: Any) -> float:
+    """Linear centred kernel alignment of (n, p) with (n, q): ‖xᵀy‖² / (‖xᵀx‖ ‖yᵀy‖),
+    columns centred.
+
+    Kornblith et al. (2019), Eq. 2. Invariant to rotations and to one scale; nan for
+    constant features.
+    """
+    x, y = check.features("x", x), check.features("y", y)
+    check.same_length(x=x, y=y)
+    x, y = x - x.mean(0), y - y.mean(0)
+    scale = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(np.linalg.norm(x.T @ y) ** 2 / scale) if scale > 0 else float("nan")
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def _unexplained(target: np.ndarray, given: np.ndarray) -> float:
+    """Tr Var(target | given): mean square of the residuals of the linear regression
+    with intercept.
+    """
+    design = np.column_stack((np.ones(len(given)), given))
+    residual = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
+    return float((residual**2).sum(1).mean())

@@ -1,0 +1,508 @@
+"""The statistics of the scorecard: conditions of a chapter, hit rates, rankings, and
+the rule for a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cchbook.chapters import plots, rivals
+from cchbook.runs.records import Record, recorded
+from cchlib import check
+
+NOT_CONDITIONS = ("seed", "run", "metric", "value", "unit")
+STUDENT = (
+    "reading",
+    "alpha",
+    "data",
+    "cohort",
+    "student",
+)  # conditions that name the undistilled student
+ESTIMATED = (
+    "i_ts",
+    "i_sl",
+    "i_tl",
+    "gap",
+    *rivals.NAMES,
+)  # on held-out shares of the samples, where splits are repeated
+VERDICTS = ("reproduced", "direction only", "differs", "other data", "not run")
+
+
+def conditions(
+    metrics: pd.DataFrame,
+    wanted: Sequence[str],
+    gain: str = "gain",
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    student: Sequence[str] = STUDENT,
+) -> pd.DataFrame:
+    """One row for each condition under which a gain was measured, with what else was
+    measured there.
+
+    A chapter logs a metric with the conditions that it depends on: the gain with all of
+    them, I(H2;Y) with those of the student alone. So a metric belongs to each gain
+    whose conditions include its own; where several of its levels of detail do, the
+    finest counts. Means and standard errors are over seeds.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Of a run record: condition columns, seed, metric, value, unit.
+    wanted : sequence of str
+        Metrics to set beside the gain; one that was not logged becomes a column of nan.
+    parameters : mapping
+        Of the run. With a ``test_fraction`` its seeds are runs on repeated splits which
+        share samples, and standard errors are over splits and widened (Nadeau & Bengio,
+        as `plots.mean_se_over_splits`); with ``mi_fraction`` those of what is estimated
+        on repeated held-out shares likewise.
+    student : sequence of str
+        Conditions that name the undistilled students.
+
+    Returns
+    -------
+    DataFrame
+        Condition columns, ``gain``, ``gain_se``, ``gain_n`` (seeds, or splits, behind
+        it), each wanted metric and its
+        ``_se``, ``gap``, ``gap_se`` and ``gap_n`` (of i_ts − i_sl, paired by seed where both have it), and ``baseline``,
+        the conditions in `student`: gains that share it were measured against the same
+        undistilled students.
+
+    Raises
+    ------
+    ValueError
+        No gain was logged.
+    """
+    levels = _levels(metrics, gain)
+    if not levels:
+        raise ValueError(
+            f"metrics has no rows of {gain!r}; a run that measured gains is wanted"
+        )
+    parts = []
+    for columns, rows in levels:
+        table = _summary(rows, columns, "gain", _protocol(gain, parameters)).rename(
+            columns={"n": "gain_n"}
+        )
+        for metric in wanted:
+            table = table.join(
+                _matched(metrics, metric, columns, table, _protocol(metric, parameters))
+            )
+        named = [c for c in student if c in columns]
+        table["baseline"] = (
+            table[named].astype(str).agg(", ".join, axis=1) if named else "all"
+        )
+        table = table.join(
+            _paired_gap(metrics, columns, table, _protocol("gap", parameters))
+        )
+        if {"i_ts", "i_sl"} <= set(table):
+            table["gap"] = table["gap"].fillna(table["i_ts"] - table["i_sl"])
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _protocol(metric: str, parameters: Mapping[str, Any] | None) -> tuple[int, float]:
+    """Runs a split and the share of samples held out, where a metric comes from
+    repeated splits; else (1, 0).
+    """
+    if "test_fraction" not in (parameters or {}):
+        return 1, 0.0
+    return (
+        (1, parameters["mi_fraction"])
+        if metric in ESTIMATED
+        else (parameters["seeds"], parameters["test_fraction"])
+    )
+
+
+def beside(
+    metrics: pd.DataFrame,
+    parameters: Mapping[str, Any],
+    notebook: str,
+    where: str | None = None,
+) -> tuple[pd.DataFrame, str]:
+    """A live run's gaps and gains beside those of the newest committed run of the same
+    notebook, and a caption.
+
+    Parameters
+    ----------
+    metrics, parameters
+        Of the live run: `Run.frame()` and `Run.parameters`.
+    notebook : str
+        Name in `data/recorded`.
+    where : str, optional
+        A `DataFrame.query` that picks conditions.
+
+    Returns
+    -------
+    (table, caption)
+        One row a condition of either run, for `plots.show_table`; values as "mean ±
+        standard error". The caption names the recorded run, or says that there is none.
+    """
+    found = recorded(notebook)[-1:]
+    sources = [
+        ("this run", metrics, parameters),
+        *(("recorded", r.metrics, r.record["parameters"]) for r in found),
+    ]
+    tables, keys, last = [], [], None
+    for name, frame, used in sources:
+        last = conditions(frame, ["i_ts", "i_sl"], parameters=used)
+        last = last.query(where) if where else last
+        own = [
+            c for c in last.columns if c in frame.columns and c not in NOT_CONDITIONS
+        ]
+        keys += [c for c in own if c not in keys]
+        told = {
+            f"{label}, {name}": [
+                plots.pm(*v) for v in zip(last[metric], last[f"{metric}_se"])
+            ]
+            for metric, label in (("gap", "gap (nats)"), ("gain", "gain"))
+        }
+        tables.append(last[own].assign(**told))
+    table = (
+        tables[0]
+        if len(tables) == 1
+        else tables[0].merge(
+            tables[1], how="outer", on=[k for k in keys if all(k in t for t in tables)]
+        )
+    )
+    constant = [c for c in keys if table[c].nunique(dropna=False) == 1]
+    columns = sorted(table.columns.drop(constant), key=lambda c: c not in keys)
+    return table[columns].fillna("–"), _caption(found[0], last) if found else (
+        "No larger run of this chapter has been recorded: this run alone."
+    )
+
+
+def _caption(run: Record, rows: pd.DataFrame) -> str:
+    counts, about = sign_counts(rows, resamples=0), run.record
+    changed = "".join(
+        f", {name} = {value}" for name, value in about["overrides"].items()
+    )
+    return (
+        f"Beside it, the run recorded on {about['start'][:10]}: profile {about['profile'] or 'by hand'}{changed}, "
+        f"{about['device']}, {about['seconds'] / 60:.0f} minutes. Of its {len(rows)} conditions here the gain can be told "
+        f"from zero in {counts['gain_decided']}, gap and gain in {counts['decided']}, and their signs agree in {counts['agree']}."
+    )
+
+
+def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.DataFrame]]:
+    """The rows of a metric by the set of conditions that they name, the most detailed
+    first.
+    """
+    rows = metrics[metrics["metric"] == metric]
+    names = [c for c in metrics.columns if c not in NOT_CONDITIONS]
+    named = (
+        rows[names].notna().apply(tuple, axis=1)
+        if len(rows)
+        else pd.Series(dtype=object)
+    )
+    groups = [
+        ([c for c, there in zip(names, pattern) if there], part)
+        for pattern, part in rows.groupby(named, sort=False)
+    ]
+    return sorted(groups, key=lambda group: -len(group[0]))
+
+
+def _summary(
+    rows: pd.DataFrame, by: list[str], name: str, protocol: tuple[int, float] = (1, 0.0)
+) -> pd.DataFrame:
+    """Mean over seeds (or splits), its standard error, and their number; values of one
+    seed or split are averaged first.
+    """
+    runs, held_out = protocol
+    rows = rows.assign(
+        seed=rows["seed"].astype("Float64").fillna(-1).astype(int), all=0
+    )  # all: `by` may be empty
+    table = plots.mean_se_over_splits(
+        rows, [*by, "all"], seeds=runs, test_fraction=held_out
+    )
+    return table.drop(columns="all").rename(columns={"mean": name, "se": f"{name}_se"})
+
+
+def _matched(
+    metrics: pd.DataFrame,
+    metric: str,
+    columns: list[str],
+    table: pd.DataFrame,
+    protocol: tuple[int, float],
+) -> pd.DataFrame:
+    found = pd.DataFrame(np.nan, index=table.index, columns=[metric, f"{metric}_se"])
+    for own, rows in _levels(metrics, metric):
+        if set(own) <= set(columns):
+            summary = _summary(rows, own, metric, protocol).drop(columns="n")
+            values = (
+                table[own].merge(summary, on=own, how="left")
+                if own
+                else pd.concat([summary] * len(table))
+            )
+            values.index = table.index
+            found = found.fillna(values[found.columns])
+    return found
+
+
+def _paired_gap(
+    metrics: pd.DataFrame,
+    columns: list[str],
+    table: pd.DataFrame,
+    protocol: tuple[int, float],
+) -> pd.DataFrame:
+    """Mean, standard error and number of i_ts − i_sl where both were estimated for the
+    same seed.
+    """
+    fits = [
+        [level for level in _levels(metrics, metric) if set(level[0]) <= set(columns)]
+        for metric in ("i_ts", "i_sl")
+    ]
+    if not all(fits):
+        return pd.DataFrame(
+            np.nan, index=table.index, columns=["gap", "gap_se", "gap_n"]
+        )
+    (on_ts, ts), (on_sl, sl) = fits[0][0], fits[1][0]
+    shared = [*(c for c in on_sl if c in on_ts), "seed"]
+    ts = (
+        ts.groupby([*on_ts, "seed"], sort=False)["value"]
+        .mean()
+        .rename("ts")
+        .reset_index()
+    )
+    sl = (
+        sl.groupby([*on_sl, "seed"], sort=False)["value"]
+        .mean()
+        .rename("sl")
+        .reset_index()
+    )
+    both = (
+        ts.merge(sl[[*shared, "sl"]], on=shared)
+        if set(on_sl) <= set(on_ts)
+        else ts.merge(sl, on=shared)
+    )
+    keys = [c for c in dict.fromkeys([*on_ts, *on_sl])]
+    gap = _summary(
+        both.assign(value=both["ts"] - both["sl"]), keys, "gap", protocol
+    ).rename(columns={"n": "gap_n"})
+    merged = table[columns].merge(gap, on=keys, how="left")
+    merged.index = table.index
+    return merged[["gap", "gap_se", "gap_n"]]
+
+
+def reach(n: Any, errors: float = 2.0) -> Any:
+    """How many standard errors, estimated from n values, are as rarely exceeded by luck
+    as `errors` known ones.
+
+    Student's t with n − 1 degrees of freedom: 14 for n = 2, 2.3 for n = 10, 2.0 for 50;
+    nan for n = 1.
+    """
+    return stats.t.isf(stats.norm.sf(errors), np.asarray(n, float) - 1)
+
+
+def decided(
+    frame: pd.DataFrame, value: str, error: str, errors: float = 2.0
+) -> pd.Series:
+    """True where a value is further from 0 than `reach` allows; a value without a
+    standard error is never decided.
+
+    The number behind the error is column ``<value>_n``; without it the error counts as
+    known.
+    """
+    size = reach(frame[f"{value}_n"], errors) if f"{value}_n" in frame else errors
+    return frame[value].abs() > size * frame[error]
+
+
+def cluster_interval(
+    frame: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], float],
+    cluster: str = "baseline",
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic, resampling whole clusters (Cameron,
+    Gelbach & Miller, 2008).
+
+    Conditions that share a student baseline share its luck, so they are drawn together.
+    (nan, nan) for fewer than three clusters, which say nothing about their own spread.
+    """
+    check.within("confidence", confidence, 0.0, 1.0)
+    groups = list(frame.groupby(cluster, sort=True).indices.values())  # numbers of rows
+    if len(groups) < 3:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    drawn = [
+        statistic(
+            frame.iloc[
+                np.concatenate(
+                    [groups[i] for i in rng.integers(len(groups), size=len(groups))]
+                )
+            ]
+        )
+        for _ in range(resamples)
+    ]
+    drawn = [value for value in drawn if np.isfinite(value)]
+    if not drawn:
+        return float("nan"), float("nan")
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def hit_rate(frame: pd.DataFrame, score: str = "gap", threshold: float = 0.0) -> float:
+    """Share of conditions in which ``score > threshold`` and ``gain > 0`` agree; nan
+    for no condition.
+    """
+    rows = frame[frame[score].notna()]
+    return (
+        float(((rows[score] > threshold) == (rows["gain"] > 0)).mean())
+        if len(rows)
+        else float("nan")
+    )
+
+
+def sign_counts(
+    frame: pd.DataFrame,
+    *,
+    errors: float = 2.0,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """How often the sign of the gap was that of the gain, over the conditions in which
+    both are `decided`.
+
+    Returns
+    -------
+    dict
+        ``conditions`` (all), ``gain_decided`` and of these ``helped``; of those whose gap is decided too (``decided``, of
+        which ``decided_helped``) the number that ``agree`` and their share,
+        ``hit_rate``, with its ``interval`` over baselines; where all or none agree,
+        which resampling would take for certain, it is Wilson's, with baselines for
+        trials. For comparison
+        ``hit_rate_any_gap``, over all decided gains whatever the gap's error.
+    """
+    clear = frame[decided(frame, "gain", "gain_se", errors)]
+    both = clear[decided(clear, "gap", "gap_se", errors)]
+    share, baselines = hit_rate(both), both["baseline"].nunique()
+    if share in (0.0, 1.0):
+        interval = tuple(
+            stats.binomtest(int(share) * baselines, baselines).proportion_ci(
+                confidence, method="wilson"
+            )
+        )
+    else:
+        interval = cluster_interval(
+            both, hit_rate, confidence=confidence, resamples=resamples, seed=seed
+        )
+    return {
+        "conditions": len(frame),
+        "gain_decided": len(clear),
+        "helped": int((clear["gain"] > 0).sum()),
+        "decided": len(both),
+        "decided_helped": int((both["gain"] > 0).sum()),
+        "agree": int(((both["gap"] > 0) == (both["gain"] > 0)).sum()),
+        "hit_rate": share,
+        "interval": interval,
+        "hit_rate_any_gap": hit_rate(clear),
+    }
+
+
+def auc(frame: pd.DataFrame, score: str, within: str | None = "notebook") -> float:
+    """Area under the ROC curve of `score` for ``gain > 0``: the chance that it ranks a
+    helped condition above another.
+
+    Only pairs of one chapter count (`within`): scores of two chapters may have
+    different units, and a score that is larger where distillation helps more often
+    would be called good for that alone. All pairs without such a column, or with None.
+    """
+    won = pairs = 0.0
+    for _, part in frame.groupby(within) if within in frame else [(None, frame)]:
+        rows = part[part[score].notna()]
+        helped = (rows["gain"] > 0).to_numpy()
+        up = helped.sum()
+        won += (
+            stats.rankdata(rows[score])[helped].sum() - up * (up + 1) / 2
+        )  # Mann and Whitney's U
+        pairs += up * (len(helped) - up)
+    return float(won / pairs) if pairs else float("nan")
+
+
+def rank_correlation(
+    frame: pd.DataFrame, score: str, within: str = "notebook"
+) -> float:
+    """Spearman's ρ of score and gain, averaged over chapters (their gains have
+    different units), weighted by size.
+    """
+    found = [
+        (
+            len(rows),
+            np.corrcoef(stats.rankdata(rows[score]), stats.rankdata(rows["gain"]))[
+                0, 1
+            ],
+        )
+        for _, part in frame.groupby(within)
+        for rows in [part[part[score].notna()]]
+        if len(rows) > 2 and rows[score].nunique() > 1 and rows["gain"].nunique() > 1
+    ]
+    return (
+        float(np.average([rho for _, rho in found], weights=[n for n, _ in found]))
+        if found
+        else float("nan")
+    )
+
+
+def verdict(
+    paper: float,
+    paper_error: float,
+    ours: float,
+    our_error: float,
+    *,
+    same_data: bool,
+    signed: bool,
+    n: float = np.inf,
+) -> str:
+    """The fixed rule of the scorecard.
+
+    ``not run`` without a value of ours; ``other data`` where it comes from other data than the paper's; ``reproduced``
+    where the two differ by at most two standard errors of their difference (ours, of
+    `n` values, stretched by `reach`; an error that is not known counts as 0, so a value
+    without any is reproduced only if it equals the paper's to the printed digits);
+    else, for a signed quantity (a gap, a difference), ``direction only`` where the
+    signs agree; else ``differs``.
+    """
+    if not np.isfinite(ours):
+        return "not run"
+    if not same_data:
+        return "other data"
+    error = np.hypot(
+        *(
+            e if np.isfinite(e) else 0.0
+            for e in (2 * paper_error, (reach(n) if n < np.inf else 2) * our_error)
+        )
+    )
+    if abs(paper - ours) <= max(error, 5e-5):
+        return "reproduced"
+    return "direction only" if signed and np.sign(paper) == np.sign(ours) else "differs"
+
+
+def measured(
+    metrics: pd.DataFrame,
+    metric: str,
+    where: dict,
+    parameters: Mapping[str, Any] | None = None,
+) -> tuple[float, float, int]:
+    """Mean over seeds of a metric, its standard error and the number of seeds, or of
+    splits where `parameters` say that they are repeated (as in `conditions`), under
+    those conditions of `where` that the metric depends on.
+
+    (nan, nan, 0) where it was not measured there, or where `where` leaves open which of
+    several values is meant.
+    """
+    for own, rows in _levels(metrics, metric):
+        for name in set(own) & set(where):
+            rows = rows[rows[name] == where[name]]
+        rest = [name for name in own if name not in where]
+        if len(rows) and (
+            not rest or np.ptp(rows.groupby(rest)["value"].mean()) < 1e-9
+        ):
+            one = _summary(rows, [], metric, _protocol(metric, parameters)).iloc[0]
+            return float(one[metric]), float(one[f"{metric}_se"]), int(one["n"])
+    return float("nan"), float("nan"), 0

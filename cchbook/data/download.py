@@ -1,0 +1,278 @@
+"""Download a file so that it is either there and right, or not there.
+
+What has arrived lies beside the target as ``NAME.part``; the next attempt, or the next
+call, goes on from its end (HTTP Range). The target appears by a rename, after its
+checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+import urllib3
+from filelock import FileLock
+
+from cchlib import check
+
+CHUNK = 1 << 20
+# An answer that another attempt won't change; the rest (429, 5xx) may pass.
+FINAL = {400, 401, 403, 404, 405, 410, 451}
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """sha256 of a file, read in pieces."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def download(
+    urls: str | Sequence[str],
+    path: str | os.PathLike,
+    *,
+    sha256: str | None = None,
+    attempts: int = 5,
+    wait: float = 1.0,
+    timeout: float = 30.0,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
+    """Download the file at the first of `urls` that delivers it.
+
+    Parameters
+    ----------
+    urls : str or sequence of str
+        Addresses of the same file, in the order of preference.
+    path : path
+        Where it will lie. A file that is there already, and has the checksum, is left
+        alone.
+    sha256 : str, optional
+    attempts : int
+        Failures in a row, at one address, before the next is tried; any progress starts
+        the count again.
+    wait : float
+        Seconds before the second attempt; doubled for each further one.
+    timeout : float
+        Seconds without a byte after which a connection counts as dropped.
+    progress : callable(bytes so far, total or None), optional
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ConnectionError
+        No address delivered the file; what has arrived of it is kept as ``NAME.part``.
+    ValueError
+        An address delivered a complete file with another checksum, or a web page in its
+        place. Nothing is kept of it.
+    """
+    urls, path = [urls] if isinstance(urls, str) else list(urls), Path(path)
+    check.integer("attempts", attempts, 1)
+    if not urls:
+        raise ValueError("urls is empty; at least one address is wanted")
+
+    def is_here() -> bool:
+        return path.is_file() and (sha256 is None or sha256_of(path) == sha256)
+
+    if is_here():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):  # another process may have brought it meanwhile
+        return (
+            path
+            if is_here()
+            else _from_any(urls, path, sha256, attempts, wait, timeout, progress)
+        )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time brings the file at `path`; the others wait, and find it."""
+    lock = path.with_name(f".{path.name}.lock")
+    with FileLock(lock):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _from_any(
+    urls: list[str],
+    path: Path,
+    sha256: str | None,
+    attempts: int,
+    wait: float,
+    timeout: float,
+    progress,
+) -> Path:
+    part = path.with_name(path.name + ".part")
+    said: list[Exception] = []
+    for url in urls:
+        try:
+            resumed = part.exists()
+            _arrive(url, part, attempts, wait, timeout, progress)
+            if sha256 is not None and sha256_of(part) != sha256 and resumed:
+                # Perhaps only what lay there from an earlier call was wrong: once more,
+                # from the first byte.
+                _discard(part)
+                _arrive(url, part, attempts, wait, timeout, progress)
+            if sha256 is not None and (found := sha256_of(part)) != sha256:
+                _discard(part)
+                raise ValueError(
+                    f"{url} delivered a file with sha256 {found}; {sha256} is wanted"
+                )
+            os.replace(part, path)
+            _discard(part)
+            return path
+        except (ValueError, ConnectionError) as error:
+            said.append(error)
+    kind = (
+        ValueError
+        if all(isinstance(error, ValueError) for error in said)
+        else ConnectionError
+    )
+    raise kind(
+        f"{path.name} could not be downloaded: " + "; ".join(map(str, said))
+    ) from said[-1]
+
+
+def unpack(archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]) -> None:
+    """Extract the members `wanted`, {name in the archive: path}, each by a rename after
+    its checksum.
+
+    Raises
+    ------
+    ValueError
+        A member is missing or has another checksum than `checksums` says, or the
+        archive is broken. It is removed then: the next attempt brings it anew.
+    """
+    try:
+        _members(archive, wanted, checksums)
+    except (ValueError, EOFError, zlib.error, tarfile.TarError) as error:
+        archive.unlink()
+        raise ValueError(
+            f"{archive.name} is not the archive that was published ({error}); it was removed, so that "
+            "fetching again brings it anew"
+        ) from error
+
+
+def _members(
+    archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]
+) -> None:
+    left = dict(wanted)
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = left.get(member.name)
+            if path is None or not member.isfile():
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(path.name + ".part")
+            part.write_bytes(tar.extractfile(member).read())
+            if sha256_of(part) != checksums[path]:
+                part.unlink()
+                raise ValueError(
+                    f"{member.name} in {archive} has another checksum than the published file"
+                )
+            os.replace(part, path)
+            del left[member.name]
+    if left:
+        raise ValueError(
+            f"{archive} lacks {len(left)} of {len(wanted)} wanted files (first: {next(iter(left))})"
+        )
+
+
+def _arrive(
+    url: str, part: Path, attempts: int, wait: float, timeout: float, progress
+) -> None:
+    """Bring all of the file at `url` into `part`, trying again while there is hope."""
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _piece(url, part, timeout, progress):
+                return
+            error: Exception = ConnectionError("the connection was dropped")
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+            urllib3.exceptions.HTTPError,
+        ) as caught:
+            error = caught
+        except requests.HTTPError as caught:
+            if caught.response.status_code in FINAL:
+                raise ConnectionError(
+                    f"{url} answered {caught.response.status_code}"
+                ) from caught
+            error = caught
+        progressed = part.exists() and part.stat().st_size > before
+        failures = 1 if progressed else failures + 1
+        if failures >= attempts:
+            raise ConnectionError(
+                f"{url} failed {failures} times in a row (last: {error})"
+            ) from error
+        time.sleep(wait * 2 ** (failures - 1))
+
+
+def _piece(url: str, part: Path, timeout: float, progress) -> bool:
+    """One request for what is still missing of `part`; whether the file is complete."""
+    tag = _tag(part)
+    have = part.stat().st_size if part.exists() else 0
+    headers = {
+        "Accept-Encoding": "identity"
+    }  # the bytes that were published, not a transfer's packing of them
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        # a file that changed since is sent whole, rather than its tail put to another's
+        # head
+        if tag.exists():
+            headers["If-Range"] = tag.read_text()
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+        if (
+            answer.status_code == 416
+        ):  # nothing beyond what is here: complete, or of another file
+            if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
+                return True
+            _discard(part)
+            return False
+        answer.raise_for_status()
+        if "text/html" in answer.headers.get("Content-Type", ""):
+            raise ValueError(
+                f"{url} answered with a web page in place of the file; try it in a browser"
+            )
+        resumes = answer.status_code == 206 and answer.headers.get(
+            "Content-Range", ""
+        ).startswith(f"bytes {have}-")
+        if not resumes:
+            if answer.status_code == 206:
+                raise ValueError(f"{url} answered with a range that was not asked for")
+            have = 0
+        if etag := answer.headers.get("ETag"):
+            if not etag.startswith("W/"):
+                tag.write_text(etag)
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length is not None else None
+        with open(part, "ab" if have else "wb") as stream:
+            for chunk in answer.raw.stream(CHUNK, decode_content=False):
+                stream.write(chunk)
+                have += len(chunk)
+                if progress is not None:
+                    progress(have, total)
+    return total is None or have == total
+
+
+def _tag(part: Path) -> Path:
+    return part.with_name(part.name + ".etag")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _tag(part).unlink(missing_ok=True)

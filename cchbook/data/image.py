@@ -1,0 +1,275 @@
+"""MNIST and MNIST-M as Section 4.2 and Appendix C make them.
+
+An MNIST-M image is ``α · binarised digit + (1 − α) · greyscale photograph patch``. Test
+images take their patches from photographs that training images never used.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from cchbook.data import catalogue
+from cchlib import check
+
+SIDE = 28
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, what Pillow's "L" uses
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Greyscale digits in [0, 1], (n, 28, 28) float32, and their labels (n,) int64."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    source: catalogue.DataSource
+
+    def subset(self, n_train: int, n_test: int) -> Digits:
+        """The first `n_train` and `n_test` images (the published files are in random
+        order).
+        """
+        for name, wanted, images in (
+            ("n_train", n_train, self.train_images),
+            ("n_test", n_test, self.test_images),
+        ):
+            check.within(name, check.integer(name, wanted, 1), 1, len(images))
+        return Digits(
+            self.train_images[:n_train],
+            self.train_labels[:n_train],
+            self.test_images[:n_test],
+            self.test_labels[:n_test],
+            self.source,
+        )
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Greyscale photographs in [0, 1], each (height, width) float32; `test` shares none
+    with `train`.
+    """
+
+    train: list[np.ndarray]
+    test: list[np.ndarray]
+    source: catalogue.DataSource
+
+
+def load(source: str = "auto") -> tuple[Digits, Photographs]:
+    """MNIST and BSDS500 where both are at hand, otherwise stand-ins from scikit-learn
+    for both.
+
+    Parameters
+    ----------
+    source : {"auto", "real", "embedded"}
+
+    Raises
+    ------
+    FileNotFoundError
+        With source "real" and a set absent; it names the command that fetches it.
+    """
+    found = [catalogue.resolve(name, source) for name in ("mnist", "bsds500")]
+    if all(item.kind == "real" for item in found):
+        return _mnist(found[0]), _bsds500(found[1])
+    return _embedded_digits(), _embedded_photographs()
+
+
+def blend(
+    digits: np.ndarray, patches: np.ndarray, alpha: float, threshold: float = 0.5
+) -> np.ndarray:
+    """MNIST-M of Appendix C: α · 1[digit > threshold] + (1 − α) · patch.
+
+    Parameters
+    ----------
+    digits, patches : (n, 28, 28) arrays in [0, 1], or (..., h, w) of any size
+    alpha : float in [0, 1]
+        Prominence of the digit over its background.
+    threshold : float in [0, 1]
+        Of the binarisation, which the paper leaves open.
+
+    Returns
+    -------
+    float32 array of their shape, in [0, 1]
+    """
+    check.within("alpha", alpha, 0.0, 1.0)
+    check.within("threshold", threshold, 0.0, 1.0)
+    digits, patches = _images("digits", digits), _images("patches", patches)
+    if digits.shape != patches.shape:
+        raise ValueError(
+            f"patches has shape {patches.shape}; that of digits, {digits.shape}, is wanted"
+        )
+    return (alpha * (digits > threshold) + (1 - alpha) * patches).astype(np.float32)
+
+
+def random_patches(photographs: list[np.ndarray], n: int, seed: int) -> np.ndarray:
+    """`n` patches (n, 28, 28): a photograph drawn uniformly, then a place in it drawn
+    uniformly.
+    """
+    n, photographs = check.integer("n", n, 1), list(photographs)
+    if not photographs or any(
+        np.ndim(photo) != 2 or min(np.shape(photo)) < SIDE for photo in photographs
+    ):
+        raise ValueError(
+            f"photographs must be a non-empty list of grey images (height, width) of at least {SIDE} × {SIDE} pixels"
+        )
+    rng = np.random.default_rng(seed)
+    which = rng.integers(len(photographs), size=n)
+    place = rng.random((n, 2))
+    patches = np.empty((n, SIDE, SIDE), np.float32)
+    for i, (photo, (u, v)) in enumerate(zip(which, place)):
+        height, width = photographs[photo].shape
+        top, left = int(u * (height - SIDE + 1)), int(v * (width - SIDE + 1))
+        patches[i] = photographs[photo][top : top + SIDE, left : left + SIDE]
+    return patches
+
+
+def gaussian_blur(images: np.ndarray, gamma: float) -> np.ndarray:
+    """Blur (..., h, w) with a Gaussian of standard deviation γ pixels, cut at 4γ, edges
+    mirrored; γ = 0 is the identity.
+    """
+    check.within("gamma", gamma, 0.0)
+    images = _images("images", images)
+    return (
+        images
+        if gamma == 0
+        else ndimage.gaussian_filter(images, gamma, mode="reflect", axes=(-2, -1))
+    )
+
+
+def as_inputs(images: np.ndarray, channels: int = 1) -> Tensor:
+    """(n, 28, 28) -> float32 tensor (n, channels · 784), the grey image replicated
+    across `channels`.
+    """
+    check.integer("channels", channels, 1)
+    flat = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).flatten(1)
+    return flat.repeat(1, channels) if channels > 1 else flat
+
+
+def _images(name: str, value: np.ndarray) -> np.ndarray:
+    """Finite images (..., h, w) in floating point: blurred in their own type, binary
+    ones would be rounded.
+    """
+    images = check.as_array(name, value)
+    if images.ndim < 2 or images.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} is {images.dtype.name} of shape {images.shape}; numbers of shape (..., height, width) are wanted"
+        )
+    check.all_finite(name, images)
+    return images if images.dtype.kind == "f" else images.astype(np.float32)
+
+
+def _mnist(source: catalogue.DataSource) -> Digits:
+    from torchvision.datasets import MNIST
+
+    root = _decompressed(Path(source.path))
+    parts = [MNIST(root=root, train=train, download=False) for train in (True, False)]
+    arrays = [
+        array
+        for part in parts
+        for array in (part.data.numpy().astype(np.float32) / 255, part.targets.numpy())
+    ]
+    if [a.shape for a in arrays] != [
+        (60000, SIDE, SIDE),
+        (60000,),
+        (10000, SIDE, SIDE),
+        (10000,),
+    ]:
+        raise ValueError(
+            f"MNIST in {root} has shapes {[a.shape for a in arrays]}; 60,000 and 10,000 images are wanted"
+        )
+    return Digits(*arrays, source)
+
+
+def _decompressed(folder: Path) -> Path:
+    """A root that torchvision reads: it wants the files unpacked, and the data folder
+    may be read-only.
+    """
+    packed = sorted((folder / "MNIST" / "raw").glob("*.gz"))
+    if all(file.with_suffix("").exists() for file in packed):
+        return folder
+    root = catalogue.cache_home() / "unpacked"
+    for file in packed:
+        target = root / "MNIST" / "raw" / file.stem
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = target.with_name(f"{target.name}.{os.getpid()}")
+            with gzip.open(file) as reader, open(beside, "wb") as writer:
+                shutil.copyfileobj(reader, writer)
+            beside.replace(target)
+    return root
+
+
+def _bsds500(source: catalogue.DataSource) -> Photographs:
+    from PIL import Image
+
+    def read(*folders: str) -> list[np.ndarray]:
+        files = [
+            file
+            for folder in folders
+            for file in sorted((Path(source.path) / "images" / folder).glob("*.jpg"))
+        ]
+        return [
+            np.asarray(Image.open(file).convert("L"), np.float32) / 255
+            for file in files
+        ]
+
+    train, test = read("train", "val"), read("test")
+    if (len(train), len(test)) != (300, 200):
+        raise ValueError(
+            f"BSDS500 in {source.path} has {len(train)} + {len(test)} photographs; 300 + 200 are wanted"
+        )
+    return Photographs(train, test, source)
+
+
+def _embedded_digits() -> Digits:
+    """1,797 handwritten digits of 8 × 8 pixels (UCI, shipped by scikit-learn), enlarged
+    to 28 × 28.
+    """
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    source = catalogue.embedded(
+        "mnist",
+        images.tobytes() + labels.tobytes(),
+        "scikit-learn's 1,797 digits of 8 × 8 pixels, enlarged to 28 × 28, stand in for MNIST",
+    )
+    large = (
+        ndimage.zoom(images.reshape(-1, 8, 8) / 16, (1, SIDE / 8, SIDE / 8), order=1)
+        .clip(0, 1)
+        .astype(np.float32)
+    )
+    order = np.random.default_rng(0).permutation(
+        len(large)
+    )  # the file is ordered by writer
+    train, test = order[:1397], order[1397:]
+    return Digits(
+        large[train],
+        labels[train].astype(np.int64),
+        large[test],
+        labels[test].astype(np.int64),
+        source,
+    )
+
+
+def _embedded_photographs() -> Photographs:
+    """The two photographs that scikit-learn ships: one for training images, the other
+    for test images.
+    """
+    from sklearn.datasets import load_sample_images
+
+    photos = load_sample_images().images
+    source = catalogue.embedded(
+        "bsds500",
+        b"".join(photo.tobytes() for photo in photos),
+        "scikit-learn's two sample photographs stand in for the 500 of BSDS500",
+    )
+    grey = [(photo / 255 @ np.array(LUMINANCE)).astype(np.float32) for photo in photos]
+    return Photographs(grey[:1], grey[1:], source)

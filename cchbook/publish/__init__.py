@@ -1,0 +1,1 @@
+"""From executed copies to pages: the book, slides, a PDF, interactive figures."""

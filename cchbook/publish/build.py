@@ -1,0 +1,340 @@
+"""From executed copies to the HTML book: stage everything together, let Sphinx build
+it, publish it.
+
+Staging keeps the checkout's paths. A staged notebook is the author's file as it stands
+now with the outputs of its run, so prose can change without another execution; its
+parameters cell shows the values of the run. The book is built anew whenever anything
+staged has changed, and not otherwise: an incremental build would keep old sidebars and
+swallow the warnings of pages that did not change.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cchbook.runs import records
+from cchbook.runs.batch import Batch
+from cchbook.runs.job import Job
+from cchbook.runs.notebook import Notebook, source, tags
+from cchbook.runs.records import Record
+
+STAMP = ".stage"  # in the published folder: the hash of what it was built from
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
+
+
+def build(
+    profile: str = "quick", settings: Sequence[str] = (), out: str | Path | None = None
+) -> tuple[Path, bool]:
+    """Build the book from the complete runs of `profile` (with the overrides that `cch
+    run` was given).
+
+    Returns
+    -------
+    (path, built)
+        The folder of the HTML pages, by default `html` in the build folder, and whether
+        it was built now: False where nothing had changed.
+
+    Raises
+    ------
+    FileNotFoundError
+        No `_toc.yml`, or a notebook of it has no complete run; the message names the
+        command.
+    ValueError
+        `out` holds something else than an earlier book, which takes its place.
+    RuntimeError
+        The Sphinx build failed or warned.
+    """
+    if (
+        out is not None
+        and Path(out).exists()
+        and not (Path(out) / STAMP).is_file()
+        and (not Path(out).is_dir() or any(Path(out).iterdir()))
+    ):
+        raise ValueError(
+            f"out is {out}, which holds something else than a book; a new or empty folder, or that of an "
+            "earlier book, is wanted, since its content is replaced"
+        )
+    root = records.repository()
+    if root is None or not (root / "_toc.yml").is_file():
+        raise FileNotFoundError(
+            "no _toc.yml in this folder or above it; a checkout of the book is wanted"
+        )
+    out = Path(out or records.build_dir() / "html").absolute()
+    stage = records.build_dir() / "stage"
+    shutil.rmtree(stage, ignore_errors=True)
+    stage_book(root, stage, finished_runs(root, profile, settings))
+    stamp = _stamp(stage)
+    if (out / STAMP).is_file() and (out / STAMP).read_text() == stamp:
+        return out, False
+    work = records.build_dir() / "sphinx"
+    pages = _sphinx(stage, work)
+    (pages / STAMP).write_text(stamp)
+    _publish(pages, out)
+    shutil.rmtree(work)
+    return out, True
+
+
+def finished_runs(
+    root: Path, profile: str, settings: Sequence[str] = ()
+) -> dict[str, tuple[Job, Record]]:
+    """The complete run of each notebook in `_toc.yml`, by name, in the order of the
+    book.
+    """
+    names = [
+        Path(file).stem for file in toc_files(root) if file.startswith("notebooks/")
+    ]
+    if not names:
+        return {}
+    batch = Batch(names, profile, settings)
+    done = batch.complete()
+    found = {job.notebook: job for job in (*batch.first, *batch.late(done))}
+    missing = [name for name in names if found[name].run not in done]
+    if missing:
+        said = "".join(f" --set {setting}" for setting in settings)
+        raise FileNotFoundError(
+            f"no complete {profile} run of {', '.join(missing)}; make it: "
+            f"cch run {' '.join(missing)} --profile {profile}{said}"
+        )
+    return {
+        name: (found[name], records.read(batch.store.where(*found[name].run)))
+        for name in names
+    }
+
+
+def toc_files(root: Path) -> list[str]:
+    """Pages that `_toc.yml` names, with their suffixes left out, in order."""
+
+    def walk(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from (
+                re.sub(r"\.(ipynb|md)$", "", node[key])
+                for key in ("root", "file")
+                if key in node
+            )
+            for value in node.values():
+                yield from walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from walk(value)
+
+    return list(walk(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))))
+
+
+# Staging ------------------------------------------------------------------------------
+
+
+def stage_book(root: Path, stage: Path, runs: dict[str, tuple[Job, Record]]) -> None:
+    """Put together in `stage` what Sphinx reads; `root` is only read."""
+    stage.mkdir(parents=True)
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    config.setdefault("execute", {})["execute_notebooks"] = "off"
+    records.write_text(
+        stage / "_config.yml",
+        yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+    )
+    shutil.copy(root / "_toc.yml", stage)
+    for folder in ("book", "notebooks/profiles"):
+        if (root / folder).is_dir():
+            shutil.copytree(
+                root / folder,
+                stage / folder,
+                ignore=shutil.ignore_patterns("_build", ".*"),
+            )
+    for name, (job, record) in runs.items():
+        page = executed(
+            Notebook.read(root / "notebooks" / f"{name}.ipynb"),
+            Notebook.read(record.path / f"{name}.ipynb"),
+            job.parameters,
+        )
+        records.write_json(stage / "notebooks" / f"{name}.ipynb", page)
+        refresh_pictures(page, stage / "book" / "_static")
+    records.write_text(
+        stage / "book" / "runs_table.md",
+        runs_page([record for _, record in runs.values()]),
+    )
+
+
+def refresh_pictures(page: dict, folder: Path) -> None:
+    """Replace the pictures in `folder` by those of this run that were glued under their
+    names.
+
+    Glue can't carry a picture to another page, so the front page shows a file; the
+    committed one serves a build that executes the notebooks itself.
+    """
+    for output in (
+        output for cell in page["cells"] for output in cell.get("outputs", [])
+    ):
+        name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+        png = next(
+            (
+                value
+                for kind, value in output.get("data", {}).items()
+                if kind.endswith("image/png")
+            ),
+            None,
+        )
+        if name and png and (folder / f"{name}.png").is_file():
+            (folder / f"{name}.png").write_bytes(base64.b64decode(png))
+
+
+def executed(written: Notebook, run: Notebook, parameters: dict[str, Any]) -> dict:
+    """The author's notebook with the outputs of its run, and the run's values in its
+    parameters cell.
+
+    What papermill put in is left out, and so is what cells wrote to standard error
+    (progress bars, warnings of other packages).
+    """
+    if list(map(source, written.code_cells)) != list(map(source, run.code_cells)):
+        raise ValueError(
+            f"notebook {written.name} has other code than its executed copy {run.path}"
+        )
+    page = copy.deepcopy(written.content)
+    cells = Notebook(written.path, page).code_cells
+    for cell, ran in zip(cells, run.code_cells):
+        cell["outputs"] = [
+            output for output in ran["outputs"] if output.get("name") != "stderr"
+        ]
+        cell["execution_count"] = ran["execution_count"]
+        if "parameters" in tags(cell):
+            cell["source"] = written.with_values(parameters)
+            cell["metadata"]["tags"] = sorted({*tags(cell), "hide-input"})
+            prompts = {
+                "code_prompt_show": "Settings of this run",
+                "code_prompt_hide": "Hide the settings",
+            }
+            cell["metadata"].setdefault("mystnb", {}).update(prompts)
+    return page
+
+
+def runs_page(live: Sequence[Record]) -> str:
+    """The run records behind the pages, and apart from them the recorded ones that ship
+    with the checkout.
+    """
+    shipped = records.recorded("*")
+    parts = ["## Of this build", runs_table(live)]
+    return "\n\n".join(
+        parts
+        + (
+            ["## Recorded earlier, shown beside them", runs_table(shipped)]
+            if shipped
+            else []
+        )
+    )
+
+
+def runs_table(found: Sequence[Record]) -> str:
+    """Run records as a MyST table, and the versions of what they ran with."""
+    if not found:
+        return "None.\n"
+    lines = [
+        "| notebook | profile | data | device | seconds | commit | key |",
+        "|---|---|---|---|---:|---|---|",
+    ]
+    for record in (run.record for run in found):
+        changed = ", ".join(
+            f"{name}={value}" for name, value in record["overrides"].items()
+        )
+        profile = record["profile"] or "by hand"
+        data = "<br>".join(
+            f"{d['name']}: {d['kind']} `{(d['sha256'] or 'no checksum')[:12]}`"
+            for d in record["data"]
+        )
+        cells = [
+            record["notebook"],
+            f"{profile} ({changed})" if changed else profile,
+            data or "none",
+            record["device"],
+            f"{record['seconds']:.0f}",
+            f"`{record['commit'] or 'none'}`",
+            f"`{record['key']}`",
+        ]
+        lines.append(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        )
+    packages = sorted(
+        {
+            f"{name} {version}"
+            for run in found
+            for name, version in run.record["packages"].items()
+        }
+    )
+    return "\n".join([*lines, "", f"Run with {', '.join(packages)}.", ""])
+
+
+def _stamp(stage: Path) -> str:
+    """Hash of all staged files and of what turns them into pages."""
+    sha = hashlib.sha256(
+        f"{metadata.version('jupyter-book')} {metadata.version('sphinx')}".encode()
+    )
+    for file in sorted(path for path in stage.rglob("*") if path.is_file()):
+        sha.update(f"\n{file.relative_to(stage).as_posix()} ".encode())
+        sha.update(hashlib.sha256(file.read_bytes()).digest())
+    return sha.hexdigest()
+
+
+# Sphinx -------------------------------------------------------------------------------
+
+
+def _sphinx(stage: Path, work: Path) -> Path:
+    """The HTML pages of a staged book; a warning is an error, once all have been shown."""
+    shutil.rmtree(work, ignore_errors=True)
+    command = [
+        sys.executable,
+        "-c",
+        JUPYTER_BOOK,
+        "build",
+        str(stage),
+        "--path-output",
+        str(work),
+    ]
+    command += ["-W", "--keep-going"]
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    pages = work / "_build" / "html"
+    if done.returncode != 0 or not (pages / "index.html").is_file():
+        log = records.build_dir() / "sphinx.log"
+        records.write_text(log, done.stdout)
+        told = [
+            line
+            for line in done.stdout.splitlines()
+            if re.search(r"WARNING|ERROR|Error", line)
+        ]
+        first, last = (
+            "the book was not built; nothing was published",
+            f"all of it: {log}",
+        )
+        raise RuntimeError("\n".join([first, *told[:20], last]))
+    return pages
+
+
+def _publish(pages: Path, out: Path) -> None:
+    """Move the pages beside `out`, then rename: readers see the old book or the new
+    one.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (
+        out.with_name(f".{out.name}.{what}-{os.getpid()}") for what in ("new", "old")
+    )
+    shutil.move(pages, new)
+    if out.exists():
+        os.rename(out, old)
+    os.rename(new, out)
+    shutil.rmtree(old, ignore_errors=True)

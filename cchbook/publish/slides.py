@@ -1,0 +1,449 @@
+"""Other forms of the built book: slides of each chapter, and a PDF of the whole.
+
+Both are made from the pages of the HTML book. There every number that is pasted into
+the prose, every reference and every citation has been resolved already, which no
+converter of notebooks does for MyST: slides, PDF and book say the same to the letter,
+and no notebook has to be marked up for slides.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import unquote
+
+from bs4 import BeautifulSoup, Tag
+
+from cchbook.publish.build import build, toc_files
+from cchbook.runs import records
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NOT_PRINTED = "a.headerlink, button, nav, details.above-input, details.below-input, article > script"
+NOT_SHOWN = ".cell_input, .solution, .toctree-wrapper"  # on slides: code, solutions
+PICTURES = "img, table, svg, canvas, iframe"
+PAGE_NUMBER = '<div style="font-size: 8px; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
+CROWDED = 900  # characters of text on one slide; more go on below
+
+
+# Slides -------------------------------------------------------------------------------
+
+
+def find_chromium() -> str | None:
+    """The browser's program, or None where this machine has none; start it with
+    `FLAGS`.
+    """
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
+def slides(profile: str = "quick", settings: Sequence[str] = ()) -> list[Path]:
+    """Slides of each chapter that is a notebook: `slides/NN.html` in the build folder,
+    which needs no network.
+
+    A heading of level 1 or 2 starts a slide; what does not fit on it, and each figure
+    or table, goes below. Code and solutions are left out. The book is built first where
+    it has to be (see `build`).
+
+    Raises
+    ------
+    FileNotFoundError
+        A notebook has no complete run.
+    RuntimeError
+        The Sphinx build failed, or reveal.js is not installed.
+    """
+    reveal = (
+        Path(_package("sphinx_revealjs")) / "_static" / "revealjs" / "dist"
+    )  # reveal.js on the package index
+    pages, _ = build(profile, settings)
+    out, made = records.build_dir() / "slides", []
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "_static").mkdir(parents=True)
+    for name in ("reveal.js", "reveal.css"):
+        shutil.copy(reveal / name, out / "_static")
+    shutil.copytree(pages / "_static" / "mathjax", out / "_static" / "mathjax")
+    for file in chapters():
+        made.append(out / f"{Path(file).name.split('_')[0]}.html")
+        records.write_text(made[-1], slides_of(pages, file, out))
+    return made
+
+
+def chapters() -> list[str]:
+    """The pages of the book that are notebooks, without suffix, in order."""
+    return [
+        file
+        for file in toc_files(records.repository())
+        if file.startswith("notebooks/")
+    ]
+
+
+def slides_of(pages: Path, file: str, out: Path) -> str:
+    """The slides of one page; its pictures are copied into `out`, its links lead to the
+    book.
+    """
+
+    def picture(path: Path) -> str:
+        place = Path("_static") / path.relative_to(pages)
+        (out / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, out / place)
+        return place.as_posix()
+
+    def link(path: Path, anchor: str) -> str:
+        return Path(os.path.relpath(path, out)).as_posix() + anchor
+
+    page = _read(pages, file)
+    article = _article(
+        page, pages / f"{file}.html", picture, link, f"{NOT_PRINTED}, {NOT_SHOWN}"
+    )
+    mathjax = "\n".join(map(str, _mathjax(page, "_static/{}".format)))
+    shown = "\n".join(_stack(heading, blocks) for heading, blocks in _slides(article))
+    return SLIDES.format(
+        title=escape(article.h1.get_text()), mathjax=mathjax, slides=shown
+    )
+
+
+def _slides(article: Tag) -> Iterator[tuple[str, list[Tag]]]:
+    """What stands below each heading of level 1 or 2, without the sections below it
+    that start slides of their own.
+    """
+    for section in article.find_all("section"):
+        heading = section.find(["h1", "h2"], recursive=False)
+        if heading is not None:
+            yield heading.decode_contents(), list(_blocks(section))
+
+
+def _blocks(section: Tag) -> Iterator[Tag]:
+    for block in section.find_all(True, recursive=False):
+        if block.name == "section" and block.find("h2", recursive=False) is None:
+            yield from _blocks(block)
+        elif block.name not in ("section", "h1", "h2") and (
+            block.get_text(strip=True) or block.select_one(PICTURES)
+        ):
+            yield block
+
+
+def _stack(heading: str, blocks: list[Tag]) -> str:
+    """One slide, or several below each other: a picture is alone with its caption, text
+    is broken where it crowds.
+    """
+    groups, size = [[]], 0
+    for block in blocks:
+        picture = block.select_one(
+            PICTURES
+        ) is not None or block.name in PICTURES.split(", ")
+        length = CROWDED if picture else len(block.get_text())
+        if groups[-1] and size + length > CROWDED:
+            groups.append([])
+            size = 0
+        groups[-1].append(str(block))
+        size += length
+    below = [
+        f"<section><h2>{heading}</h2>\n" + "\n".join(group) + "</section>"
+        for group in groups
+    ]
+    return (
+        below[0] if len(below) == 1 else "<section>" + "\n".join(below) + "</section>"
+    )
+
+
+# PDF ----------------------------------------------------------------------------------
+
+
+def pdf(profile: str = "quick", settings: Sequence[str] = ()) -> Path:
+    """The whole book as one document with bookmarks and links within: `book.pdf` in the
+    build folder.
+
+    Headless Chromium prints it, once MathJax has typeset every formula; no network is
+    needed. The book is built first where it has to be (see `build`).
+
+    Raises
+    ------
+    FileNotFoundError
+        No Chromium on this machine, or a notebook has no complete run.
+    RuntimeError
+        The Sphinx build failed, Playwright is not installed, a formula was not typeset
+        or a picture is missing.
+    """
+    chromium = find_chromium()
+    if chromium is None:
+        raise FileNotFoundError(
+            f"no Chromium on this machine ({', '.join(CHROMIUM)}), which prints the PDF; "
+            "install it (Debian: apt-get install chromium)"
+        )
+    _package("playwright")
+    pages, _ = build(profile, settings)
+    source, out = (
+        records.build_dir() / "book.print.html",
+        records.build_dir() / "book.pdf",
+    )
+    records.write_text(source, one_page(pages, toc_files(records.repository())))
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        _print(chromium, source, beside)
+        os.replace(beside, out)
+    finally:
+        beside.unlink(missing_ok=True)
+        source.unlink()
+    return out
+
+
+def one_page(pages: Path, files: Sequence[str]) -> str:
+    """All pages in one, each an article that starts a sheet of paper.
+
+    Links between them become links within. Identifiers that several pages have get the
+    page's name.
+    """
+    read = {file: _read(pages, file) for file in files}
+    where = {(pages / f"{file}.html").resolve(): file for file in files}
+    ids = {
+        file: {tag["id"] for tag in page.article.find_all(id=True)}
+        for file, page in read.items()
+    }
+    shared = {
+        name
+        for name, count in Counter(
+            name for names in ids.values() for name in names
+        ).items()
+        if count > 1
+    }
+
+    def here(file: str, name: str) -> str:
+        return (
+            f"{file.replace('/', '-')}--{name}" if name in shared or not name else name
+        )
+
+    def link(path: Path, anchor: str) -> str | None:
+        return f"#{here(where[path], anchor[1:])}" if path in where else None
+
+    articles, contents = [], []
+    for file, page in read.items():
+        article = _article(page, pages / f"{file}.html", Path.as_uri, link, NOT_PRINTED)
+        for tag in article.find_all(id=True):
+            tag["id"] = here(file, tag["id"])
+        for details in article.find_all("details"):
+            details["open"] = ""
+        article["id"] = here(file, "")
+        articles.append(str(article))
+        contents.append(
+            f'<li><a href="#{article["id"]}">{article.h1.decode_contents()}</a></li>'
+        )
+    first = read[files[0]]
+    styles = first.head.find_all("link", rel="stylesheet")
+    for style in styles:
+        style["href"] = _beside(pages / f"{files[0]}.html", style["href"]).as_uri()
+    head = "\n".join(
+        map(
+            str,
+            [
+                *styles,
+                *_mathjax(first, lambda path: (pages / "_static" / path).as_uri()),
+            ],
+        )
+    )
+    return BOOK.format(
+        title=escape(first.h1.get_text().rstrip("#")),
+        head=head,
+        first=articles[0],
+        contents="\n".join(contents[1:]),
+        rest="\n".join(articles[1:]),
+    )
+
+
+def _print(chromium: str, source: Path, out: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_context(offline=True, color_scheme="light").new_page()
+        page.set_default_timeout(300_000)
+        page.goto(source.as_uri(), wait_until="load")
+        page.evaluate("window.MathJax?.startup.promise")  # a promise is waited for
+        left = page.evaluate("""() => { const count = what => document.querySelectorAll(what).length;
+            return Math.max(0, count('.math') - count('mjx-container')) + count('mjx-merror'); }""")
+        missing = page.evaluate(
+            "[...document.images].filter(i => !i.naturalWidth).map(i => i.src.slice(0, 200))"
+        )
+        if left or missing:
+            raise RuntimeError(
+                f"no PDF was made: {left} formulas were not typeset, "
+                f"{len(missing)} pictures are missing {' '.join(missing)}"
+            )
+        page.pdf(
+            path=out,
+            format="A4",
+            outline=True,
+            tagged=True,
+            print_background=True,
+            display_header_footer=True,
+            margin=dict(top="18mm", bottom="18mm", left="17mm", right="17mm"),
+            header_template="<span></span>",
+            footer_template=PAGE_NUMBER,
+        )
+        browser.close()
+
+
+# Pages --------------------------------------------------------------------------------
+
+
+def _read(pages: Path, file: str) -> BeautifulSoup:
+    return BeautifulSoup(
+        (pages / f"{file}.html").read_text(encoding="utf-8"), "html.parser"
+    )
+
+
+def _article(
+    page: BeautifulSoup,
+    path: Path,
+    picture: Callable[[Path], str],
+    link: Callable[[Path, str], str | None],
+    dropped: str,
+) -> Tag:
+    """The text of the page at `path`, with addresses of pictures and of other pages as
+    `picture` and `link` say.
+
+    A link for which `link` has no answer keeps its text only.
+    """
+    article = page.article
+    for tag in article.select(dropped):
+        tag.decompose()
+    for tag in article.find_all(src=True):
+        tag.attrs.pop("loading", None)
+        if _local(tag["src"]):
+            tag["src"] = picture(_beside(path, tag["src"]))
+    for tag in article.find_all("a", href=True):
+        if _local(tag["href"]):
+            target, hash_, anchor = tag["href"].partition("#")
+            address = link(
+                _beside(path, target) if target else path.resolve(), hash_ + anchor
+            )
+            if address is None:
+                tag.unwrap()
+            else:
+                tag["href"] = address
+    return article
+
+
+def _mathjax(page: BeautifulSoup, address: Callable[[str], str]) -> list[Tag]:
+    """The scripts in a page's head that set MathJax up and load it; `address` of its
+    path below `_static`.
+    """
+    scripts = [
+        tag
+        for tag in page.head.find_all("script")
+        if "MathJax" in tag.text or "mathjax" in tag.get("src", "")
+    ]
+    for tag in scripts:
+        if tag.get("src"):
+            tag["src"] = address(re.sub(r"^.*?_static/|\?.*$", "", tag["src"]))
+    return scripts
+
+
+def _local(address: str) -> bool:
+    return not re.match(r"[a-z][a-z0-9+.-]*:|//", address)
+
+
+def _beside(path: Path, address: str) -> Path:
+    """The file that an address on the page at `path` means."""
+    return (path.parent / unquote(re.sub(r"[?#].*", "", address))).resolve()
+
+
+def _package(name: str) -> str:
+    """Where an optional package is installed."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise RuntimeError(
+            f"{name} is not installed; python -m pip install 'cchlib[book]' brings it"
+        )
+    return os.path.dirname(spec.origin)
+
+
+SLIDES = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="stylesheet" href="_static/reveal.css">
+<style>
+:root {{ color-scheme: light dark; --ink: #1d1d1f; --paper: #ffffff; --link: #0b5cad; --rule: #c9c9d1; }}
+@media (prefers-color-scheme: dark) {{ :root {{
+  --ink: #ececf1; --paper: #16161a; --link: #7cc0ff; --rule: #55555f; }} }}
+body {{ background: var(--paper); }}
+.reveal {{ color: var(--ink); font: 25px/1.4 system-ui, sans-serif; --r-controls-color: var(--link);
+  --r-progress-color: var(--link); }}
+.reveal .slides {{ text-align: left; }}
+.reveal .slides section:not(.stack) {{ height: 100%; overflow-y: auto; box-sizing: border-box; padding: 0 0.6em; }}
+.reveal h2 {{ font-size: 1.45em; line-height: 1.15; margin: 0.2em 0 0.5em; }}
+.reveal h3 {{ font-size: 1.1em; }}
+.reveal a {{ color: var(--link); }}
+.reveal figure {{ margin: 0; }}
+.reveal img {{ display: block; margin: 0 auto; width: auto; max-width: 100%; max-height: 500px; background: #fff; }}
+.reveal img[src$=".png"], .reveal img[src$=".svg"] {{ min-height: 300px; object-fit: contain; }}
+.reveal figcaption {{ font-size: 0.75em; }}
+.reveal caption {{ text-align: left; caption-side: top; padding-bottom: 0.3em; }}
+.reveal figcaption p {{ margin: 0.4em 0; }}
+.reveal table {{ border-collapse: collapse; font-size: 0.8em; margin: 0.4em 0; }}
+.reveal :is(td, th) {{ padding: 0.15em 0.7em; border-bottom: 1px solid var(--rule); text-align: left; }}
+.reveal .admonition, .reveal .proof {{ border-left: 4px solid var(--link); padding: 0 0.8em; }}
+.reveal :is(.admonition, .proof) > .admonition-title {{ font-weight: 600; }}
+.reveal .cch-table-wrap, .reveal div.math {{ overflow-x: auto; overflow-y: hidden; }}
+.reveal pre {{ font-size: 0.7em; }}
+.visually-hidden, .visually-hidden-focusable:not(:focus) {{ position: absolute; clip-path: inset(50%); }}
+</style>
+{mathjax}
+</head>
+<body>
+<main class="reveal"><div class="slides">
+{slides}
+</div></main>
+<script src="_static/reveal.js"></script>
+<script type="module">
+await window.MathJax?.startup.promise;  // formulas are measured before slides are hidden
+await Reveal.initialize({{ hash: true, center: false, width: 1120, height: 700, slideNumber: "c/t",
+  transition: "none" }});
+</script>
+</body>
+</html>
+"""
+
+BOOK = """<!DOCTYPE html>
+<html lang="en" data-theme="light" data-mode="light">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+{head}
+<style>
+html {{ font-size: 14px; }}
+body {{ display: block; }}
+article {{ break-before: page; }}
+article:first-of-type {{ break-before: auto; }}
+h1, h2, h3, h4 {{ break-after: avoid; }}
+figure, tr, img, svg, .cch-table-wrap {{ break-inside: avoid; }}
+pre {{ white-space: pre-wrap; }}
+table, .cch-table-wrap td, .cch-table-wrap th {{ font-size: 11px; white-space: normal; }}
+.cch-table-wrap, table.table, div.math, mjx-container[display="true"] {{ overflow: visible !important; }}
+div.math mjx-container {{ font-size: 92% !important; }}
+summary {{ list-style: none; }}
+figcaption, figcaption * {{ color: #333 !important; opacity: 1; }}
+</style>
+</head>
+<body>
+{first}
+<section class="contents"><h2>Contents</h2><ol>
+{contents}
+</ol></section>
+{rest}
+</body>
+</html>
+"""

@@ -1,0 +1,407 @@
+"""Many papermill runs: plan them, leave out what is complete, hand the rest to workers.
+
+A job is one notebook with one set of parameters. Where jobs run is the executor's
+business: threads of this process, each waiting for a process of its own, or a Dask
+cluster; both call `job.execute`. Notebooks that read the records of others (metadata
+`cch.after`) come after all that do not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    as_completed,
+)
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cchbook.runs import job as jobs
+from cchbook.runs import records
+from cchbook.runs.job import Job, Outcome
+from cchbook.runs.notebook import Notebook
+from cchbook.runs.store import HOST, Store
+
+PROFILES = ("quick", "paper", "smoke")
+
+
+# What to run --------------------------------------------------------------------------
+
+
+def notebooks(names: Iterable[str] = ()) -> list[Notebook]:
+    """The named notebooks (stems or paths), or all of the checkout's, in order."""
+    root = records.repository()
+    here = sorted((root / "notebooks").glob("*.ipynb")) if root else []
+    stems = {path.stem: path for path in here}
+    found = []
+    for name in names or stems:
+        path = stems.get(name, Path(name).absolute())
+        if not (path.suffix == ".ipynb" and path.is_file()):
+            raise ValueError(
+                f"notebook is {name!r}; a file or one of {', '.join(stems) or '(none here)'} is wanted"
+            )
+        found.append(Notebook.read(path))
+    for notebook in found:  # runs are filed by name
+        if clash := next(
+            (
+                other
+                for other in found
+                if other.name == notebook.name and other.path != notebook.path
+            ),
+            None,
+        ):
+            raise ValueError(
+                f"notebooks {clash.path} and {notebook.path} share a name; names that differ are wanted"
+            )
+    found = list({notebook.name: notebook for notebook in found}.values())
+    if not found:
+        raise ValueError(
+            "no notebooks/ in this folder or above it; the checkout or a notebook's path is wanted"
+        )
+    return found
+
+
+def overrides(
+    settings: Sequence[str], chosen: Sequence[Notebook]
+) -> dict[str, dict[str, Any]]:
+    """`name=value` and `NOTEBOOK.name=value` as {notebook: {name: value}}; values are
+    JSON or YAML.
+    """
+    found: dict[str, dict[str, Any]] = {notebook.name: {} for notebook in chosen}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set is {setting!r}; name=value is wanted")
+        only, _, name = name.strip().rpartition(".")
+        if only and only not in found:
+            raise ValueError(
+                f"--set {setting!r} names notebook {only!r}; one of {', '.join(found)} is wanted"
+            )
+        for notebook in [only] if only else found:
+            found[notebook][name] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)  # reads 1e-3 as a number, which YAML does not
+    except json.JSONDecodeError:
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(
+                f"--set has the value {text!r}, which is neither JSON nor YAML ({error})"
+            ) from None
+
+
+def parameters(
+    notebook: Notebook, profile: str, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All parameters of a run: the notebook's own values (`quick`), the profile's, then
+    `changes`.
+
+    Raises
+    ------
+    ValueError
+        An unknown profile, a parameter that the notebook does not declare, or a value
+        of another type.
+    """
+    if profile not in PROFILES:
+        raise ValueError(
+            f"profile is {profile!r}; one of {', '.join(PROFILES)} is wanted"
+        )
+    given = {}
+    if profile != "quick":
+        file = notebook.path.parent / "profiles" / f"{notebook.name}.{profile}.yaml"
+        if not file.is_file():
+            raise ValueError(
+                f"notebook {notebook.name} has no profile {profile!r}: there is no {file}"
+            )
+        given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    final = {name: parameter.default for name, parameter in notebook.parameters.items()}
+    for name, value in {**given, **changes}.items():
+        if name not in final:
+            raise ValueError(
+                f"parameter {name!r} is not declared by {notebook.name}; "
+                f"one of {', '.join(final)} is wanted"
+            )
+        if not notebook.parameters[name].accepts(value):
+            raise ValueError(
+                f"parameter {name!r} of {notebook.name} is {value!r}; "
+                f"a value of type {notebook.parameters[name].type} is wanted"
+            )
+        final[name] = (
+            str(Path(value).absolute()) if name in notebook.files and value else value
+        )
+    return final
+
+
+def read_sweep(path: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """A sweep file as {notebook: [overrides, ...]}.
+
+    The file maps each notebook to a grid, {parameter: [values]}, of which every
+    combination is a job, or to a list of such grids.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"sweep {path} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"sweep {path} holds no mapping; `notebook: {{parameter: [values]}}` is wanted"
+        )
+    sweep = {}
+    for notebook, grids in content.items():
+        sweep[notebook] = []
+        for grid in grids if isinstance(grids, list) else [grids]:
+            if not isinstance(grid, dict) or not all(
+                isinstance(values, list) for values in grid.values()
+            ):
+                raise ValueError(
+                    f"sweep of {notebook} is {grid!r}; `parameter: [values]`, each a list, is wanted"
+                )
+            sweep[notebook] += [
+                dict(zip(grid, point)) for point in itertools.product(*grid.values())
+            ]
+    return sweep
+
+
+# The batch ----------------------------------------------------------------------------
+
+
+class Batch:
+    """Jobs with their keys, planned; raises ValueError before anything runs.
+
+    Parameters
+    ----------
+    names
+        Notebooks, by name or path; all of the checkout's (or of the sweep's) where none
+        is named.
+    profile
+        "quick", "paper" or "smoke".
+    settings
+        `name=value` overrides, as on the command line.
+    sweep
+        Of `read_sweep`.
+    output
+        URL of the store; by default `runs` in the build folder.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str] = (),
+        profile: str = "quick",
+        settings: Sequence[str] = (),
+        sweep: Mapping[str, list[dict]] | None = None,
+        output: str | None = None,
+    ):
+        chosen = notebooks(names or list(sweep or ()))
+        self.store = Store(output or str(records.build_dir() / "runs"))
+        self.profile = profile
+        given = overrides(settings, chosen)
+        if stray := set(sweep or ()) - {notebook.name for notebook in chosen}:
+            raise ValueError(
+                f"sweep names {sorted(stray)}, not among the notebooks of this batch"
+            )
+        grid = {
+            notebook.name: (sweep or {}).get(notebook.name, [{}]) for notebook in chosen
+        }
+        planned = {
+            n.name: _plan(
+                n, profile, [{**given[n.name], **point} for point in grid[n.name]]
+            )
+            for n in chosen
+        }
+        first = [job for n in chosen if not n.after for job in planned[n.name]]
+        self.first = list(
+            {job.run: job for job in first}.values()
+        )  # a sweep may name a point twice
+        self._late = [
+            (job, self._read_by(n))
+            for n in chosen
+            if n.after
+            for job in planned[n.name]
+        ]
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self._late)
+
+    def late(self, done: set[tuple[str, str]]) -> list[Job]:
+        """The jobs that read others' records, given the complete runs: what they read
+        is part of their key.
+        """
+        ready = []
+        for job, read in self._late:
+            after = tuple(other.run for other in read if other.run in done)
+            known = records.ingredients(Notebook.read(job.path))
+            key = records.run_key(known, job.parameters, [key for _, key in after])
+            ready.append(replace(job, key=key, after=after))
+        return ready
+
+    def complete(self) -> set[tuple[str, str]]:
+        """The complete runs, (notebook, key), of all notebooks that matter here."""
+        read = [job for _, others in self._late for job in others]
+        return self.store.all_complete(
+            job.notebook for job in (*self.first, *read, *(j for j, _ in self._late))
+        )
+
+    def run(self, pool: Pool) -> Iterator[Outcome]:
+        """Run what is missing; yields one outcome a job, in the order in which they
+        end.
+
+        Raises
+        ------
+        ConnectionError
+            The cluster's scheduler went away. What is complete is kept: the same batch
+            goes on from there.
+        """
+        yield from self._stage(self.first, pool)
+        if self._late:
+            yield from self._stage(self.late(self.complete()), pool)
+
+    def _stage(self, todo: list[Job], pool: Pool) -> Iterator[Outcome]:
+        complete = self.complete()
+        yield from (Outcome(job, "kept") for job in todo if job.run in complete)
+        todo = [job for job in todo if job.run not in complete]
+        slots = (
+            min(pool.slots, len(todo)) if isinstance(pool.slots, int) else pool.slots
+        )
+        waiting: dict[Future, Job] = {}
+        for job in todo:
+            waiting[pool.executor.submit(jobs.execute, job, self.store.url, slots)] = (
+                job
+            )
+        for future in as_completed(list(waiting)):
+            job = waiting.pop(future)
+            try:
+                outcome = future.result()
+                if outcome.status == "done" and not self.store.complete(*job.run):
+                    outcome = replace(
+                        outcome,
+                        status="failed",
+                        why=f"its run is not at {self.store.url} as this machine sees it: "
+                        "an --output that it shares with the workers is wanted",
+                    )
+                yield outcome
+            except CancelledError:
+                raise ConnectionError(
+                    f"{pool.name} went away; what is complete is kept, and the same command "
+                    "goes on from there"
+                ) from None
+            except (
+                Exception
+            ) as error:  # of the workers or the store: the other jobs go on
+                yield Outcome(job, "failed", why=f"{type(error).__name__}: {error}")
+
+    def _read_by(self, notebook: Notebook) -> list[Job]:
+        """Jobs whose records `notebook` reads: this batch's, else those of the same
+        profile as it stands.
+        """
+        everyone = notebook.after == "all"
+        mine = {job.notebook for job in self.first}
+        others = {n.name: n for n in notebooks() if not n.after}
+        names = list(dict.fromkeys([*others, *mine])) if everyone else notebook.after
+        found = []
+        for name in names:
+            if name in mine:
+                found += [job for job in self.first if job.notebook == name]
+            elif name in others:
+                found += _plan(others[name], self.profile, [{}])
+            else:
+                raise ValueError(
+                    f"notebook {notebook.name} comes after {name!r}; "
+                    f"notebooks that read no records themselves are wanted: {', '.join(others)}"
+                )
+        return found
+
+
+def _plan(
+    notebook: Notebook, profile: str, points: Iterable[Mapping[str, Any]]
+) -> list[Job]:
+    """Jobs of one notebook; what they share is hashed once."""
+    known = records.ingredients(notebook)
+    path = str(notebook.path.absolute())
+    found = []
+    for changes in points:
+        final = parameters(notebook, profile, changes)
+        found.append(
+            Job(
+                notebook.name,
+                path,
+                profile,
+                dict(changes),
+                final,
+                records.run_key(known, final),
+            )
+        )
+    return found
+
+
+# Where it runs ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Workers: an executor, and how many jobs run at once on this machine, or on each
+    of {host: jobs}.
+    """
+
+    name: str
+    executor: Executor
+    slots: int | Mapping[str, int]
+
+
+@contextmanager
+def local(workers: int) -> Iterator[Pool]:
+    """Processes of this machine, `workers` at once; leaving early ends those that run."""
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="cch-job")
+    try:
+        yield Pool("this machine", executor, workers)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        jobs.stop()
+        executor.shutdown(wait=True)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Pool]:
+    """The workers of a Dask scheduler; a job whose worker dies is run again on another
+    one.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "--cluster needs dask.distributed: pip install 'cchlib[cluster]'"
+        ) from None
+    try:
+        client = Client(address)
+    except OSError as error:
+        raise ConnectionError(f"no scheduler answers at {address}: {error}") from None
+    with client:
+        slots: dict[str, int] = {}
+        # each worker's own host name: addresses are not names that a worker knows
+        # itself by
+        for host, threads in client.run(_host_and_threads).values():
+            slots[host] = slots.get(host, 0) + threads
+        executor = client.get_executor(pure=False)
+        try:
+            yield Pool(f"the scheduler at {address}", executor, slots)
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _host_and_threads(dask_worker: Any) -> tuple[str, int]:
+    return (
+        HOST,
+        dask_worker.state.nthreads,
+    )  # HOST is that of the machine on which this is called

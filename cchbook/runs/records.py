@@ -1,0 +1,591 @@
+"""What a run leaves behind: a folder with `metrics.csv` and, written last,
+`record.json`.
+
+A notebook opens its run in the first cell after its parameters and closes it in its
+last one::
+
+    run = records.start("02_synthetic", globals())
+    run.uses(source)
+    run.log("test_mse", 0.31, seed=0, lam=0.5)
+    run.finish()
+
+The folder is named by the *key* of the run, a hash of all that the result depends on,
+so that a folder that is complete never needs to be computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cchbook.runs.notebook import Notebook, source
+
+PACKAGE = Path(__file__).resolve().parents[1]  # cchbook; cchlib lies beside it
+# What of cchbook can change a number; drawing, publishing and batching can't
+COMPUTES = (
+    "data",
+    "chapters/metrics.py",
+    "chapters/panel.py",
+    "chapters/replication.py",
+    "chapters/rivals.py",
+    "chapters/scorecard.py",
+)
+# and what of cchlib can't
+ONLY_SHOWS = ("cli.py", "criterion/figures.py", "criterion/files.py")
+COLUMNS = (
+    "seed",
+    "metric",
+    "value",
+    "unit",
+)  # of metrics.csv, after the condition columns
+QUOTA = Path(
+    "/sys/fs/cgroup/cpu.max"
+)  # of a container: "max 100000", or microseconds of CPU in so many of time
+NOTICES = {
+    "embedded": "Embedded stand-in, not the real data",
+    "simulated": "Simulated data",
+}
+
+
+# Places -------------------------------------------------------------------------------
+
+
+def repository() -> Path | None:
+    """The checkout: `CCH_ROOT`, else the nearest folder upwards with
+    `notebooks/profiles`, else the package's own.
+    """
+    if "CCH_ROOT" in os.environ:
+        return Path(os.environ["CCH_ROOT"]).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents, PACKAGE.parent):
+        if (folder / "notebooks" / "profiles").is_dir():
+            return folder
+    return None
+
+
+def build_dir() -> Path:
+    """Where everything that a run leaves goes: `CCH_BUILD_DIR`, else `_build` in the
+    checkout or working directory.
+    """
+    return Path(
+        os.environ.get("CCH_BUILD_DIR") or (repository() or Path.cwd()) / "_build"
+    ).absolute()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never a
+    half.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of a value as JSON, NaN and infinity refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+# The key of a run ---------------------------------------------------------------------
+
+
+def _digest(*parts: bytes) -> str:
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(len(part).to_bytes(8, "big") + part)
+    return sha.hexdigest()
+
+
+def library_digest() -> str:
+    """Hash of the source that computes, and of the paper's numbers, which ship with it.
+
+    That is `cchlib` and, of `cchbook`, the loaders and what computes.
+    """
+    science = PACKAGE.parent / "cchlib"
+    shows = {science / name for name in ONLY_SHOWS}
+    found = set(science.rglob("*.py")) - shows
+    for name in COMPUTES:
+        part = PACKAGE / name
+        found |= set(part.rglob("*.py")) if part.is_dir() else {part}
+    files = sorted(p for p in found if "__pycache__" not in p.parts)
+    named = [(p.relative_to(PACKAGE.parent).as_posix(), p) for p in files]
+    named += [(p.name, p) for p in sorted(_paper_folder().glob("*.csv"))]
+    return _digest(
+        *(part for name, p in named for part in (name.encode(), p.read_bytes()))
+    )
+
+
+def ingredients(notebook: Notebook) -> dict:
+    """All that a run of `notebook` depends on besides its parameters and the runs that
+    it reads.
+
+    Its code, the library, the data sets that it declares, and the recorded results,
+    which are on the page too.
+    """
+    sums = {}
+    if notebook.datasets:
+        from cchbook.data import catalogue  # loads more than a run without data needs
+
+        sums = {
+            name: catalogue.resolve(name).sha256 or "absent"
+            for name in notebook.datasets
+        }
+    read = ["*"] if notebook.after == "all" else [notebook.name, *notebook.after]
+    return {
+        "notebook": notebook.name,
+        "code": _digest(*(source(cell).encode() for cell in notebook.code_cells)),
+        "library": library_digest(),
+        "data": sums,
+        "files": notebook.files,
+        "recorded": [
+            [r.record["key"], r.record["parameters"]]
+            for name in read
+            for r in recorded(name)
+        ],
+    }
+
+
+def run_key(
+    ingredients: Mapping, parameters: Mapping, after: Iterable[str] = ()
+) -> str:
+    """The key of a run, 16 hexadecimal digits.
+
+    Parameters
+    ----------
+    ingredients
+        Of `ingredients(notebook)`: computed once for the many runs of one notebook.
+    parameters
+        All declared parameters with their final values.
+    after
+        Keys of the runs whose records this run reads.
+    """
+    named = {
+        name: Path(parameters[name])
+        for name in ingredients.get("files", [])
+        if parameters[name]
+    }
+    # Data at hand don't matter to a run that was told not to look, nor a run's own
+    # result to itself.
+    embedded = parameters.get("source") == "embedded"
+    parts = {
+        **ingredients,
+        "data": {
+            name: "embedded" if embedded else sha
+            for name, sha in ingredients["data"].items()
+        },
+        "files": {
+            name: _digest(path.read_bytes()) if path.is_file() else "absent"
+            for name, path in named.items()
+        },
+        "recorded": sorted(
+            key
+            for key, used in ingredients["recorded"]
+            if _plain(used) != _plain(parameters)
+        ),
+        "parameters": _plain(parameters),
+        "after": sorted(after),
+    }
+    return _digest(json.dumps(parts, sort_keys=True).encode())[:16]
+
+
+def _plain(value: Any) -> Any:
+    """1.0 as 1: a YAML file and a notebook may write the same number differently."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Reading ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run: `.path` its folder, `.record` the dict of record.json, `.metrics`
+    a DataFrame.
+    """
+
+    path: Path
+    record: dict
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """The rows of metrics.csv."""
+        frame = pd.read_csv(
+            self.path / "metrics.csv", dtype={"seed": "Int64", "unit": str}
+        )
+        return frame.fillna({"unit": ""})
+
+
+def read(path: str | Path) -> Record:
+    """The record in a run's folder; FileNotFoundError where there is none (or only a
+    half).
+    """
+    path = Path(path)
+    return Record(path, json.loads((path / "record.json").read_text(encoding="utf-8")))
+
+
+def recorded(notebook: str) -> list[Record]:
+    """The committed records of a notebook ("*": of all), `data/recorded/<notebook>/*/`,
+    oldest first.
+    """
+    root = repository()
+    found = (
+        [
+            read(p.parent)
+            for p in (root / "data" / "recorded").glob(f"{notebook}/*/record.json")
+        ]
+        if root
+        else []
+    )
+    return sorted(
+        found, key=lambda r: (r.record["notebook"], r.record["start"], r.record["key"])
+    )
+
+
+def live(notebook: str) -> list[Record]:
+    """The records of this batch's runs of another notebook, oldest first.
+
+    Inside `cch run` these are exactly the runs that the reading notebook comes after
+    (its metadata's `cch.after`); run by hand, the newest one under the build folder, if
+    any.
+    """
+    job = _job()
+    if "after" in job:
+        found = [read(path) for path in job["after"]]
+        return [r for r in found if r.record["notebook"] == notebook]
+    below = (build_dir() / "runs" / notebook).glob("*/record.json")
+    return sorted((read(p.parent) for p in below), key=lambda r: r.record["start"])[-1:]
+
+
+def _paper_folder() -> Path:
+    """In a checkout the numbers lie in data/, in an installed package beside its
+    modules.
+    """
+    checkout = PACKAGE.parent / "data" / "paper"
+    return checkout if checkout.is_dir() else PACKAGE / "_data" / "paper"
+
+
+def paper(table: str) -> pd.DataFrame:
+    """The paper's printed numbers, `data/paper/<table>.csv`: table, conditions,
+    quantity, value, std_error.
+    """
+    path = _paper_folder() / f"{table}.csv"
+    if not path.is_file():
+        names = ", ".join(p.stem for p in sorted(path.parent.glob("*.csv")))
+        raise ValueError(f"table is {table!r}; one of {names} is wanted")
+    return pd.read_csv(path)
+
+
+# Writing ------------------------------------------------------------------------------
+
+
+def _job() -> dict:
+    """What `cch run` tells the notebook about its job: key, profile, overrides, folders
+    of the runs that it reads.
+    """
+    return json.loads(os.environ.get("CCH_JOB", "{}"))
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_json, value))
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_json(v) for k, v in value.items())
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def parameters_of(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON-typed names of a notebook's globals; IPython's own and constants, in
+    capitals, are left out.
+    """
+    public = {
+        k: v
+        for k, v in names.items()
+        if not (k.startswith("_") or k.isupper() or k in ("In", "Out"))
+    }
+    return json.loads(
+        json.dumps({k: v for k, v in sorted(public.items()) if _is_json(v)})
+    )
+
+
+def start(notebook: str, names: Mapping[str, Any]) -> Run:
+    """Open the run of `notebook`; `names` is the notebook's `globals()`, right after
+    its parameters.
+
+    The folder is `CCH_RUN_DIR`, set by `cch run`; under plain papermill it is
+    `_build/runs/<notebook>/<key>` of the checkout, or of the working directory outside
+    of one.
+    """
+    parameters = parameters_of(names)
+    job = _job()
+    if "CCH_RUN_DIR" in os.environ:
+        return Run(notebook, parameters, Path(os.environ["CCH_RUN_DIR"]), job)
+    root = repository()
+    path = root / "notebooks" / f"{notebook}.ipynb" if root else None
+    if path and path.is_file():
+        known = ingredients(Notebook.read(path))
+    else:  # far from a checkout the kernel can't see its own code
+        known = {
+            "notebook": notebook,
+            "code": "",
+            "library": library_digest(),
+            "data": {},
+            "files": [],
+            "recorded": [],
+        }
+    job = {**job, "key": run_key(known, parameters)}
+    return Run(notebook, parameters, build_dir() / "runs" / notebook / job["key"], job)
+
+
+class Run:
+    """One execution of a notebook, from `start` to `finish`.
+
+    Attributes
+    ----------
+    notebook, parameters, folder, key
+        What runs, with which final parameters, where its record goes, and the hash that
+        names it.
+    """
+
+    def __init__(self, notebook: str, parameters: dict, folder: Path, job: Mapping):
+        self.notebook, self.parameters, self.folder = notebook, parameters, folder
+        self.key = job.get("key")
+        self._job = job
+        self._sources: dict[str, Any] = {}
+        self._frames: list[pd.DataFrame] = []
+        self._rows: list[dict] = []
+        self._start, self._clock = datetime.now(UTC), time.perf_counter()
+
+    def uses(self, *sources: Any) -> None:
+        """Note the data sets (`DataSource`) behind this run, with a visible notice for
+        each that is not real.
+        """
+        for data in sources:
+            if data.kind != "real" and data.name not in self._sources:
+                _notice(data)
+            self._sources[data.name] = data
+
+    def log(
+        self,
+        metric: str,
+        value: Any,
+        unit: str = "",
+        seed: int | None = None,
+        **conditions: Any,
+    ) -> None:
+        """Log one measurement: one row with its conditions, seed, metric, value and
+        unit ("nats", ...).
+        """
+        self._rows.append(
+            {
+                **conditions,
+                "seed": seed,
+                "metric": metric,
+                "value": _number(metric, value),
+                "unit": unit,
+            }
+        )
+
+    def log_frame(self, frame: pd.DataFrame) -> None:
+        """Log many measurements: columns metric and value, if known seed and unit; all
+        others are conditions.
+        """
+        missing = {"metric", "value"} - set(frame.columns)
+        if missing:
+            raise ValueError(
+                f"frame has no column {sorted(missing)}; metric and value are wanted"
+            )
+        self._flush()
+        frame = frame.reset_index(drop=True).assign(
+            value=[_number(m, v) for m, v in zip(frame.metric, frame.value)]
+        )
+        self._frames.append(
+            frame.assign(
+                **{c: d for c, d in (("seed", None), ("unit", "")) if c not in frame}
+            )
+        )
+
+    def frame(self, metric: str | None = None) -> pd.DataFrame:
+        """All that has been logged so far, or the rows of one metric: conditions, seed,
+        metric, value, unit.
+        """
+        self._flush()
+        parts = [p.astype({"seed": "Int64"}) for p in self._frames]
+        full = (
+            pd.concat(parts, ignore_index=True)
+            if parts
+            else pd.DataFrame(columns=list(COLUMNS))
+        )
+        full = full[[c for c in full.columns if c not in COLUMNS] + list(COLUMNS)]
+        if metric is None:
+            return full
+        if metric not in set(full["metric"]):
+            raise ValueError(
+                f"metric is {metric!r}; one of {sorted(set(full['metric']))} is wanted"
+            )
+        # conditions that only other metrics have would be columns of nothing here
+        rows = full[full["metric"] == metric].reset_index(drop=True)
+        return rows.drop(
+            columns=[c for c in rows if c not in COLUMNS and rows[c].isna().all()]
+        )
+
+    def finish(self) -> None:
+        """Write metrics.csv, then record.json: a folder with a record.json is a
+        finished run. One of `cch run` stays.
+        """
+        if (
+            "CCH_RUN_DIR" not in os.environ
+            and (self.folder / f"{self.notebook}.ipynb").is_file()
+        ):
+            return print(
+                f"{self.folder} holds a complete run with these settings; it is left as it is"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "record.json").unlink(
+            missing_ok=True
+        )  # of an earlier run: never beside other metrics
+        frame = self.frame()
+        write_text(self.folder / "metrics.csv", frame.to_csv(index=False))
+        seeds = sorted({int(s) for s in frame["seed"].dropna()})
+        if not seeds and isinstance(self.parameters.get("seeds"), int):
+            seeds = list(range(self.parameters["seeds"]))
+        if not seeds and isinstance(self.parameters.get("seed"), int):
+            seeds = [self.parameters["seed"]]
+        write_json(
+            self.folder / "record.json",
+            {
+                "notebook": self.notebook,
+                "profile": self._job.get("profile"),
+                "overrides": self._job.get("overrides", {}),
+                "parameters": self.parameters,
+                "seeds": seeds,
+                "packages": package_versions(),
+                "commit": commit(),
+                "device": device(self.parameters.get("device", "cpu")),
+                "data": [
+                    {"name": s.name, "kind": s.kind, "sha256": s.sha256}
+                    for s in self._sources.values()
+                ],
+                "start": self._start.isoformat(timespec="seconds"),
+                "seconds": round(time.perf_counter() - self._clock, 2),
+                "key": self.key,
+            },
+        )
+
+    def _flush(self) -> None:
+        """Rows logged one by one become a frame of their own, in order with the others."""
+        if self._rows:
+            self._frames.append(pd.DataFrame(self._rows))
+            self._rows = []
+
+
+def _number(metric: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"value of {metric!r} is {value!r}; one number is wanted"
+        ) from None
+
+
+def _notice(data: Any) -> None:
+    """Say on the page that the numbers below come from other than real data."""
+    from IPython.display import display
+
+    title = NOTICES.get(data.kind, data.kind)
+    text = f"{data.name}: {data.note}" if data.note else data.name
+    close = "Numbers from it are never compared with the paper's."
+    page = (
+        f'<div class="admonition warning" role="note"><p class="admonition-title">{html.escape(title)}</p>'
+        f"<p><strong>{html.escape(data.name)}</strong>"
+        f"{': ' + html.escape(data.note) if data.note else ''}. {close}</p></div>"
+    )
+    display({"text/html": page, "text/plain": f"{title}. {text}. {close}"}, raw=True)
+
+
+# Circumstances ------------------------------------------------------------------------
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python, of cchlib, and of what cchlib requires."""
+    wanted = [
+        re.match(r"[\w.-]+", r)[0]
+        for r in metadata.requires("cchlib") or []
+        if "extra ==" not in r
+    ]
+    names = {"cchlib", *wanted}
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in sorted(names)},
+    }
+
+
+def commit() -> str | None:
+    """The checkout's commit, with "+" where tracked files differ from it; None outside
+    of git or before a commit.
+    """
+    root = repository()
+    if root is None:
+        return None
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True
+            )
+        except FileNotFoundError:  # no git on this machine
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    return head and head + (
+        "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+    )
+
+
+def device(wanted: str = "auto") -> str:
+    """The device that a notebook with `device=wanted` computed on, with its name: "cuda
+    (NVIDIA H100)".
+    """
+    torch = sys.modules.get(
+        "torch"
+    )  # a notebook that never imported it computed on the CPU
+    if (
+        torch is not None
+        and torch.cuda.is_available()
+        and wanted.startswith(("auto", "cuda"))
+    ):
+        return f"cuda ({torch.cuda.get_device_name(None if wanted in ('auto', 'cuda') else wanted)})"
+    return f"cpu ({platform.machine()}, {cores()} cores)"
+
+
+def cores() -> int:
+    """CPU cores that this process may use: those it is bound to, within the quota of
+    its container.
+    """
+    bound = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
+    quota, period = QUOTA.read_text().split() if QUOTA.is_file() else ("max", "1")
+    return bound if quota == "max" else max(1, min(bound, int(quota) // int(period)))

@@ -1,1 +1,0 @@
-"""Data: `catalogue` finds, fetches and verifies it; the other modules load one chapter's each."""

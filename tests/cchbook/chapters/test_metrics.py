@@ -1,0 +1,110 @@
+"""classification_metrics: scikit-learn's numbers, for a stack in one call."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+from cchbook.chapters.metrics import METRICS, classification_metrics
+
+
+def by_scikit_learn(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    predicted, scores = logits.argmax(-1), softmax(logits, -1)
+    auc = (
+        roc_auc_score(labels, scores[:, 1])
+        if scores.shape[1] == 2
+        else roc_auc_score(
+            labels,
+            scores,
+            multi_class="ovr",
+            average="macro",
+            labels=range(scores.shape[1]),
+        )
+    )
+    return {
+        "accuracy": accuracy_score(labels, predicted),
+        "auc": auc,
+        "macro_f1": f1_score(labels, predicted, average="macro", zero_division=0),
+        "weighted_f1": f1_score(labels, predicted, average="weighted", zero_division=0),
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    classes=st.integers(2, 5),
+    n=st.integers(1, 40),
+    seed=st.integers(0, 10**6),
+    rounded=st.booleans(),
+)
+def test_every_metric_equals_scikit_learns(classes, n, seed, rounded):
+    random = np.random.default_rng(seed)
+    labels = np.concatenate(
+        (np.arange(classes), random.integers(0, classes, n))
+    )  # AUC there wants every class
+    logits = random.normal(size=(3, 2, labels.size, classes))
+    if rounded:  # ties, which both count half
+        logits = logits.round()
+    ours = classification_metrics(logits, labels)
+    assert tuple(ours) == METRICS
+    for index in np.ndindex(3, 2):
+        for metric, value in by_scikit_learn(logits[index], labels).items():
+            assert ours[metric][index] == pytest.approx(value, abs=1e-12), metric
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1], [0, 2, 2], [1, 1, 1]])
+def test_classes_that_do_not_occur(labels):
+    labels, logits = np.array(labels), np.random.default_rng(0).normal(size=(3, 4))
+    ours = classification_metrics(logits, labels)
+    predicted = logits.argmax(-1)
+    assert ours["macro_f1"] == pytest.approx(
+        f1_score(labels, predicted, average="macro", zero_division=0)
+    )
+    present = [c for c in np.unique(labels) if 0 < (labels == c).sum() < 3]
+    areas = [roc_auc_score(labels == c, softmax(logits, -1)[:, c]) for c in present]
+    assert ours["auc"] == pytest.approx(
+        np.mean(areas) if areas else np.nan, nan_ok=True
+    )
+
+
+def test_labels_of_each_network_and_tensors():
+    random = torch.manual_seed(0)
+    logits, labels = (
+        torch.randn(4, 30, 3, generator=random),
+        torch.randint(0, 3, (4, 30), generator=random),
+    )
+    stack = classification_metrics(logits, labels)
+    for s in range(4):
+        one = classification_metrics(logits[s], labels[s])
+        assert all(
+            one[metric] == pytest.approx(stack[metric][s], abs=1e-15)
+            for metric in METRICS
+        )
+
+
+def test_a_perfect_and_a_hopeless_classifier():
+    labels = np.arange(12) % 3
+    perfect = classification_metrics(10.0 * np.eye(3)[labels], labels)
+    assert all(value == 1 for value in perfect.values())
+    hopeless = classification_metrics(np.zeros((12, 3)), labels)
+    assert hopeless["auc"] == 0.5 and hopeless["accuracy"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "named"),
+    [
+        (np.zeros(3), np.zeros(3, int), "logits"),
+        (np.zeros((3, 1)), np.zeros(3, int), "logits"),
+        (np.zeros((0, 2)), np.zeros(0, int), "logits"),
+        (np.full((3, 2), np.nan), np.zeros(3, int), "logits"),
+        (np.zeros((3, 2)), np.zeros(4, int), "labels"),
+        (np.zeros((3, 2)), np.zeros(3), "labels"),
+        (np.zeros((3, 2)), np.full(3, 2), "labels"),
+        (np.zeros((3, 2)), np.full(3, -1), "labels"),
+    ],
+)
+def test_bad_input_is_named(logits, labels, named):
+    with pytest.raises(ValueError, match=named):
+        classification_metrics(logits, labels)

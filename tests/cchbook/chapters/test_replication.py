@@ -1,0 +1,183 @@
+"""Printed cells find their counterparts, and only among real data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cchbook.chapters import replication, scorecard
+from cchbook.runs import records
+
+
+def run(tmp_path, notebook, rows, data, profile="paper", overrides=None, **parameters):
+    about = {
+        "notebook": notebook,
+        "profile": profile,
+        "overrides": overrides or {},
+        "parameters": parameters,
+        "data": [
+            {"name": name, "kind": kind, "sha256": None} for name, kind in data.items()
+        ],
+    }
+    record = records.Record(tmp_path, about)
+    record.__dict__["metrics"] = pd.DataFrame([{"unit": ""} | row for row in rows])
+    return {notebook: record}
+
+
+def cell(frame, table, quantity, **where):
+    rows = frame[(frame["table"] == table) & (frame["quantity"] == quantity)]
+    for name, value in where.items():
+        rows = rows[rows[name] == value]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def image(metric, values, **where):
+    return [
+        {"metric": metric, "value": v, "seed": s, "alpha": 0.2, "gamma": 0.0} | where
+        for s, v in enumerate(values)
+    ]
+
+
+REAL = {"mnist": "real", "bsds500": "real"}
+
+
+def test_every_printed_cell_stands_there_once_and_without_runs_nothing_is_claimed():
+    cells = replication.printed_cells({}, {})
+    assert len(cells) == sum(len(records.paper(table)) for table in replication.TABLES)
+    assert (
+        set(cells["verdict"]) == {"not run"}
+        and set(cells["remark"]) == {"no run on real data"}
+        and cells["ours"].isna().all()
+    )
+
+
+def test_a_recorded_number_goes_before_a_live_one_which_fills_in(tmp_path):
+    gain = image("gain", (0.030, 0.032, 0.034), temperature=3)
+    recorded = run(tmp_path, "03_image", gain, REAL)
+    live = run(
+        tmp_path,
+        "03_image",
+        image("gain", (9.0, 9.0), temperature=3) + image("gap", (0.4, 0.5)),
+        REAL,
+        "quick",
+    )
+    cells = replication.printed_cells(recorded, live)
+    found = cell(cells, "table1", "accuracy_difference", gamma=0, temperature=3)
+    assert found[["run", "n", "remark", "verdict"]].tolist() == [
+        "recorded",
+        3,
+        "",
+        "reproduced",
+    ]
+    assert found["ours"] == pytest.approx(0.032) and found[
+        "our_error"
+    ] == pytest.approx(0.002 / np.sqrt(3))
+    found = cell(cells, "table1", "mi_gap", gamma=0)
+    assert found[["run", "remark", "data"]].tolist() == [
+        "live",
+        "smaller settings",
+        "bsds500, mnist",
+    ]
+    assert (
+        cell(cells, "table1", "mi_gap", gamma=0.5)["remark"] == "not at this condition"
+    )
+    smaller = run(tmp_path, "03_image", gain, REAL, overrides={"seeds": 3})
+    assert (
+        cell(
+            replication.printed_cells(smaller, {}),
+            "table1",
+            "accuracy_difference",
+            gamma=0,
+            temperature=3,
+        )["remark"]
+        == "smaller settings"
+    )
+
+
+def test_stand_ins_are_never_set_beside_the_papers_numbers(tmp_path):
+    embedded = run(
+        tmp_path,
+        "03_image",
+        image("gain", (0.03, 0.03), temperature=3),
+        REAL | {"bsds500": "embedded"},
+    )
+    assert set(replication.printed_cells(embedded, embedded)["verdict"]) == {"not run"}
+
+
+def omics(cohort, value):
+    return {
+        "metric": "gain",
+        "value": value,
+        "seed": 0,
+        "cohort": cohort,
+        "teacher": "mRNA",
+        "student": "CNV",
+        "noise_level": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    "cohorts, data, verdict",
+    [
+        (["brca705"], "brca705", "other data"),
+        (["brca705", "tcga_brca"], "tcga_brca", "reproduced"),
+    ],
+)
+def test_the_papers_own_cohort_goes_before_its_substitute(
+    tmp_path, cohorts, data, verdict
+):
+    rows = [
+        omics("brca705", -1.0),
+        *([omics("tcga_brca", 0.0477)] if len(cohorts) > 1 else []),
+    ]
+    found = run(
+        tmp_path,
+        "05_cancer",
+        rows,
+        dict.fromkeys(cohorts, "real"),
+        cohorts=cohorts,
+        seeds=1,
+        test_fraction=0.1,
+        mi_fraction=0.5,
+    )
+    found = cell(
+        replication.printed_cells(found, {}),
+        "table5",
+        "weighted_f1_difference",
+        noise_level=0,
+    )
+    assert (found["data"], found["verdict"]) == (data, verdict)
+
+
+def test_sentiment_speaks_of_mosei_where_it_was_run_and_reads_table_4_by_table_3s_header(
+    tmp_path,
+):
+    where = {
+        "teacher": "text",
+        "student": "vision",
+        "noise": "relative",
+        "level": 0.2,
+        "seed": 0,
+    }
+    rows = [
+        where | {"metric": m, "value": v, "data": d}
+        for d in ("mosi", "mosei")
+        for m, v in (("weighted_f1_no_kd", 0.62), ("weighted_f1_kd", 0.63))
+    ]
+    for names, verdict in ((["mosi"], "other data"), (["mosi", "mosei"], "reproduced")):
+        cells = replication.printed_cells(
+            run(tmp_path, "04_sentiment", rows, dict.fromkeys(names, "real")), {}
+        )
+        found = cell(
+            cells, "table4", "weighted_f1_kd", noise_level=0.2
+        )  # printed there: 0.6204 at every level
+        assert (
+            found["ours"] == 0.62
+            and found["data"] == names[-1]
+            and found["verdict"] == verdict
+        )
+    printed = records.paper("table2").query("quantity == 'mutual_information'").iloc[0]
+    assert cells[cells["table"] == "table2"]["paper_error"].dropna().iloc[
+        0
+    ] == pytest.approx(printed["std_error"] / np.sqrt(50))
+    assert set(cells["verdict"]) <= set(scorecard.VERDICTS)

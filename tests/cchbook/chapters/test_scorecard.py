@@ -1,0 +1,250 @@
+"""The scorecard's statistics against values by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from cchbook.chapters import scorecard
+from cchbook.runs import records
+
+NAN = float("nan")
+
+
+def log(metric, value, seed=None, **where):
+    return {"metric": metric, "value": value, "seed": seed, "unit": ""} | where
+
+
+METRICS = pd.DataFrame(
+    [
+        log("gain", 1.0, 0, alpha=0.2, gamma=0),
+        log("gain", 3.0, 1, alpha=0.2, gamma=0),
+        log("gain", -1.0, 0, alpha=0.2, gamma=2),
+        log("gain", -1.0, 1, alpha=0.2, gamma=2),
+        log("i_ts", 0.5, 0, alpha=0.2, gamma=0),
+        log("i_ts", 0.7, 1, alpha=0.2, gamma=0),
+        log("i_ts", 0.1, 0, alpha=0.2, gamma=2),
+        log("i_sl", 0.2, 0, alpha=0.2),
+        log("i_sl", 0.4, 1, alpha=0.2),
+        log("agreement", 0.9, 0, gamma=0),
+        log("agreement", 0.3, 0, gamma=2),
+        log("other", 5.0, 0, split="train"),
+    ]
+)
+
+
+def test_conditions_by_hand():
+    table = scorecard.conditions(
+        METRICS, ["i_ts", "i_sl", "agreement", "cka"]
+    ).set_index("gamma")
+    assert table.loc[0, ["gain", "gain_se", "gain_n"]].tolist() == pytest.approx(
+        [2.0, 1.0, 2]
+    )
+    assert table.loc[0, ["i_ts", "i_sl"]].tolist() == pytest.approx([0.6, 0.3])
+    assert table.loc[0, ["gap", "gap_se"]].tolist() == pytest.approx(
+        [0.3, 0.0], abs=1e-12
+    )  # paired by seed: .3 and .3
+    assert table.loc[2, "gap"] == pytest.approx(-0.1) and np.isnan(
+        table.loc[2, "gap_se"]
+    )
+    assert table["agreement"].tolist() == [0.9, 0.3] and table["cka"].isna().all()
+    assert table["baseline"].nunique() == 1
+
+
+def test_the_finest_level_counts():
+    metrics = pd.concat(
+        [METRICS, pd.DataFrame([log("i_tl", 1.0), log("i_tl", 2.0, gamma=0)])],
+        ignore_index=True,
+    )
+    assert scorecard.conditions(metrics, ["i_tl", "i_ts", "i_sl"])["i_tl"].tolist() == [
+        2.0,
+        1.0,
+    ]
+
+
+def test_no_gain_is_an_error():
+    with pytest.raises(ValueError, match="gain"):
+        scorecard.conditions(METRICS[METRICS.metric != "gain"], ["i_ts"])
+
+
+def test_seeds_that_are_runs_on_splits():
+    """Gains 1, 1 on one split and 3, 3 on another: two observations, not four, whose
+    test samples overlap.
+    """
+    metrics = pd.DataFrame(
+        [log("gain", v, s, student="a") for s, v in enumerate((1.0, 1.0, 3.0, 3.0))]
+    )
+    table = scorecard.conditions(
+        metrics,
+        ["i_ts", "i_sl"],
+        parameters={"seeds": 2, "test_fraction": 0.1, "mi_fraction": 0.5},
+    )
+    assert table["gain_se"].item() == pytest.approx(1.0 * np.sqrt(1 + 2 / 9))
+    assert scorecard.conditions(metrics, ["i_ts", "i_sl"])[
+        "gain_se"
+    ].item() == pytest.approx(1 / np.sqrt(3))
+    assert table["gain_n"].item() == 2
+    # information on repeated halves: 1, 2, 3 nats against 0 on each, √(1 + 3 · ½ / ½) =
+    # 2 times the plain error
+    halves = pd.DataFrame(
+        [
+            log(m, v * (m == "i_ts"), s, student="a")
+            for m in ("i_ts", "i_sl")
+            for s, v in enumerate((1, 2, 3))
+        ]
+    )
+    protocol = {"seeds": 2, "test_fraction": 0.1, "mi_fraction": 0.5}
+    table = scorecard.conditions(
+        pd.concat([metrics, halves]), ["i_ts", "i_sl"], parameters=protocol
+    )
+    assert table[["gap", "gap_se", "gap_n"]].to_numpy() == pytest.approx(
+        np.array([[2.0, 2 / np.sqrt(3), 3]])
+    )
+    assert scorecard.measured(
+        halves, "i_ts", {"student": "a"}, protocol
+    ) == pytest.approx((2.0, 2 / np.sqrt(3), 3))
+
+
+def test_a_live_run_beside_the_recorded_one(monkeypatch, tmp_path):
+    table, caption = scorecard.beside(METRICS, {}, "none", "gamma == 0")
+    assert table.to_dict("list") == {
+        "gap (nats), this run": ["0.3 ± 0"],
+        "gain, this run": ["2 ± 1"],
+    }
+    assert "No larger run" in caption
+
+    about = {
+        "start": "2026-01-02T03:04:05",
+        "profile": "paper",
+        "overrides": {"seeds": 2},
+        "device": "cpu (x)",
+        "seconds": 600,
+        "parameters": {},
+    }
+    larger = METRICS.assign(
+        value=METRICS["value"].where(METRICS["metric"] != "gain", METRICS["value"] + 4),
+        other=1,
+    )
+    recorded = records.Record(tmp_path, about)
+    recorded.__dict__["metrics"] = pd.concat(
+        [larger, METRICS.assign(gamma=7, other=1)[:2]]
+    )
+    monkeypatch.setattr(scorecard, "recorded", lambda notebook: [recorded])
+    table, caption = scorecard.beside(METRICS, {}, "some")
+    assert table["gamma"].tolist() == [0, 2, 7] and table[
+        "gain, recorded"
+    ].tolist() == ["6 ± 1", "3 ± 0", "2 ± 1"]
+    assert table["gain, this run"].tolist() == ["2 ± 1", "-1 ± 0", "–"]
+    assert (
+        "2026-01-02: profile paper, seeds = 2, cpu (x), 10 minutes" in caption
+        and "3 conditions" in caption
+    )
+
+
+FRAME = pd.DataFrame(
+    {
+        "gap": [0.1, 0.2, -0.1, -0.3, 0.4],
+        "gain": [1.0, 2.0, -1.0, 0.5, -2.0],
+        "gain_se": [0.1, 1.5, 0.1, 0.1, NAN],
+        "baseline": list("aabbc"),
+        "notebook": "x",
+    }
+)
+
+
+def test_hits_and_ranks_by_hand():
+    assert scorecard.hit_rate(FRAME) == pytest.approx(3 / 5)
+    assert scorecard.decided(FRAME, "gain", "gain_se").tolist() == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    # two values say little of their own spread: 10 and 5 errors are within the reach of
+    # t with one degree of freedom
+    assert scorecard.reach(2) == pytest.approx(13.97, abs=0.01) and scorecard.reach(
+        10_000
+    ) == pytest.approx(2, abs=1e-3)
+    assert not scorecard.decided(FRAME.assign(gain_n=2), "gain", "gain_se").any()
+    # gap of the helped {.1, .2, -.3} against the others {-.1, .4}: 2 of 6 pairs in
+    # order
+    assert scorecard.auc(FRAME, "gap") == pytest.approx(2 / 6)
+    assert np.isnan(scorecard.auc(FRAME[FRAME.gain > 0], "gap"))
+    # a second chapter with larger gaps, where all were helped: no pair within it
+    other = FRAME[FRAME.gain > 0].assign(gap=9.0, notebook="y")
+    assert scorecard.auc(pd.concat([FRAME, other]), "gap") == pytest.approx(2 / 6)
+    assert scorecard.auc(
+        pd.concat([FRAME, other]), "gap", within=None
+    ) == pytest.approx(8 / 12)
+    assert scorecard.rank_correlation(FRAME, "gain") == pytest.approx(1)
+
+
+def test_clusters_widen_an_interval():
+    """100 copies of one condition are one observation when they share a baseline."""
+    rng = np.random.default_rng(0)
+    hits = rng.random(12) < 0.5
+    frame = pd.DataFrame(
+        {
+            "gap": 1.0,
+            "gain": np.where(np.repeat(hits, 100), 1.0, -1.0),
+            "baseline": np.repeat(np.arange(12), 100),
+            "row": np.arange(1200),
+            "notebook": "x",
+        }
+    )
+    clustered = scorecard.cluster_interval(frame, scorecard.hit_rate, resamples=200)
+    alone = scorecard.cluster_interval(
+        frame, scorecard.hit_rate, cluster="row", resamples=200
+    )
+    assert np.diff(clustered) > 4 * np.diff(alone)
+    assert np.isnan(
+        scorecard.cluster_interval(frame[frame.baseline < 2], scorecard.hit_rate)
+    ).all()
+
+
+@pytest.mark.parametrize(
+    "paper, ours, same, signed, said",
+    [
+        ((0.1, 0.01), (0.12, 0.01), True, True, "reproduced"),
+        ((0.1, 0.01), (0.2, 0.01), True, True, "direction only"),
+        ((0.1, 0.01), (-0.2, 0.01), True, True, "differs"),
+        ((0.8, 0.01), (0.9, 0.01), True, False, "differs"),
+        ((0.1, NAN), (0.1, NAN), True, False, "reproduced"),
+        ((0.1, 0.01), (0.1, 0.01), False, True, "other data"),
+        ((0.1, 0.01), (NAN, NAN), True, True, "not run"),
+        ((0.1, NAN), (0.2, 0.01, 2), True, True, "reproduced"),
+    ],
+)
+def test_verdict(paper, ours, same, signed, said):
+    *ours, n = ours if len(ours) == 3 else (*ours, np.inf)
+    assert scorecard.verdict(*paper, *ours, same_data=same, signed=signed, n=n) == said
+    assert said in scorecard.VERDICTS
+
+
+def test_measured_by_hand():
+    assert scorecard.measured(
+        METRICS, "i_ts", {"alpha": 0.2, "gamma": 0, "temperature": 3}
+    ) == pytest.approx((0.6, 0.1, 2))
+    assert scorecard.measured(METRICS, "gain", {"gamma": 2})[0] == -1
+    assert np.isnan(scorecard.measured(METRICS, "gain", {"gamma": 9})[:2]).all()
+    assert np.isnan(scorecard.measured(METRICS, "nothing", {})[:2]).all()
+    assert np.isnan(
+        scorecard.measured(METRICS, "i_ts", {"alpha": 0.2})[:2]
+    ).all()  # which blur?
+
+
+def test_sign_counts_by_hand():
+    counts = scorecard.sign_counts(FRAME.assign(gap_se=[0.01, 0.01, 0.01, 1.0, 0.01]))
+    assert [
+        counts[k] for k in ("conditions", "gain_decided", "helped", "decided", "agree")
+    ] == [5, 3, 2, 2, 2]
+    assert (
+        counts["hit_rate_any_gap"] == pytest.approx(2 / 3) and counts["hit_rate"] == 1.0
+    )
+    assert counts["interval"] == pytest.approx(
+        stats.binomtest(2, 2).proportion_ci(method="wilson")
+    )  # baselines a and b
+    assert np.isnan(
+        scorecard.sign_counts(FRAME.assign(gap_se=0.01))["interval"]
+    ).all()  # 2 of 3 agree, two baselines

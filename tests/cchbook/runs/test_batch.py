@@ -1,0 +1,402 @@
+"""Many runs at once: nothing lost, nothing twice, nothing half; one failure stops
+nobody else.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from toy_checkout import CCH, PARAMETERS, alive, complete, wait_until
+
+from cchbook.runs import batch, records
+from cchbook.runs import job as jobs
+from cchbook.runs.notebook import Notebook
+from cchbook.runs.store import Store
+
+
+def run(*args, workers=2, **kwargs):
+    """Outcomes of a batch, in the order of its jobs."""
+    with batch.local(workers) as pool:
+        return sorted(
+            batch.Batch(*args, **kwargs).run(pool),
+            key=lambda o: (o.job.notebook, o.job.key),
+        )
+
+
+# Running ------------------------------------------------------------------------------
+
+ENVIRONMENT = """from pathlib import Path
+Path("left_here.txt").write_text("x")
+run.log("threads", int(os.environ["OMP_NUM_THREADS"]))"""
+
+
+def test_a_batch_runs_skips_and_runs_again_what_changed(toy, monkeypatch):
+    """One story, since every execution takes a second: first run, nothing to do, then
+    one change after another.
+    """
+    monkeypatch.setattr(records, "cores", lambda: 6)
+    first = toy.add("01_first", ENVIRONMENT)
+    toy.add("02_fails", "1 / 0")
+    toy.add(
+        "03_reads",
+        "run.log('seen', len(records.live('01_first')))",
+        cch={"after": "all"},
+    )
+
+    outcomes = run()
+    assert [o.status for o in outcomes] == ["done", "failed", "done"]
+    failed = json.loads(Path(outcomes[1].copy).read_text())  # kept, with the traceback
+    assert any(
+        out.get("ename") == "ZeroDivisionError"
+        for cell in failed["cells"]
+        for out in cell.get("outputs", [])
+    )
+    assert outcomes[1].why == "cell [4] ZeroDivisionError: division by zero"
+    assert toy.executions()[-1] == "03_reads 0"  # after the others
+    folder = toy.root / "_build/runs" / "01_first" / outcomes[0].job.key
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "01_first.ipynb",
+        "left_here.txt",
+        "metrics.csv",
+        "record.json",
+    ]
+    assert records.read(folder).metrics.value.tolist() == [
+        3
+    ]  # 6 cores, two jobs at once
+    assert (
+        records.read(folder).record["profile"] == "quick"
+        and records.read(folder).record["key"] == folder.name
+    )
+    assert records.read(
+        toy.root / "_build/runs/03_reads" / outcomes[2].job.key
+    ).metrics.value.tolist() == [1]
+    assert (
+        len(set(toy.processes()) - {os.getpid()}) == 5
+    )  # three kernels, from two drivers
+
+    assert [o.status for o in run(["01_first", "03_reads"])] == ["kept", "kept"]
+    assert len(toy.executions()) == 3
+
+    # a parameter changes: it runs again, and so does what reads it
+    assert [
+        o.status for o in run(["01_first", "03_reads"], settings=["01_first.i=1"])
+    ] == ["done", "done"]
+    # prose changes: nothing does
+    content = json.loads(first.read_text())
+    content["cells"][0]["source"] = "# Better said"
+    first.write_text(json.dumps(content))
+    assert [o.status for o in run(["01_first", "03_reads"])] == ["kept", "kept"]
+    # code changes: again
+    content["cells"][3]["source"] += "\npass"
+    first.write_text(json.dumps(content))
+    assert [o.status for o in run(["01_first"])] == ["done"]
+    assert not any((toy.root / "_build/runs/.partial").iterdir())
+
+
+def test_a_killed_batch_goes_on_and_nothing_is_lost_or_run_twice(toy, tmp_path):
+    toy.add("01_toy")
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("01_toy: {i: [0, 1, 2, 3, 4], wait: [0.7]}")
+    command = [*CCH, "run", "--sweep", str(sweep), "--workers", "2"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: complete(toy) and len(toy.executions()) >= 3)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    wait_until(
+        lambda: not any(map(alive, toy.processes())), 10
+    )  # drivers and kernels die with the batch
+    before, done = (
+        toy.executions(),
+        {r.record["parameters"]["i"] for r in complete(toy).values()},
+    )
+    assert 1 <= len(done) < 5
+
+    second = subprocess.run(command, capture_output=True, text=True)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert f"{5 - len(done)} done, {len(done)} kept" in second.stdout
+    again = [int(line.split()[1]) for line in toy.executions()[len(before) :]]
+    assert sorted(again) == sorted(set(range(5)) - done)
+    assert {r.record["parameters"]["i"] for r in complete(toy).values()} == set(
+        range(5)
+    )
+    assert len(list((toy.root / "_build/runs/01_toy").iterdir())) == 5
+    assert not any(
+        (toy.root / "_build/runs/.partial").iterdir()
+    )  # what the kill had left is swept
+
+
+def test_a_kernel_that_does_not_start_is_tried_again_and_one_that_dies_is_not(
+    toy, tmp_path, monkeypatch
+):
+    spec = tmp_path / "jupyter/kernels/flaky"
+    spec.mkdir(parents=True)
+    script = (
+        "import os, sys, runpy\n"
+        f"if not os.path.exists({str(tmp_path / 'tried')!r}):\n"
+        f"    open({str(tmp_path / 'tried')!r}, 'w').close(); sys.exit('Address already in use')\n"
+        "sys.argv = ['kernel', *sys.argv[1:]]; runpy.run_module('ipykernel_launcher', run_name='__main__')"
+    )
+    (spec / "start.py").write_text(script)
+    argv = [sys.executable, str(spec / "start.py"), "-f", "{connection_file}"]
+    (spec / "kernel.json").write_text(
+        json.dumps({"argv": argv, "display_name": "flaky", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    toy.add("01_flaky", kernel="flaky")
+    toy.add("02_dies", "os.kill(os.getpid(), 9)")
+    outcomes = run()
+    assert [o.status for o in outcomes] == ["done", "failed"] and (
+        tmp_path / "tried"
+    ).exists()
+    assert (
+        "the kernel died in mid-run" in outcomes[1].why
+        and Path(outcomes[1].copy).is_file()
+    )
+    assert sorted(toy.executions()) == ["01_flaky 0", "02_dies 0"]
+
+
+def test_what_was_edited_since_it_was_planned_is_not_run_under_the_old_key(toy):
+    path = toy.add("01_toy")
+    planned = batch.Batch()
+    path.write_text(
+        path.read_text().replace("time.sleep(wait)", "time.sleep(2 * wait)")
+    )
+    with batch.local(1) as pool:
+        (outcome,) = planned.run(pool)
+    assert (
+        outcome.status == "failed"
+        and "are not those that the batch was planned with" in outcome.why
+    )
+    assert toy.executions() == []
+
+
+def test_a_notebook_that_leaves_no_record_has_failed(toy):
+    path = toy.add("01_toy")
+    path.write_text(path.read_text().replace("run.finish()", "pass"))
+    (outcome,) = run()
+    assert outcome.status == "failed" and outcome.why.startswith("left no record")
+    assert Store(toy.root / "_build/runs").all_complete(["01_toy"]) == set()
+
+
+# Stores -------------------------------------------------------------------------------
+
+
+def test_an_object_store_gets_the_record_last_and_half_an_upload_is_not_a_run(
+    toy, monkeypatch
+):
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    toy.add("01_toy")
+    toy.add(
+        "02_reads",
+        "run.log('seen', len(records.live('01_toy')))",
+        cch={"after": ["01_toy"]},
+    )
+    put = MemoryFileSystem.put_file
+
+    def breaks(self, source, target, **kwargs):
+        if target.endswith("metrics.csv"):
+            raise OSError("connection lost")
+        put(self, source, target, **kwargs)
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", breaks)
+    (outcome,) = run(["01_toy"], output="memory://bucket/runs")
+    assert outcome.status == "failed" and "connection lost" in outcome.why
+    assert MemoryFileSystem.store and not any(
+        name.endswith("record.json") for name in MemoryFileSystem.store
+    )
+
+    order = []
+    monkeypatch.setattr(
+        MemoryFileSystem,
+        "put_file",
+        lambda self, s, t, **k: (order.append(t), put(self, s, t, **k)),
+    )
+    assert [o.status for o in run(output="memory://bucket/runs")] == ["done", "done"]
+    assert (
+        order[2].endswith("record.json")
+        and order[-1].endswith("record.json")
+        and len(order) == 6
+    )
+    assert [o.status for o in run(output="memory://bucket/runs")] == ["kept", "kept"]
+    store = Store("memory://bucket/runs")
+    (key,) = (key for name, key in store.all_complete(["02_reads"]))
+    assert records.read(
+        store.fetch("02_reads", key, toy.root / "copy")
+    ).metrics.value.tolist() == [1]
+    assert not (toy.root / "_build").exists()
+
+
+def folder_with(path, **files):
+    path.mkdir(parents=True)
+    for name, text in files.items():
+        (path / name.replace("__", ".")).write_text(text)
+    return path
+
+
+def test_a_complete_run_is_never_replaced_and_a_bare_record_is(tmp_path):
+    store, run = Store(tmp_path / "runs"), tmp_path / "runs" / "n" / "k"
+    mine = folder_with(tmp_path / "mine", record__json="mine", n__ipynb="mine")
+    folder_with(run, record__json="by plain papermill")
+    assert not store.complete("n", "k") and store.publish(mine, "n", "k")
+    late = folder_with(tmp_path / "late", record__json="late", n__ipynb="late")
+    assert (
+        not store.publish(late, "n", "k")
+        and (run / "record.json").read_text() == "mine"
+    )
+    assert store.all_complete(["n", "m"]) == {("n", "k")}
+
+
+def test_failures_are_forgotten_once_a_run_succeeds(tmp_path):
+    store = Store(tmp_path / "runs")
+    with store.workplace("n", "k") as folder:
+        (folder / "n.ipynb").write_text("traceback")
+        kept = Path(store.keep_failure(folder / "n.ipynb", "n", "k"))
+    assert kept.read_text() == "traceback" and not folder.exists()
+    store.publish(
+        folder_with(tmp_path / "mine", record__json="", n__ipynb=""), "n", "k"
+    )
+    assert not kept.exists()
+
+
+# Planning -----------------------------------------------------------------------------
+
+
+def test_profiles_and_overrides_make_the_parameters(toy):
+    toy.add("01_toy", paper={"i": 100, "wait": 1.5}, smoke={"i": 1})
+    toy.add(
+        "02_other", parameters="i: int = 0\nlr: float = 0.1\nnames: list[str] = ['a']"
+    )
+    found = batch.Batch(["01_toy"], "paper", ["i=7"]).first[0]
+    assert found.parameters == {
+        "i": 7,
+        "wait": 1.5,
+        "device": "cpu",
+    } and found.overrides == {"i": 7}
+    both = batch.Batch(
+        [], "quick", ["i=7", "02_other.lr=1e-3", '02_other.names=["x", "y"]']
+    ).first
+    assert both[0].parameters["i"] == 7 and both[1].parameters == {
+        "i": 7,
+        "lr": 0.001,
+        "names": ["x", "y"],
+    }
+    assert (
+        batch.Batch(["01_toy"], "smoke").first[0].key
+        != batch.Batch(["01_toy"]).first[0].key
+    )
+
+
+def test_a_file_of_ones_own_is_part_of_the_key_and_found_from_anywhere(
+    toy, monkeypatch
+):
+    toy.add(
+        "01_own",
+        "assert open(file).read()",
+        cch={"files": ["file"]},
+        parameters=f"file: str = ''\n{PARAMETERS}",
+    )
+    monkeypatch.chdir(toy.root)
+    (toy.root / "mine.csv").write_text("a")
+    planned = batch.Batch(["01_own"], settings=["file=mine.csv"])
+    assert planned.first[0].parameters["file"] == str(toy.root / "mine.csv")
+    assert [
+        outcome.status for outcome in run(["01_own"], settings=["file=mine.csv"])
+    ] == ["done"]
+    (toy.root / "mine.csv").write_text("b")
+    assert (
+        batch.Batch(["01_own"], settings=["file=mine.csv"]).first[0].key
+        != planned.first[0].key
+    )
+
+
+def test_a_sweep_is_every_combination_and_a_point_named_twice_runs_once(toy, tmp_path):
+    toy.add("01_toy")
+    (tmp_path / "s.yaml").write_text(
+        "01_toy:\n- {i: [1, 2], wait: [0.5, 1.0]}\n- {i: [1, 3], wait: [0.5]}\n"
+    )
+    sweep = batch.read_sweep(tmp_path / "s.yaml")
+    assert len(sweep["01_toy"]) == 6 and sweep["01_toy"][0] == {"i": 1, "wait": 0.5}
+    planned = batch.Batch(sweep=sweep)
+    assert len(planned) == 5 and len({job.key for job in planned.first}) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            {"settings": ["sigma=1"]},
+            "parameter 'sigma' is not declared by 01_toy; one of i, wait, device is wanted",
+        ),
+        (
+            {"settings": ["i=many"]},
+            "parameter 'i' of 01_toy is 'many'; a value of type int is wanted",
+        ),
+        ({"settings": ["i=true"]}, "a value of type int"),
+        ({"settings": ["i"]}, "name=value is wanted"),
+        ({"settings": ["09_x.i=1"]}, "names notebook '09_x'; one of 01_toy"),
+        ({"names": ["07_none"]}, "notebook is '07_none'; a file or one of 01_toy"),
+        ({"profile": "fast"}, "profile is 'fast'; one of quick, paper, smoke"),
+        ({"profile": "paper"}, "01_toy has no profile 'paper'"),
+        ({"profile": "smoke"}, "parameter 'gamma' is not declared"),
+        ({"sweep": {"01_toy": [{"q": 1}]}}, "parameter 'q' is not declared"),
+        ({"names": ["01_toy"], "sweep": {"02_x": [{}]}}, r"sweep names \['02_x'\]"),
+    ],
+)
+def test_bad_plans_are_refused_before_anything_runs(toy, arguments, said):
+    toy.add("01_toy", smoke={"gamma": 1})
+    with pytest.raises(ValueError, match=said):
+        batch.Batch(**arguments)
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "01_toy: 3", "01_toy: {i: 3}", "01_toy: {i: [3"]
+)
+def test_bad_sweeps_are_refused(tmp_path, text):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(ValueError, match="wanted|not YAML"):
+        batch.read_sweep(tmp_path / "s.yaml")
+
+
+def test_notebooks_of_one_name_are_refused_and_one_named_twice_is_one(toy, tmp_path):
+    path = toy.add("01_toy")
+    (tmp_path / "q").mkdir()
+    shutil.copy(path, tmp_path / "q")
+    with pytest.raises(ValueError, match="share a name"):
+        batch.Batch([str(path), str(tmp_path / "q" / "01_toy.ipynb")])
+    assert len(batch.Batch(["01_toy", "01_toy"])) == 1
+
+
+def test_records_may_be_read_of_runs_that_read_none(toy):
+    toy.add("01_toy")
+    toy.add("02_a", cch={"after": ["01_toy"]})
+    toy.add("03_b", cch={"after": ["02_a"]})
+    with pytest.raises(ValueError, match="03_b comes after '02_a'"):
+        batch.Batch(["03_b"])
+    late = batch.Batch(["02_a"])  # alone: it reads the run of 01_toy if there is one
+    run = (late._late[0][1][0]).run
+    assert late.late(set())[0].after == () and late.late({run})[0].after == (run,)
+    assert late.late(set())[0].key != late.late({run})[0].key
+
+
+def test_ten_thousand_jobs_are_planned_in_seconds(toy):
+    toy.add("01_toy")
+    began = time.perf_counter()
+    planned = batch.Batch(sweep={"01_toy": [{"i": i} for i in range(10_000)]})
+    assert len({job.key for job in planned.first}) == 10_000
+    assert time.perf_counter() - began < 20
+
+
+def test_a_driver_that_is_killed_is_a_reason_and_the_next_job_gets_another(toy):
+    path = toy.add("01_toy", "os.kill(os.getppid(), 9)", "time.sleep(60)")
+    toy.add("02_toy")
+    outcomes = run(workers=1)
+    assert [o.status for o in outcomes] == ["failed", "done"]
+    assert "killed by signal 9" in outcomes[0].why
+    assert Notebook.read(path).name == "01_toy" and not jobs._drivers

@@ -1,0 +1,447 @@
+"""What a run leaves behind, and the key that says whether it has to be run again."""
+
+import json
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from toy_checkout import Toy, write_notebook
+
+from cchbook.runs import records
+from cchbook.runs.notebook import Notebook
+
+
+@dataclass
+class Source:
+    name: str
+    kind: str
+    sha256: str | None = "ab" * 32
+    path: str | None = None
+    note: str = ""
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    monkeypatch.setenv("CCH_ROOT", str(tmp_path))
+    for name in ("CCH_BUILD_DIR", "CCH_RUN_DIR", "CCH_JOB"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Toy(tmp_path)
+
+
+# Writing ------------------------------------------------------------------------------
+
+
+def test_a_finished_run_reads_back_as_it_was_logged(toy):
+    run = records.start(
+        "02_toy",
+        {
+            "seeds": 2,
+            "lam": [0.1, 0.5],
+            "device": "cpu",
+            "np": np,
+            "In": ["x"],
+            "_": 3,
+            "METRICS": ["f1"],
+        },
+    )
+    run.log("mse", np.float32(0.5), seed=0, lam=0.1)
+    run.log("mi", 1.25, "nats", seed=1, gamma="high")
+    run.log_frame(
+        pd.DataFrame({"metric": "mse", "value": [1, 2], "seed": [0, 1], "lam": 0.5})
+    )
+    run.finish()
+    read = records.read(run.folder)
+    assert read.record["parameters"] == {"seeds": 2, "lam": [0.1, 0.5], "device": "cpu"}
+    assert (
+        read.record["seeds"] == [0, 1]
+        and read.record["key"] == run.key == run.folder.name
+    )
+    assert read.record["packages"]["numpy"] == np.__version__ and read.record[
+        "device"
+    ].startswith("cpu (")
+    wanted = {
+        "notebook",
+        "profile",
+        "overrides",
+        "parameters",
+        "seeds",
+        "packages",
+        "commit",
+        "device",
+        "data",
+        "start",
+        "seconds",
+        "key",
+    }
+    assert set(read.record) == wanted
+    assert list(read.metrics) == ["lam", "gamma", "seed", "metric", "value", "unit"]
+    assert read.metrics.value.tolist() == [
+        0.5,
+        1.25,
+        1.0,
+        2.0,
+    ] and read.metrics.unit.tolist() == ["", "nats", "", ""]
+    assert read.metrics.seed.tolist() == [0, 1, 0, 1]
+    assert list(run.frame("mi")) == ["gamma", "seed", "metric", "value", "unit"]
+    assert sorted(p.name for p in run.folder.iterdir()) == [
+        "metrics.csv",
+        "record.json",
+    ]
+
+
+def test_a_single_seed_is_recorded_too(toy):
+    run = records.start("02_toy", {"seed": 7})
+    run.log("mse", 0.5)
+    run.finish()
+    assert records.read(run.folder).record["seeds"] == [7]
+
+
+def test_folder_is_where_cch_run_says_or_below_the_build_folder(
+    toy, tmp_path, monkeypatch
+):
+    assert (
+        records.start("02_toy", {}).folder.parent
+        == tmp_path / "_build" / "runs" / "02_toy"
+    )
+    monkeypatch.setenv("CCH_BUILD_DIR", str(tmp_path / "else"))
+    assert (
+        records.start("02_toy", {}).folder.parent
+        == tmp_path / "else" / "runs" / "02_toy"
+    )
+    monkeypatch.setenv("CCH_RUN_DIR", str(tmp_path / "here"))
+    monkeypatch.setenv(
+        "CCH_JOB",
+        json.dumps(
+            {"key": "k", "profile": "paper", "overrides": {"a": 1}, "after": []}
+        ),
+    )
+    run = records.start("02_toy", {})
+    run.finish()
+    record = records.read(tmp_path / "here").record
+    assert (record["key"], record["profile"], record["overrides"]) == (
+        "k",
+        "paper",
+        {"a": 1},
+    )
+
+
+def test_outside_of_a_checkout_the_working_directory_is_used(tmp_path, monkeypatch):
+    monkeypatch.delenv("CCH_ROOT", raising=False)
+    monkeypatch.delenv("CCH_BUILD_DIR", raising=False)
+    monkeypatch.setattr(records, "PACKAGE", tmp_path / "site-packages" / "cchbook")
+    monkeypatch.chdir(tmp_path)
+    assert records.repository() is None and records.build_dir() == tmp_path / "_build"
+    assert records.recorded("02_toy") == [] and records.commit() is None
+
+
+def test_what_is_not_real_is_said_on_the_page_and_in_the_record(toy, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, raw: shown.append(data["text/html"])
+    )
+    run = records.start("02_toy", {})
+    small = Source("mosi", "embedded", note="a <small> set")
+    run.uses(Source("mnist", "real"), small, Source("toy", "simulated", None))
+    run.uses(Source("mosi", "embedded"))
+    run.finish()
+    assert len(shown) == 2 and all("admonition" in text for text in shown)
+    assert (
+        "Embedded stand-in" in shown[0]
+        and "a &lt;small&gt; set" in shown[0]
+        and "Simulated" in shown[1]
+    )
+    assert [
+        (d["name"], d["kind"]) for d in records.read(run.folder).record["data"]
+    ] == [("mnist", "real"), ("mosi", "embedded"), ("toy", "simulated")]
+
+
+def test_a_run_killed_while_it_writes_leaves_no_record(toy, monkeypatch):
+    first = records.start("02_toy", {})
+    first.log("a", 1)
+    first.finish()
+    second = records.start("02_toy", {})
+    second.log("a", 2)
+    monkeypatch.setattr(
+        records, "write_json", lambda *_: 1 / 0
+    )  # after metrics.csv, before the record
+    with pytest.raises(ZeroDivisionError):
+        second.finish()
+    assert not (second.folder / "record.json").exists()
+    with pytest.raises(FileNotFoundError):
+        records.read(second.folder)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda run: run.log("a", "many"), "value of 'a' is 'many'; one number"),
+        (lambda run: run.log("a", [1, 2]), "one number"),
+        (lambda run: run.log("a", 1, value=3), "multiple values"),
+        (
+            lambda run: run.log("a", 1, **{"metric ": 1}) or run.frame("b"),
+            r"metric is 'b'; one of \['a'\]",
+        ),
+        (
+            lambda run: run.log_frame(pd.DataFrame({"value": [1]})),
+            r"frame has no column \['metric'\]",
+        ),
+    ],
+)
+def test_bad_measurements_are_refused(toy, call, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        call(records.start("02_toy", {}))
+
+
+# Reading ------------------------------------------------------------------------------
+
+
+def test_recorded_and_live_runs_are_found(toy, tmp_path, monkeypatch):
+    for key, start in (("b", "2026-01-01"), ("a", "2026-01-02")):
+        for base in ("data/recorded", "_build/runs"):
+            folder = tmp_path / base / "02_toy" / key
+            records.write_text(
+                folder / "metrics.csv", "seed,metric,value,unit\n,x,1,\n"
+            )
+            record = {
+                "notebook": "02_toy",
+                "key": key,
+                "start": start,
+                "parameters": {},
+            }
+            records.write_json(folder / "record.json", record)
+    assert [r.record["key"] for r in records.recorded("02_toy")] == ["b", "a"]
+    assert [r.record["key"] for r in records.live("02_toy")] == [
+        "a"
+    ]  # by hand: the newest
+    after = [str(tmp_path / "_build/runs/02_toy/b")]
+    monkeypatch.setenv("CCH_JOB", json.dumps({"after": after}))
+    assert [r.record["key"] for r in records.live("02_toy")] == [
+        "b"
+    ]  # in a batch: exactly what it comes after
+    assert records.live("03_other") == [] and records.live("02_toy")[
+        0
+    ].metrics.value.tolist() == [1]
+
+
+def test_paper_reads_tables_and_names_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "PACKAGE", tmp_path / "cchbook")
+    text = "table,gamma,quantity,value,std_error\n1,0.5,accuracy,0.9,0.01\n"
+    records.write_text(tmp_path / "data/paper/table_1.csv", text)
+    assert records.paper("table_1").value.tolist() == [0.9]
+    with pytest.raises(
+        ValueError, match="table is 'table_2'; one of table_1 is wanted"
+    ):
+        records.paper("table_2")
+
+
+# The key ------------------------------------------------------------------------------
+
+BASE = {
+    "notebook": "n",
+    "code": "c",
+    "library": "l",
+    "data": {"mnist": "s"},
+    "recorded": [],
+}
+values = (
+    st.booleans()
+    | st.integers(-2, 2)
+    | st.floats(-2, 2, width=16)
+    | st.sampled_from(["", "1", None])
+)
+parameters = st.dictionaries(
+    st.sampled_from("ab"), values | st.lists(values, max_size=2), max_size=2
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(parameters, parameters)
+def test_the_key_is_that_of_the_parameters_in_any_order(one, other):
+    def canonical(value):  # True == 1 in Python, but not for a notebook
+        return json.dumps(records._plain(value), sort_keys=True)
+
+    assert records.run_key(BASE, one) == records.run_key(
+        BASE, dict(reversed(one.items()))
+    )
+    assert (records.run_key(BASE, one) == records.run_key(BASE, other)) == (
+        canonical(one) == canonical(other)
+    )
+
+
+def test_whole_floats_and_integers_make_one_key():
+    assert records.run_key(BASE, {"T": 3.0, "l": [1.0]}) == records.run_key(
+        BASE, {"T": 3, "l": [1]}
+    )
+    assert records.run_key(BASE, {"T": 3.5}) != records.run_key(BASE, {"T": 3})
+
+
+def test_each_ingredient_changes_the_key_and_nothing_else_does():
+    keys = {records.run_key(BASE, {})}
+    changed = (
+        {"notebook": "m"},
+        {"code": "d"},
+        {"library": "k"},
+        {"data": {"mnist": "absent"}},
+        {"recorded": [["k", {"seeds": 9}]]},
+    )
+    keys |= {records.run_key({**BASE, **change}, {}) for change in changed}
+    keys |= {records.run_key(BASE, {"a": 1}), records.run_key(BASE, {}, after=["k"])}
+    assert len(keys) == len(changed) + 3
+    assert records.run_key(BASE, {}, ["a", "b"]) == records.run_key(
+        BASE, {}, ["b", "a"]
+    )
+    # its own recorded result changes nothing, nor does real data for a run that is told
+    # not to look
+    own = {**BASE, "recorded": [["k", {"seeds": 9}]]}
+    assert records.run_key(own, {"seeds": 9}) == records.run_key(BASE, {"seeds": 9})
+    embedded = {"source": "embedded"}
+    assert records.run_key(
+        {**BASE, "data": {"mnist": "t"}}, embedded
+    ) == records.run_key(BASE, embedded)
+
+
+def test_code_counts_and_prose_does_not(tmp_path):
+    path = tmp_path / "n.ipynb"
+    write_notebook(path, ["a: int = 1", "x = a"])
+    before = records.ingredients(Notebook.read(path))
+    content = json.loads(path.read_text())
+    content["cells"][0]["source"] = "# Another title"
+    content["cells"][2]["metadata"] = {"tags": ["hide-input"]}
+    content["cells"][2]["outputs"] = [
+        {"output_type": "stream", "name": "stdout", "text": "1"}
+    ]
+    content["cells"][2]["source"] = ["x ", "= a"]  # the same text, as a list
+    path.write_text(json.dumps(content))
+    assert records.ingredients(Notebook.read(path)) == before
+    content["cells"][2]["source"] = "x = a + 1"
+    path.write_text(json.dumps(content))
+    assert records.ingredients(Notebook.read(path)) != before
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A copy of both packages and a table of the paper, which the key is made from."""
+    for package in ("cchlib", "cchbook"):
+        shutil.copytree(
+            records.PACKAGE.parent / package,
+            tmp_path / package,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    records.write_text(tmp_path / "data/paper/table_1.csv", "x")
+    monkeypatch.setattr(records, "PACKAGE", tmp_path / "cchbook")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "cchlib/losses.py",
+        "cchlib/mi/new.py",
+        "cchbook/data/image.py",
+        "cchbook/data/sentiment/new.py",
+        "cchbook/chapters/scorecard.py",
+        "data/paper/table_1.csv",
+    ],
+)
+def test_what_can_change_a_number_changes_the_key(house, changed):
+    before = records.library_digest()
+    with open(house / changed, "a") as file:
+        file.write("# another line\n")
+    assert records.library_digest() != before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "cchlib/cli.py",
+        "cchlib/criterion/figures.py",
+        "cchbook/publish/slides.py",
+        "cchbook/publish/new.py",
+        "cchbook/chapters/plots.py",
+        "cchbook/runs/batch.py",
+        "cchlib/mi/__pycache__/x.py",
+    ],
+)
+def test_drawing_publishing_and_batching_do_not(house, changed):
+    before = records.library_digest()
+    (house / changed).parent.mkdir(exist_ok=True)
+    with open(house / changed, "a") as file:
+        file.write("# another line\n")
+    assert records.library_digest() == before
+
+
+def test_plain_papermill_and_a_batch_agree_on_the_key(toy):
+    path = toy.add("02_toy")
+    notebook = Notebook.read(path)
+    final = {name: parameter.default for name, parameter in notebook.parameters.items()}
+    assert records.start("02_toy", final).key == records.run_key(
+        records.ingredients(notebook), final
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [("max 100000", 10**6), ("150000 100000", 1), ("50000 100000", 1)],
+)
+def test_quota_of_a_container_bounds_the_cores(monkeypatch, tmp_path, limit, most):
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(records, "QUOTA", tmp_path / "cpu.max")
+    assert 1 <= records.cores() <= most
+
+
+# The notebook's declarations ----------------------------------------------------------
+
+CELL = """seeds: int = 2  # how many, é
+lam: list[float] = [
+    0.1, 0.5]  # weights
+device = "auto"
+T: float | None = None"""
+
+
+def test_declarations_are_read_and_rewritten(tmp_path):
+    path = tmp_path / "n.ipynb"
+    write_notebook(path, [CELL])
+    notebook = Notebook.read(path)
+    found = notebook.parameters
+    assert list(found) == ["seeds", "lam", "device", "T"]
+    assert (found["seeds"].default, found["seeds"].type, found["seeds"].comment) == (
+        2,
+        "int",
+        "how many, é",
+    )
+    assert (found["lam"].default, found["lam"].comment, found["device"].type) == (
+        [0.1, 0.5],
+        "weights",
+        "str",
+    )
+    assert notebook.with_values(
+        {"seeds": 5, "lam": [1], "device": "auto", "T": 3.0}
+    ) == (
+        'seeds: int = 5  # how many, é\nlam: list[float] = [1]  # weights\ndevice = "auto"\nT: float | None = 3.0'
+    )
+    assert [found["T"].accepts(v) for v in (None, 1, 1.5, True, "x")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [found["seeds"].accepts(v) for v in (1, 1.5, True)] == [True, False, False]
+
+
+@pytest.mark.parametrize("cell", ["n: int = len('ab')", "import os", "a[0] = 1"])
+def test_declarations_that_are_no_literals_are_refused(tmp_path, cell):
+    write_notebook(tmp_path / "n.ipynb", [cell])
+    with pytest.raises(ValueError, match="name: type = literal"):
+        Notebook.read(tmp_path / "n.ipynb").parameters
+
+
+def test_a_notebook_needs_one_parameters_cell(tmp_path):
+    write_notebook(tmp_path / "n.ipynb", [])
+    with pytest.raises(ValueError, match="0 cells tagged `parameters`"):
+        Notebook.read(tmp_path / "n.ipynb").parameters

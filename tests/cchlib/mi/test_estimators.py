@@ -1,0 +1,440 @@
+"""Every estimator against known truth, its invariances, and what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import ndtri
+
+from cchlib.mi import METHODS, estimate_mi, estimate_mi_many, panel, probe_bound
+
+FAST = {
+    "lmi": {"epochs": 15},
+    "mine": {"epochs": 40, "width": 64, "folds": 3, "batch_size": 100},
+    "ksg": {},
+    "gaussian": {},
+}
+
+
+def pair(mi, n, p=1, q=1, pairs=1, seed=0):
+    return panel.gaussian_pairs(panel.correlations(mi, pairs), p, q)(
+        n, np.random.default_rng(seed)
+    )
+
+
+# ---------------------------------------------------------------- known truth, in nats
+
+
+@pytest.mark.parametrize(
+    "method, tolerance",
+    [("ksg", 0.05), ("gaussian", 0.04), ("lmi", 0.1), ("mine", 0.12)],
+)
+def test_gaussian_pair(method, tolerance):
+    x, y = pair(0.5, 1500, 2, 1)
+    assert estimate_mi(x, y, method, **FAST[method]).value == pytest.approx(
+        0.5, abs=tolerance
+    )
+
+
+@pytest.mark.parametrize(
+    "method, tolerance",
+    [("ksg", 0.06), ("gaussian", 0.05), ("lmi", 0.07), ("mine", 0.12)],
+)
+def test_binary_label(method, tolerance):
+    x, y = panel.logistic_label(3.5, 3)(1500, np.random.default_rng(1))
+    truth = panel.logistic_information(3.5)
+    assert estimate_mi(x, y, method, **FAST[method]).value == pytest.approx(
+        truth, abs=tolerance
+    )
+
+
+@pytest.mark.parametrize("method, tolerance", [("ksg", 0.04), ("lmi", 0.08)])
+def test_a_channel_of_five_classes(method, tolerance):
+    x, y = panel.channel_label(0.2, 5, 6)(2000, np.random.default_rng(0))
+    assert estimate_mi(x, y, method, **FAST[method]).value == pytest.approx(
+        panel.channel_information(0.2, 5), abs=tolerance
+    )
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("discrete", [False, True])
+def test_independence_is_zero_within_the_error(method, discrete):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((600, 4))
+    y = rng.integers(3, size=600) if discrete else rng.standard_normal((600, 2))
+    options = {"runs": 3, **FAST[method]} if method in ("lmi", "mine") else {}
+    estimate = estimate_mi(x, y, method, **options)
+    # three errors, and what a run's error can't see: the sampling of 600 samples, about
+    # 0.02
+    assert abs(estimate.value) < 3 * estimate.std_error + 0.03
+
+
+def test_lmi_finds_what_is_not_linear():
+    problem = next(p for p in panel.problems("tune") if p.name == "even 16-1")
+    x, y = problem.sample(1500)
+    assert estimate_mi(x, y, "gaussian").value < 0.02
+    assert estimate_mi(x, y, device="cpu").value > 0.5 * problem.truth
+
+
+def test_lmi_behind_features_where_ksg_is_biased():
+    x, y = panel.feature_pairs(panel.correlations(1.2, 3), 32, 32)(
+        1500, np.random.default_rng(0)
+    )
+    assert estimate_mi(x, y, **FAST["lmi"]).value == pytest.approx(1.2, abs=0.15)
+    assert estimate_mi(x, y, "ksg", parts=0).value < 1.1
+
+
+def test_gaussian_bias_is_removed():
+    """Independent blocks of 10 columns at n = 100: the plug-in says about p q / 2n =
+    0.5.
+    """
+    rng = np.random.default_rng(0)
+    values = [
+        estimate_mi(
+            rng.standard_normal((100, 10)),
+            rng.standard_normal((100, 10)),
+            "gaussian",
+            repeats=0,
+        ).value
+        for _ in range(60)
+    ]
+    assert np.mean(values) == pytest.approx(0, abs=3 * np.std(values) / np.sqrt(60))
+
+
+def test_gaussian_shrinks_when_columns_are_many():
+    rng = np.random.default_rng(0)
+    estimate = estimate_mi(
+        rng.standard_normal((80, 100)),
+        rng.standard_normal((80, 60)),
+        "gaussian",
+        repeats=2,
+    )
+    assert np.isfinite(estimate.value) and abs(estimate.value) < 0.5
+
+
+def test_conditional_information():
+    """x and y share only z; then x and y share something else."""
+    rng = np.random.default_rng(0)
+    z, a, b = rng.standard_normal((3, 2000, 1))
+    assert estimate_mi(z + a, z + b, "ksg", given=z).value == pytest.approx(0, abs=0.04)
+    truth = 0.5 * np.log(4 / 3)  # of N(0, 1) signal through unit noise on both sides
+    common = rng.standard_normal((2000, 1))
+    assert estimate_mi(
+        common + a, common + b + z, "ksg", given=z
+    ).value == pytest.approx(truth, abs=0.05)
+
+
+def test_conditional_on_a_class_and_of_a_class():
+    rng = np.random.default_rng(0)
+    c = rng.integers(3, size=2400)
+    x, y = pair(0.4, 2400)
+    assert estimate_mi(
+        x + 5 * c[:, None], y - 5 * c[:, None], "ksg", given=c
+    ).value == pytest.approx(0.4, abs=0.05)
+    # I(T; Y|S): the label is a function of T alone, then of S alone
+    t, s = rng.standard_normal((2, 2400, 1))
+    assert estimate_mi(t, (t[:, 0] > 0), "ksg", given=s).value == pytest.approx(
+        np.log(2), abs=0.05
+    )
+    assert estimate_mi(t, (s[:, 0] > 0), "ksg", given=s).value == pytest.approx(
+        0, abs=0.05
+    )
+
+
+def test_probe_is_a_lower_bound():
+    x, y = panel.logistic_label(3.5, 8)(2000, np.random.default_rng(0))
+    bound, error = probe_bound(x, y)
+    truth = panel.logistic_information(3.5)
+    assert truth - 0.06 < bound < truth + 3 * error
+    with pytest.raises(ValueError, match="y is continuous"):
+        probe_bound(x, x[:, 0])
+
+
+# ---------------------------------------------------------------- what an estimate is
+
+
+def test_fields_and_units():
+    x, y = pair(0.5, 300)
+    estimate = estimate_mi(x, y, "ksg", k=5)
+    assert estimate.bits == pytest.approx(estimate.value / np.log(2))
+    assert (estimate.runs, estimate.method, estimate.n_samples) == (1, "ksg", 300)
+    assert (
+        estimate.options["k"] == 5
+        and estimate.seconds > 0
+        and estimate.values == (estimate.value,)
+    )
+
+
+@pytest.mark.parametrize("method", ["ksg", "gaussian"])
+def test_std_error_is_the_spread_over_fresh_samples(method):
+    estimates = [estimate_mi(*pair(0.5, 500, seed=s), method) for s in range(40)]
+    spread = np.std([e.value for e in estimates], ddof=1)
+    assert np.mean([e.std_error for e in estimates]) == pytest.approx(spread, rel=0.45)
+
+
+def test_runs_are_independent_and_their_error_is_theirs():
+    x, y = pair(0.5, 400, 4, 1)
+    estimate = estimate_mi(x, y, runs=3, **FAST["lmi"])
+    assert len(set(estimate.values)) == 3 and estimate.runs == 3
+    assert estimate.std_error == pytest.approx(
+        np.std(estimate.values, ddof=1) / np.sqrt(3)
+    )
+    assert np.isnan(estimate_mi(x, y, **FAST["lmi"]).std_error)
+
+
+@pytest.mark.parametrize("method", ["lmi", "mine"])
+def test_a_stack_is_the_loop_over_its_pairs(method):
+    pairs = [pair(mi, 300, 4, 2, seed=s) for s, mi in enumerate((0.1, 0.8))]
+    pairs.append((pairs[0][0], (pairs[0][1][:, 0] > 0)))
+    options = FAST[method] | {"epochs": 5, "device": "cpu"}
+    together = estimate_mi_many(pairs, method, runs=2, **options)
+    alone = [estimate_mi(x, y, method, runs=2, **options) for x, y in pairs]
+    for a, b in zip(together, alone):
+        assert a.values == pytest.approx(b.values, abs=2e-3)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_same_seed_same_bits(method):
+    x, y = pair(0.5, 300, 4, 2)
+    options = FAST[method] | {"device": "cpu", "seed": 7}
+    first, second = (estimate_mi(x, y, method, **options) for _ in range(2))
+    assert first.value == second.value
+    assert np.array_equal(first.std_error, second.std_error, equal_nan=True)
+
+
+def test_seed_matters_only_to_the_random():
+    x, y = pair(0.5, 300, 4, 2)
+    assert (
+        estimate_mi(x, y, "ksg", seed=0).value == estimate_mi(x, y, "ksg", seed=1).value
+    )
+    assert (
+        estimate_mi(x, y, seed=0, epochs=3).value
+        != estimate_mi(x, y, seed=1, epochs=3).value
+    )
+
+
+# ---------------------------------------------------------------- invariances
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_order_of_samples(seed, discrete):
+    rng = np.random.default_rng(seed)
+    x, y = pair(0.5, 120, 2, 2, seed=seed)
+    y = (y[:, 0] > 0).astype(int) if discrete else y
+    order = rng.permutation(120)
+    assert estimate_mi(x[order], y[order], "ksg", parts=0).value == pytest.approx(
+        estimate_mi(x, y, "ksg", parts=0).value, abs=1e-12
+    )
+    if not discrete:
+        assert estimate_mi(
+            x[order], y[order], "gaussian", repeats=0
+        ).value == pytest.approx(
+            estimate_mi(x, y, "gaussian", repeats=0).value, abs=1e-9
+        )
+
+
+@pytest.mark.parametrize(
+    "method, options, tolerance",
+    [
+        ("gaussian", {"repeats": 0}, 1e-8),
+        ("ksg", {"rescale": "whiten", "parts": 0}, 1e-6),
+        ("ksg", {"parts": 0}, 0.1),
+        ("lmi", {"epochs": 15}, 0.06),
+    ],
+)
+def test_invertible_affine_maps(method, options, tolerance):
+    x, y = pair(0.5, 1000, 3, 2)
+    rng = np.random.default_rng(1)
+    a, b = (
+        np.linalg.qr(rng.standard_normal((d, d)))[0] @ np.diag(rng.uniform(0.7, 1.4, d))
+        for d in (3, 2)
+    )
+    value = estimate_mi(x, y, method, **options).value
+    mapped = estimate_mi(x @ a + 3, y @ b - 1, method, **options).value
+    if (
+        options.get("rescale") == "whiten"
+    ):  # whitening leaves a rotation free; the maximum metric sees it
+        tolerance = 0.06
+    assert mapped == pytest.approx(value, abs=tolerance)
+
+
+def test_names_of_classes_do_not_matter():
+    x, y = panel.logistic_label(3.0, 2)(300, np.random.default_rng(0))
+    names = np.array(["no", "yes"])[y]
+    values = {
+        estimate_mi(x, labels, "ksg").value
+        for labels in (y, names, y.astype(bool), np.eye(2, dtype=int)[y])
+    }
+    assert len(values) == 1
+
+
+def test_float_labels_are_continuous():
+    x, y = pair(0.5, 300)
+    y = np.sign(y)  # a line fitted to ±1, and Gaussian classes
+    assert (
+        estimate_mi(x, y, "gaussian").value
+        != estimate_mi(x, y.astype(int), "gaussian").value
+    )
+
+
+def test_gaussian_sees_a_class_that_x_determines():
+    """In one column, in a combination of columns, beside noise: I = H(Y), and one
+    exception costs little.
+    """
+    rng = np.random.default_rng(0)
+    c, noise = np.arange(600) % 3, rng.standard_normal((600, 2))
+    for x in (
+        np.eye(3)[c],
+        c * 1.0,
+        np.column_stack([c, noise]),
+        np.column_stack([c + noise[:, 0], noise]),
+        np.eye(3)[c] + 1e-6 * rng.standard_normal((600, 3)),
+    ):
+        assert estimate_mi(x, c, "gaussian").value == pytest.approx(np.log(3), abs=0.01)
+    excepted = np.eye(3)[np.r_[1, c[1:]]]
+    assert estimate_mi(excepted, c, "gaussian").value == pytest.approx(
+        np.log(3), abs=0.02
+    )
+    copied = np.hstack(
+        [noise[:, :1], 3 * noise[:, :1]]
+    )  # a direction without any variance tells nothing
+    assert estimate_mi(copied, c, "gaussian").value == pytest.approx(
+        estimate_mi(noise[:, :1], c, "gaussian").value, abs=1e-3
+    )
+    with pytest.raises(ValueError, match="shrinkage > 0"):
+        estimate_mi(rng.standard_normal((600, 500)), c, "gaussian", shrinkage=0.0)
+
+
+def test_constant_columns_do_not_matter():
+    x, y = pair(0.5, 300, 2, 1)
+    padded = np.hstack([x, np.full((300, 1), 7.0)])
+    for method in ("ksg", "gaussian"):
+        assert estimate_mi(padded, y, method).value == estimate_mi(x, y, method).value
+
+
+# ---------------------------------------------------------------- what is refused
+
+X, Y = np.random.default_rng(0).standard_normal((2, 60, 2))
+LABELS = np.arange(60) % 2
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize(
+    "x, y, message",
+    [
+        (np.where(X > 2, np.nan, X), Y, "x holds .* NaN"),
+        (X, np.where(Y > 2, np.inf, Y), "y holds .* infinite"),
+        (X, Y[:50], "unequal numbers of samples"),
+        (np.ones((60, 2)), Y, "x is constant"),
+        (X, np.ones(60), "y is constant"),
+        (X, np.zeros(60, int), "single class"),
+        (X[:2], Y[:2], "2 samples"),
+        (X, np.array(["a"] * 60), "single class"),
+        (X[:, None, None], Y, "x has shape"),
+        (np.array(["a"] * 60), Y, "x could"),
+        (X, np.r_[np.zeros(59, int), 1], "class of 1"),
+    ],
+)
+def test_bad_data(method, x, y, message):
+    if method == "mine" and message == "class of 1":
+        message = ""  # MINE needs no neighbours: it takes any class
+        assert np.isfinite(estimate_mi(x, y, method, epochs=1).value)
+        return
+    with pytest.raises(ValueError, match=message):
+        estimate_mi(x, y, method)
+
+
+@pytest.mark.parametrize(
+    "method, options, message",
+    [
+        ("histogram", {}, "method"),
+        ("ksg", {"neighbours": 3}, "neighbours is not an option"),
+        ("ksg", {"k": 0}, "k is 0"),
+        ("ksg", {"k": 60}, "too few for k = 60"),
+        ("ksg", {"rescale": "yes"}, "rescale"),
+        ("ksg", {"runs": 0}, "runs"),
+        ("lmi", {"preset": "ours"}, "preset"),
+        ("lmi", {"preset": "package", "folds": 3}, "folds is not an option"),
+        ("lmi", {"given": Y}, "given is not available"),
+        ("gaussian", {"given": Y}, "given is not available"),
+        ("gaussian", {"shrinkage": 2}, "shrinkage"),
+        ("gaussian", {"shrinkage": "much"}, "shrinkage"),
+        ("mine", {"folds": 2}, "folds"),
+        ("lmi", {"lr": 0}, "lr"),
+        ("lmi", {"device": "abacus"}, "device"),
+        ("ksg", {"device": "abacus"}, "device"),
+    ],
+)
+def test_bad_options(method, options, message):
+    with pytest.raises(ValueError, match=message):
+        estimate_mi(X, Y, method, **options)
+
+
+def test_ranks_make_normal_scores():
+    from cchlib.mi.latent import normal_scores
+
+    x = np.random.default_rng(0).permutation(101).astype(float)[:, None]
+    expected = ndtri((x + 0.5) / 101)
+    assert normal_scores(np.exp(x / 10)) == pytest.approx(
+        (expected - expected.mean()) / expected.std()
+    )
+
+
+@pytest.mark.parametrize("n", [63, 120])
+def test_lmi_of_variables_that_determine_each_other_is_large_and_finite(n):
+    """Correlations of latents reach 1 there, and rounding may put them above."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((n, 6))
+    value = estimate_mi(
+        z @ rng.standard_normal((6, 64)),
+        z @ rng.standard_normal((6, 64)),
+        method="lmi",
+        device="cpu",
+    ).value
+    assert np.isfinite(value) and value > 1
+
+
+def test_strings_of_pandas_are_classes():
+    x, y = panel.logistic_label(3.5, 3)(300, np.random.default_rng(1))
+    words = np.array(["no", "yes"], dtype=object)[y]
+    assert estimate_mi(x, words, "ksg").value == estimate_mi(x, y, "ksg").value
+
+
+@pytest.mark.parametrize("threads", [1, 300])
+def test_more_threads_than_samples(threads):
+    before = torch.get_num_threads()
+    x, y = np.random.default_rng(0).standard_normal((2, 60, 5))
+    expected = estimate_mi(x, y, "ksg").value
+    try:
+        torch.set_num_threads(threads)
+        assert estimate_mi(x, y, "ksg").value == expected
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_sparse_input_has_an_answer():
+    rng = np.random.default_rng(0)
+    rare = np.zeros(60)
+    rare[7] = 1.0
+    assert abs(estimate_mi(rare, rng.standard_normal(60), "lmi").value) < 0.3
+    for seed in range(12):  # folds with one sample of each class
+        assert np.isfinite(
+            estimate_mi(
+                rng.standard_normal((25, 2)), np.repeat(range(5), 5), "lmi", seed=seed
+            ).value
+        )
+    estimate = estimate_mi(
+        *rng.standard_normal((2, 100, 30)), "gaussian", shrinkage=0.0
+    )
+    assert np.isfinite(estimate.value) and np.isnan(
+        estimate.std_error
+    )  # halves are too small for 60 columns
+
+
+def test_half_precision_is_read():
+    x, y = torch.randn(2, 200, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert (
+        estimate_mi(x, y, "ksg").value == estimate_mi(x.float(), y.float(), "ksg").value
+    )
