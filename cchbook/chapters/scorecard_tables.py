@@ -174,6 +174,30 @@ def signs(frames: Mapping[str, pd.DataFrame], **settings) -> pd.DataFrame:
     return pd.DataFrame(rows).replace("– to –", "–")
 
 
+def answer(frames: Mapping[str, pd.DataFrame], settings: Mapping) -> str:
+    """The central count in a sentence, of the recorded runs where there are any."""
+    if not frames:
+        return "No run measured gaps and gains."
+    recorded = "recorded" in frames
+    where = "In the recorded runs" if recorded else "In the runs made with these pages"
+    counts = scorecard.sign_counts(
+        frames["recorded" if recorded else "live"], **settings
+    )
+    if not counts["decided"]:
+        return (
+            f"{where}, none of {counts['conditions']} conditions is decided: their "
+            "seeds or splits are too few."
+        )
+    low, high = counts["interval"]
+    return (
+        f"**{where} the sign of the gap was that of the gain in {counts['agree']} of "
+        f"{counts['decided']} decided conditions** ({_percent(counts['hit_rate'])}; "
+        f"{_percent(low)} to {_percent(high)}), of {counts['conditions']} in all; "
+        f"“always distil” is right in {_percent(counts['always'])} of the same "
+        f"conditions and “never” in {_percent(1 - counts['always'])}."
+    )
+
+
 def rivals_table(
     frame: pd.DataFrame, errors: float, confidence: float, resamples: int, seed: int
 ) -> pd.DataFrame:
