@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+MANY_COLUMNS = 8  # of a table; beyond them it is set in smaller type
+
+
 def use_style() -> None:
     """Apply the book's matplotlib style."""
     mpl.rcParams.update(
@@ -135,19 +138,33 @@ def errorbar(
 
 
 def show_table(frame: pd.DataFrame, caption: str = ""):
-    """Display a frame as a plain HTML table with a caption and no index."""
+    """Display a frame as a plain HTML table with a caption and no index.
+
+    One with more than `MANY_COLUMNS` columns is set smaller, and a number stays on one
+    line with its error.
+    """
     from IPython.display import HTML, display
 
     shown = frame.copy()
     for name in shown.select_dtypes("floating"):
-        shown[name] = shown[name].map(lambda v: "–" if pd.isna(v) else f"{v:.4g}")
-    html = shown.to_html(
-        index=False, border=0, classes="table cch-table", na_rep="–", justify="left"
+        shown[name] = [_four_digits(value) for value in shown[name]]
+    table = shown.to_html(
+        index=False,
+        border=0,
+        classes="table cch-table",
+        na_rep="–",
+        justify="left",
     )
+    table = table.replace(" ± ", "&nbsp;±&nbsp;")
     if caption:
-        head, rest = html.split(">", 1)
-        html = f"{head}>\n<caption>{caption}</caption>{rest}"
-    display(HTML(f'<div class="cch-table-wrap">{html}</div>'))
+        head, rest = table.split(">", 1)
+        table = f"{head}>\n<caption>{caption}</caption>{rest}"
+    wide = " wide" if frame.shape[1] > MANY_COLUMNS else ""
+    display(HTML(f'<div class="cch-table-wrap{wide}">{table}</div>'))
+
+
+def _four_digits(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.4g}"
 
 
 def gap_and_gain(
