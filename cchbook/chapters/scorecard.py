@@ -77,6 +77,7 @@ def conditions(
     ValueError
         No gain was logged.
     """
+    metrics = one_estimator(metrics)
     levels = _levels(metrics, gain)
     if not levels:
         raise ValueError(
@@ -84,19 +85,19 @@ def conditions(
         )
     parts = []
     for columns, rows in levels:
-        table = _summary(rows, columns, "gain", _protocol(gain, parameters)).rename(
+        table = _summary(rows, columns, "gain", protocol(gain, parameters)).rename(
             columns={"n": "gain_n"}
         )
         for metric in wanted:
             table = table.join(
-                _matched(metrics, metric, columns, table, _protocol(metric, parameters))
+                _matched(metrics, metric, columns, table, protocol(metric, parameters))
             )
         named = [c for c in student if c in columns]
         table["baseline"] = (
             table[named].astype(str).agg(", ".join, axis=1) if named else "all"
         )
         table = table.join(
-            _paired_gap(metrics, columns, table, _protocol("gap", parameters))
+            _paired_gap(metrics, columns, table, protocol("gap", parameters))
         )
         if {"i_ts", "i_sl"} <= set(table):
             table["gap"] = table["gap"].fillna(table["i_ts"] - table["i_sl"])
@@ -104,7 +105,26 @@ def conditions(
     return pd.concat(parts, ignore_index=True)
 
 
-def _protocol(metric: str, parameters: Mapping[str, Any] | None) -> tuple[int, float]:
+def one_estimator(metrics: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
+    """Without the information that other estimators found, and so without the condition.
+
+    Where a run has several estimators of I(H1;H2), I(H2;Y) and I(H1;Y), its conditions
+    are told by `estimator`, which is ``package``, the paper's, where the run has it.
+    """
+    if "estimator" not in metrics:
+        return metrics
+    informed = metrics["metric"].isin(("i_ts", "i_sl", "i_tl", "gap"))
+    informed &= metrics["estimator"].notna()
+    names = list(metrics.loc[informed, "estimator"].unique())
+    if not names:
+        return metrics
+    estimator = estimator or ("package" if "package" in names else names[0])
+    kept = metrics[~informed | (metrics["estimator"] == estimator)].copy()
+    kept.loc[informed[kept.index], "estimator"] = None
+    return kept
+
+
+def protocol(metric: str, parameters: Mapping[str, Any] | None) -> tuple[int, float]:
     """Runs a split and the share of samples held out, where a metric comes from
     repeated splits; else (1, 0).
     """
@@ -192,6 +212,8 @@ def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.Data
     first.
     """
     rows = metrics[metrics["metric"] == metric]
+    if "control" in rows:  # what was measured of a control is no condition's number
+        rows = rows[rows["control"].isna()]
     names = [c for c in metrics.columns if c not in NOT_CONDITIONS]
     named = (
         rows[names].notna().apply(tuple, axis=1)
@@ -503,6 +525,6 @@ def measured(
         if len(rows) and (
             not rest or np.ptp(rows.groupby(rest)["value"].mean()) < 1e-9
         ):
-            one = _summary(rows, [], metric, _protocol(metric, parameters)).iloc[0]
+            one = _summary(rows, [], metric, protocol(metric, parameters)).iloc[0]
             return float(one[metric]), float(one[f"{metric}_se"]), int(one["n"])
     return float("nan"), float("nan"), 0
