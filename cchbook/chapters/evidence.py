@@ -65,7 +65,7 @@ class Evidence:
         by = [by] if isinstance(by, str) else list(by)
         lacking = {name: self.defaults.get(name) for name in by if name not in rows}
         rows = rows.assign(**lacking)
-        runs, held_out = scorecard.protocol(metric, self.parameters)
+        runs, held_out = scorecard._protocol(metric, self.parameters)
         if not held_out:
             return plots.mean_se(rows, by)
         return plots.mean_se_over_splits(rows, by, seeds=runs, test_fraction=held_out)

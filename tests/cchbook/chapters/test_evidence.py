@@ -106,6 +106,6 @@ def test_conditions_are_told_by_the_papers_estimator_and_not_by_controls():
     (row,) = scorecard.conditions(metrics, ["i_ts", "mse"]).to_dict("records")
     assert row["i_ts"] == 3 and row["gap"] == 2 and row["mse"] == 4
     assert scorecard.measured(metrics, "mse", {"data": "a", "lam": 0.3})[0] == 4
-    ours = scorecard.one_estimator(metrics, "lmi")
+    ours = scorecard.of_estimator(metrics, "lmi")
     assert scorecard.measured(ours, "i_ts", {"data": "a"})[0] == 1
     assert records.recorded("no such notebook") == []
