@@ -223,6 +223,7 @@ def fit(
     device : str
         "auto", "cpu", "cuda"…; the networks come back on the device where they were.
     on_epoch : callable(epoch, loss (S,)), optional
+        Called when the networks hold the weights of that epoch: it may evaluate them.
 
     Returns
     -------
@@ -326,6 +327,7 @@ def _passes(
                 f"the training loss became NaN or infinite in epoch {epoch}; a smaller lr is wanted"
             )
         if on_epoch is not None:
+            stack.unstack()  # what is called may look at the networks
             on_epoch(epoch, history[epoch])
     return history
 
