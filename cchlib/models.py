@@ -7,6 +7,7 @@ drawn from `seed` alone.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -110,6 +111,54 @@ def image_network(inputs: int = 784, classes: int = 10, *, seed: int = 0) -> MLP
     colour channel.
     """
     return MLP((inputs, 1024, 256, classes), nn.LeakyReLU, seed=seed)
+
+
+def fold_channels(network: MLP, channels: int) -> MLP:
+    """The network on one channel that SGD trains exactly as `network` on equal ones.
+
+    On c equal channels the first layer says Σ Wi x + b, and every Wi has the gradient
+    D xᵀ. Fed √c x, the layer W = Σ Wi / √c says the same and has the gradient √c D xᵀ,
+    so that √c W and Σ Wi move alike, by c D xᵀ. Momentum and weight decay are linear,
+    and keep this; Adam's division is not: use it for SGD only.
+
+    Parameters
+    ----------
+    network : MLP
+        Its inputs are the channels one after the other.
+    channels : int
+        c.
+
+    Returns
+    -------
+    MLP
+        A new network; its input is √c times one channel.
+
+    Raises
+    ------
+    ValueError
+        Where the inputs are not a multiple of `channels`.
+    """
+    check.integer("channels", channels, 1)
+    if network.inputs % channels:
+        raise ValueError(
+            f"network has {network.inputs} inputs, {channels} channels are to be "
+            "folded; a multiple is wanted"
+        )
+    first = network.body[0]
+    one = copy.deepcopy(network)
+    one.inputs = network.inputs // channels
+    one.body[0] = nn.utils.skip_init(
+        nn.Linear,
+        one.inputs,
+        first.out_features,
+        device=first.weight.device,
+        dtype=first.weight.dtype,
+    )
+    with torch.no_grad():
+        parts = first.weight.unflatten(1, (channels, one.inputs))
+        one.body[0].weight.copy_(parts.sum(1) / channels**0.5)
+        one.body[0].bias.copy_(first.bias)
+    return one
 
 
 def sentiment_network(inputs: int, classes: int = 2, *, seed: int = 0) -> MLP:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from cchlib import check
-from cchlib.models import Dropout
+from cchlib.models import MLP, Dropout
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
@@ -223,6 +223,7 @@ def fit(
     device : str
         "auto", "cpu", "cuda"…; the networks come back on the device where they were.
     on_epoch : callable(epoch, loss (S,)), optional
+        Called when the networks hold the weights of that epoch: it may evaluate them.
 
     Returns
     -------
@@ -268,23 +269,18 @@ def fit(
             raise ValueError(
                 "networks have frozen parameters only; at least one that requires a gradient is wanted"
             )
-        stepper = _optimizer(optimizer, learning, lr, momentum, weight_decay)
+        rule = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        if _WrittenOut.applies(stack):
+            step = _WrittenOut(stack, optimizer, **rule)
+        else:
+            step = _Autograd(stack, learning, optimizer, **rule)
         streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         data = [
             PerNetwork(d.tensor.to(where)) if isinstance(d, PerNetwork) else d.to(where)
             for d in data
         ]
         history = _passes(
-            stack,
-            data,
-            loss,
-            stepper,
-            streams,
-            epochs,
-            lr,
-            schedule,
-            batch_size,
-            on_epoch,
+            stack, data, loss, step, streams, epochs, lr, schedule, batch_size, on_epoch
         )
         stack.unstack()
     return History(history, time.perf_counter() - start, str(where))
@@ -294,7 +290,7 @@ def _passes(
     stack: Stack,
     data: list[Data],
     loss,
-    stepper,
+    step: _Autograd | _WrittenOut,
     streams,
     epochs: int,
     lr: float,
@@ -307,32 +303,155 @@ def _passes(
     history = torch.empty(epochs, size)
     for epoch in range(epochs):
         if schedule == "cosine":
-            for group in stepper.param_groups:
-                group["lr"] = lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
+            step.set_rate(lr * (1 + math.cos(math.pi * epoch / epochs)) / 2)
         total = torch.zeros(size, device=where)
         for index in _batches(streams, n, batch_size):
             batch = [_take(d, index, size) for d in data]
             width = n if index is None else index.shape[1]
             inputs = data[0] if index is None else PerNetwork(batch[0])
-            values = loss(
-                stack(inputs, _noise(stack, streams, width, batch[0])), *batch[1:]
-            )
-            if values.shape != (size,):
-                raise ValueError(
-                    f"loss returned shape {tuple(values.shape)}; one value a network, ({size},), is wanted"
-                )
-            stepper.zero_grad(set_to_none=True)
-            values.sum().backward()
-            stepper.step()
-            total += values.detach() * width
+
+            def losses(output):
+                values = loss(output, *batch[1:])  # noqa: B023 (called at once)
+                if values.shape != (size,):
+                    raise ValueError(
+                        f"loss returned shape {tuple(values.shape)}; one value a "
+                        f"network, ({size},), is wanted"
+                    )
+                return values
+
+            noise = _noise(stack, streams, width, batch[0])
+            total += step(inputs, noise, losses) * width
         history[epoch] = (total / n).cpu()
         if not bool(torch.isfinite(history[epoch]).all()):
             raise ValueError(
                 f"the training loss became NaN or infinite in epoch {epoch}; a smaller lr is wanted"
             )
         if on_epoch is not None:
+            stack.unstack()  # what is called may look at the networks
             on_epoch(epoch, history[epoch])
     return history
+
+
+class _Autograd:
+    """One step of any network: torch's graph and torch's optimiser."""
+
+    def __init__(self, stack: Stack, learning: list[Tensor], optimizer: str, **rule):
+        self.stack = stack
+        self.stepper = _optimizer(optimizer, learning, **rule)
+
+    def set_rate(self, lr: float) -> None:
+        for group in self.stepper.param_groups:
+            group["lr"] = lr
+
+    def __call__(self, inputs: Data, noise: Tensor | None, losses) -> Tensor:
+        values = losses(self.stack(inputs, noise))
+        self.stepper.zero_grad(set_to_none=True)
+        values.sum().backward()
+        self.stepper.step()
+        return values.detach()
+
+
+class _WrittenOut:
+    """One step of plain perceptrons, Linear -> ReLU or LeakyReLU -> ... -> Linear, with
+    the gradients written out.
+
+    Autograd serves the loss alone, from the outputs on. Under SGD the momentum is part
+    of the product that makes a gradient: V <- μ V + Hᵀ D is one call, where autograd
+    writes the gradient, reads it, and writes V.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        optimizer: str,
+        *,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+    ):
+        self.layers = [
+            (stack.leaves[f"{name}.weight"], stack.leaves[f"{name}.bias"])
+            for name, module in stack.template.named_modules()
+            if type(module) is nn.Linear
+        ]
+        self.slopes = [
+            getattr(module, "negative_slope", 0.0)
+            for module in stack.template.body
+            if type(module) is not nn.Linear
+        ]
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+
+        # .grad holds SGD's velocity, or the gradients that torch's Adam reads
+        leaves = [leaf for layer in self.layers for leaf in layer]
+        for leaf in leaves:
+            leaf.grad = torch.zeros_like(leaf)
+        self.stepper = None
+        if optimizer != "sgd":
+            self.stepper = _optimizer(optimizer, leaves, lr, 0.0, weight_decay)
+
+    @staticmethod
+    def applies(stack: Stack) -> bool:
+        """Whether the networks are such perceptrons, all of whose weights learn."""
+        network = stack.template
+        if type(network) is not MLP or network.pool_time:
+            return False
+        known = {nn.Linear, nn.ReLU, nn.LeakyReLU}
+        plain = all(type(module) in known for module in network.body)
+        hooked = any(
+            m._forward_hooks or m._forward_pre_hooks for m in network.modules()
+        )
+        learns = all(leaf.requires_grad for leaf in stack.leaves.values())
+        return plain and learns and not hooked
+
+    def set_rate(self, lr: float) -> None:
+        self.lr = lr
+        for group in self.stepper.param_groups if self.stepper else []:
+            group["lr"] = lr
+
+    def __call__(self, inputs: Data, noise: None, losses) -> Tensor:
+        x = inputs.tensor if isinstance(inputs, PerNetwork) else inputs[None]
+        size = len(self.layers[0][0])
+        with torch.no_grad():
+            hidden = [x.flatten(2).expand(size, -1, -1)]  # (S, b, p)
+            for (weight, bias), slope in zip(self.layers, self.slopes):
+                z = torch.baddbmm(bias[:, None], hidden[-1], weight)
+                hidden.append(nn.functional.leaky_relu_(z, slope))
+            weight, bias = self.layers[-1]
+            output = torch.baddbmm(bias[:, None], hidden[-1], weight)
+
+        output.requires_grad_()
+        with torch.enable_grad():
+            values = losses(output)
+            (error,) = torch.autograd.grad(values.sum(), output)  # (S, b, K)
+
+        with torch.no_grad():
+            for i in reversed(range(len(self.layers))):
+                weight, bias = self.layers[i]
+                below = torch.bmm(error, weight.mT) if i else None  # before W moves
+                self._learn(weight, hidden[i], error)
+                self._learn(bias, None, error)
+                if i:
+                    # hidden > 0 exactly where z > 0, as slopes are not negative
+                    slope = self.slopes[i - 1]
+                    error = torch.ops.aten.leaky_relu_backward(
+                        below, hidden[i], slope, False
+                    )
+            if self.stepper:
+                self.stepper.step()
+        return values.detach()
+
+    def _learn(self, leaf: Tensor, hidden: Tensor | None, error: Tensor) -> None:
+        """Add the gradient of a weight, HᵀD, or of a bias, ΣD, and go a step of SGD."""
+        kept = 0.0 if self.stepper else self.momentum
+        if hidden is None:
+            leaf.grad.mul_(kept).add_(error.sum(1))
+        else:
+            leaf.grad.baddbmm_(hidden.mT, error, beta=kept)
+        if self.stepper:
+            return
+        if self.weight_decay:
+            leaf.grad.add_(leaf, alpha=self.weight_decay)
+        leaf.add_(leaf.grad, alpha=-self.lr)
 
 
 @contextmanager

@@ -40,6 +40,9 @@ PACKAGE = Path(__file__).resolve().parents[1]  # cchbook; cchlib lies beside it
 # What of cchbook can change a number; drawing, publishing and batching can't
 COMPUTES = (
     "data",
+    "chapters/controls.py",
+    "chapters/groups.py",
+    "chapters/information.py",
     "chapters/metrics.py",
     "chapters/panel.py",
     "chapters/replication.py",
@@ -464,10 +467,13 @@ class Run:
             missing_ok=True
         )  # of an earlier run: never beside other metrics
         frame = self.frame()
+        # a notebook counts its repetitions from 0, a piece of a longer run begins later
+        first = self.parameters.get("first_seed", 0)
+        frame["seed"] += first
         write_text(self.folder / "metrics.csv", frame.to_csv(index=False))
         seeds = sorted({int(s) for s in frame["seed"].dropna()})
         if not seeds and isinstance(self.parameters.get("seeds"), int):
-            seeds = list(range(self.parameters["seeds"]))
+            seeds = list(range(first, first + self.parameters["seeds"]))
         if not seeds and isinstance(self.parameters.get("seed"), int):
             seeds = [self.parameters["seed"]]
         write_json(

@@ -15,6 +15,7 @@ from cchlib.gaussian.model import (
 )
 from cchlib.gaussian.risk import (
     RiskCoefficients,
+    beats_shrinkage,
     cch_holds,
     conditional_variance_condition,
     correlation_condition,
@@ -26,6 +27,7 @@ from cchlib.gaussian.risk import (
     optimal_teacher,
     risk_coefficients,
     risk_slope,
+    sample_excess_risk,
     simulate_excess_risk,
     variance_condition,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "RiskCoefficients",
     "TeacherMoments",
     "additive_lambda",
+    "beats_shrinkage",
     "best_mixing_weight",
     "cch_holds",
     "conditional_variance_condition",
@@ -52,6 +55,7 @@ __all__ = [
     "residual_correlation",
     "risk_coefficients",
     "risk_slope",
+    "sample_excess_risk",
     "simulate_excess_risk",
     "variance_condition",
 ]

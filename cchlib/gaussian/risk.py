@@ -360,6 +360,27 @@ def distillation_helps(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     return _exceeds(model.noise_variance, model.teacher_moments(w1).with_residual)
 
 
+def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> Array | bool:
+    """ρ(T, S) > ρ(T, y) ρ(S, y), that is Cov(T, S | y) > 0: teacher and best student
+    agree beyond the label.
+
+    Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1) it
+    holds exactly when some λ > 0, at its best μ ≥ 0, has a lower risk than λ = 0 at its
+    own best μ; n does not enter. Where S or e is constant it is False, and nothing
+    beats the best shrinkage, whose risk is 0. w1 (..., p1); ties, to within rounding,
+    are False.
+    """
+    teacher = model.teacher_moments(w1)
+    # Cov(T, S) σ² > Var(S) c; a difference is rounding on the scale of what it is made of
+    beyond = (
+        teacher.with_student * model.noise_variance
+        - model._student_variance * teacher.with_residual
+    )
+    scale = np.sqrt(teacher.variance * model._student_variance) * model.S33
+    answer = beyond > ROUNDING * scale
+    return answer if answer.ndim else bool(answer)
+
+
 def correlation_condition(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     """Eq. 21, Eq. 17 in correlations: ρ(T,S) > ρ(T,y)/ρ(S,y) − (1 − ρ(S,y)²)/ρ(S,y) ·
     sd(y)/sd(T).
@@ -404,6 +425,65 @@ def conditional_variance_condition(model: JointGaussian, w1: ArrayLike) -> Array
     `variance_condition`. w1 (..., p1).
     """
     return _exceeds(model.noise_variance, model.teacher_moments(w1).given_x2)
+
+
+def sample_excess_risk(
+    model: JointGaussian,
+    w1: ArrayLike,
+    lam: float,
+    n: int,
+    size: int,
+    seed: int | np.random.Generator,
+) -> Array:
+    """Draws from the exact law of the excess risk of one fit, without fitting.
+
+    For n > p2 the risk of one training sample is distributed as ‖t√A u + σ̃ g/√V‖²,
+    with t = λ/(1 + λ), A = ‖v − w*‖², σ̃² = (1 − t)²σ² + 2t(1 − t)c + t²d, u a unit
+    vector, and g ~ N(0, I) and V ~ χ²(n − p2 + 1) independent. Its mean is
+    `expected_excess_risk`.
+
+    Parameters
+    ----------
+    w1 : array_like (p1,)
+        One teacher.
+    lam : float
+        λ in [0, ∞].
+    n : int > p2
+        Training rows.
+    size : int ≥ 1
+        Draws.
+    seed : int or Generator
+
+    Returns
+    -------
+    ndarray (size,)
+        In squared units of y.
+
+    Raises
+    ------
+    ValueError
+        On λ < 0, n ≤ p2, size < 1, or more than one teacher or λ.
+    """
+    weight, w1 = mixing_weight(lam), model._teachers(w1)
+    if weight.ndim or w1.ndim != 1:
+        raise ValueError(
+            f"lam has shape {weight.shape} and w1 {w1.shape}; one number and one "
+            f"teacher ({model.p1},) are wanted"
+        )
+    n, size = check.integer("n", n, model.p2 + 1), check.integer("size", size, 1)
+    teacher = model.teacher_moments(w1)
+    bias = weight * np.linalg.norm(model._imitator(w1) - model._student)
+    noise = (
+        (1 - weight) ** 2 * model.noise_variance
+        + 2 * weight * (1 - weight) * teacher.with_residual
+        + weight**2 * teacher.given_x2
+    )
+    # g is turned so that its first coordinate lies along u: the others add their length
+    rng = np.random.default_rng(seed)
+    along = rng.standard_normal(size)
+    across = rng.chisquare(model.p2 - 1, size) if model.p2 > 1 else np.zeros(size)
+    shrink = noise / rng.chisquare(n - model.p2 + 1, size)
+    return (bias + np.sqrt(shrink) * along) ** 2 + shrink * across
 
 
 def simulate_excess_risk(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.special import digamma
 
 from cchlib import check
 
@@ -61,6 +62,13 @@ def entropy(codes: np.ndarray) -> float:
     p = np.bincount(codes) / len(codes)
     p = p[p > 0]
     return float(-(p * np.log(p)).sum())
+
+
+def nearest_ceiling(n: int, k: int) -> float:
+    """The most, in nats, that k nearest neighbours among n samples can say: each sample
+    contributes ψ(n) + ψ(k) - ψ(n_x) - ψ(n_y), and both counts are k or more.
+    """
+    return float(digamma(n) - digamma(k))
 
 
 def subsampling_error(

@@ -27,7 +27,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 
-from cchlib.mi._common import is_discrete, one_hot
+from cchlib.mi._common import is_discrete, nearest_ceiling, one_hot
 from cchlib.mi.ksg import pointwise
 
 SHRINKAGE = (1e-3, 1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
@@ -358,11 +358,14 @@ def evaluate(
     total = 0.0
     for j, (u, v) in enumerate(pairs):
         i = int(np.argmax(np.delete(raw, j, 1).mean(1)))
-        total += raw[i, j]
+        found = raw[i, j]
         if labels is None:
-            total -= gaussian_bias(
+            found -= gaussian_bias(
                 u[:, : ranks[i]], v[:, : ranks[i]], k, surrogates, rng
             )
+            # beyond what neighbours can say the correction is all there is: no estimate
+            found = min(found, nearest_ceiling(len(u), k))
+        total += found
     return total / len(pairs)
 
 

@@ -170,6 +170,57 @@ def test_a_single_network_and_its_history():
     assert network.training  # as it was
 
 
+def test_on_epoch_sees_the_networks_as_they_are_and_changes_nothing():
+    watched, alone = networks(), networks()
+    settings = dict(epochs=3, lr=0.01, batch_size=6, seeds=[1, 2], device="cpu")
+    seen = []
+
+    def look(epoch, loss):
+        seen.append(training.predict(watched, X, device="cpu"))
+
+    fit(watched, X, Y, _shared, on_epoch=look, **settings)
+    fit(alone, X, Y, _shared, **settings)
+    assert len(seen) == 3 and not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[-1], training.predict(watched, X, device="cpu"))
+    assert torch.equal(seen[-1], training.predict(alone, X, device="cpu"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_written_out_gradients_are_those_of_autograd(optimizer, monkeypatch):
+    """With a distillation loss, weight decay, momentum and a falling rate."""
+    x = torch.randn(30, 2, 4, dtype=torch.float64)
+    teacher = PerNetwork(torch.randn(3, 30, 5, dtype=torch.float64))
+    labels, lam = torch.arange(30) % 5, torch.tensor([0.0, 0.5, 1.0])
+
+    def loss(output, says, y):
+        return losses.distillation_loss(output, says, y, lam, 2.0)
+
+    settings = dict(
+        epochs=5, lr=0.05, momentum=0.9, weight_decay=0.01, schedule="cosine"
+    )
+    groups = {}
+    for applies in (True, False):
+        group = [models.MLP((8, 6, 7, 5), nn.LeakyReLU, seed=s) for s in range(3)]
+        groups[applies] = [network.double() for network in group]
+        if not applies:
+            monkeypatch.setattr(training._WrittenOut, "applies", lambda stack: False)
+        assert training._WrittenOut.applies(training.Stack(group)) == applies
+        fit(
+            groups[applies],
+            x,
+            [teacher, labels],
+            loss,
+            optimizer=optimizer,
+            batch_size=7,
+            seeds=[1, 2, 3],
+            device="cpu",
+            **settings,
+        )
+    for a, b in zip(groups[True], groups[False]):
+        for p, q in zip(a.parameters(), b.parameters()):
+            torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-12)
+
+
 def test_a_last_batch_of_one_joins_the_one_before():
     """BatchNorm can't take one sample: 21 samples in batches of 5 are 5, 5, 5, 6."""
     streams = [torch.Generator().manual_seed(0)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import ndtri
+from scipy.special import digamma, ndtri
 
 from cchlib.mi import METHODS, estimate_mi, estimate_mi_many, panel, probe_bound
 
@@ -438,3 +438,54 @@ def test_half_precision_is_read():
     assert (
         estimate_mi(x, y, "ksg").value == estimate_mi(x.float(), y.float(), "ksg").value
     )
+
+
+# ---------------------------------------------------------------- ceilings
+
+
+@pytest.mark.parametrize(
+    "method, ceiling",
+    [
+        ("ksg", digamma(300) - digamma(3)),
+        ("lmi", digamma(60) - digamma(3)),
+        ("mine", np.log(300 // 3)),
+        ("gaussian", np.inf),
+    ],
+)
+def test_ceiling(method, ceiling):
+    x, y = pair(0.5, 300, 2, 2)
+    estimate = estimate_mi(x, y, method, **FAST[method])
+    assert estimate.ceiling == pytest.approx(ceiling)
+    assert not estimate.saturated
+    labels = (y[:, 0] > 1).astype(int)
+    share = labels.mean()
+    entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    estimate = estimate_mi(x, labels, method, **FAST[method])
+    assert estimate.ceiling == pytest.approx(entropy)
+    assert 0 <= estimate.bounded <= entropy
+
+
+@pytest.mark.parametrize("method", ["ksg", "lmi"])
+def test_nearest_neighbours_saturate_and_say_so(method):
+    """Twice the ceiling is there to be found, spread over one pair and over four."""
+    for pairs in (1, 4):
+        x, y = pair(12, 400, pairs, pairs, pairs)
+        estimate = estimate_mi(x, y, method, **FAST[method])
+        assert estimate.saturated or pairs == 4 and method == "ksg"
+        assert estimate.value <= estimate.ceiling + 1e-9 < 12
+
+
+def test_the_packages_ceiling_is_of_its_half():
+    x, y = pair(0.5, 101)
+    estimate = estimate_mi(x, y, preset="package", epochs=1, device="cpu")
+    assert estimate.ceiling == pytest.approx(digamma(51) - digamma(3))
+
+
+@pytest.mark.parametrize("method", ["ksg", "gaussian", "lmi"])
+def test_a_class_that_x_tells_saturates_at_its_entropy(method):
+    rng = np.random.default_rng(0)
+    c = np.repeat(range(3), 100)
+    x = 20.0 * c[:, None] + rng.standard_normal((300, 2))
+    estimate = estimate_mi(x, c, method, **FAST[method])
+    assert estimate.saturated
+    assert estimate.bounded == pytest.approx(np.log(3), abs=0.06)
