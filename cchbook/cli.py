@@ -58,6 +58,16 @@ def run(
     ] = None,
     profile: Profile = "quick",
     settings: Settings = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PARAMETER",
+            help=(
+                "Cut runs along this parameter into pieces, each a job with a record, "
+                "and put these together; may be repeated."
+            ),
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -88,7 +98,9 @@ def run(
                 "--workers is for this machine, --cluster brings its own workers; one of them is wanted"
             )
         grid = batch.read_sweep(sweep) if sweep else None
-        todo = batch.Batch(notebooks or [], profile, settings or [], grid, output)
+        todo = batch.Batch(
+            notebooks or [], profile, settings or [], grid, output, split or []
+        )
         pool = batch.cluster(cluster) if cluster else batch.local(workers or _workers())
         console, outcomes, began = (
             Console(soft_wrap=not sys.stdout.isatty()),
@@ -109,6 +121,22 @@ def run(
             )
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@app.command()
+def record(
+    keys: Annotated[list[str], typer.Argument(help="Keys of complete runs.")],
+    output: Annotated[
+        str | None, typer.Option(help="Folder or URL of the runs, as of `cch run`.")
+    ] = None,
+    build_dir: BuildDir = None,
+) -> None:
+    """Put finished runs under data/recorded, with a line in its README."""
+    with _plainly(build_dir):
+        from cchbook.runs import recording
+
+        for key in keys:
+            print(recording.record(key, output))
 
 
 @app.command()

@@ -108,10 +108,18 @@ def finished_runs(
             f"no complete {profile} run of {', '.join(missing)}; make it: "
             f"cch run {' '.join(missing)} --profile {profile}{said}"
         )
-    return {
+    runs = {
         name: (found[name], records.read(batch.store.where(*found[name].run)))
         for name in names
     }
+    for name, (job, record) in runs.items():
+        if "pieces" in record.record:
+            raise FileNotFoundError(
+                f"the {profile} run {job.key} of {name} was put together of pieces: it "
+                f"has numbers and no page. Record it (cch record {job.key}), and the "
+                "chapter shows it beside a shorter run"
+            )
+    return runs
 
 
 def toc_files(root: Path) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     CancelledError,
@@ -26,10 +27,10 @@ from typing import Any
 import yaml
 
 from cchbook.runs import job as jobs
-from cchbook.runs import records
+from cchbook.runs import pieces, records
 from cchbook.runs.job import Job, Outcome
 from cchbook.runs.notebook import Notebook
-from cchbook.runs.store import HOST, Store
+from cchbook.runs.store import HOST, TOGETHER, Store
 
 PROFILES = ("quick", "paper", "smoke")
 
@@ -194,6 +195,10 @@ class Batch:
         Of `read_sweep`.
     output
         URL of the store; by default `runs` in the build folder.
+    split
+        Parameters along which runs are cut into pieces, each a job: see
+        `cchbook.runs.pieces`. Where no notebook is named those that declare none of
+        them run whole.
     """
 
     def __init__(
@@ -203,6 +208,7 @@ class Batch:
         settings: Sequence[str] = (),
         sweep: Mapping[str, list[dict]] | None = None,
         output: str | None = None,
+        split: Sequence[str] = (),
     ):
         chosen = notebooks(names or list(sweep or ()))
         self.store = Store(output or str(records.build_dir() / "runs"))
@@ -222,9 +228,13 @@ class Batch:
             for n in chosen
         }
         first = [job for n in chosen if not n.after for job in planned[n.name]]
-        self.first = list(
-            {job.run: job for job in first}.values()
-        )  # a sweep may name a point twice
+        # a sweep may name a point twice
+        self.first = list({job.run: job for job in first}.values())
+        self.pieces: dict[tuple[str, str], list[Job]] = {}
+        for n in chosen if split else ():
+            along = [name for name in split if names or name in n.split]
+            for job in planned[n.name] if along else ():
+                self.pieces[job.run] = _pieces(n, job, along)
         self._late = [
             (job, self._read_by(n))
             for n in chosen
@@ -233,7 +243,8 @@ class Batch:
         ]
 
     def __len__(self) -> int:
-        return len(self.first) + len(self._late)
+        of_pieces = {p.run for found in self.pieces.values() for p in found}
+        return len(self.first) + len(self._late) + len(of_pieces)
 
     def late(self, done: set[tuple[str, str]]) -> list[Job]:
         """The jobs that read others' records, given the complete runs: what they read
@@ -250,9 +261,8 @@ class Batch:
     def complete(self) -> set[tuple[str, str]]:
         """The complete runs, (notebook, key), of all notebooks that matter here."""
         read = [job for _, others in self._late for job in others]
-        return self.store.all_complete(
-            job.notebook for job in (*self.first, *read, *(j for j, _ in self._late))
-        )
+        late = [job for job, _ in self._late]
+        return self.store.all_complete(j.notebook for j in (*self.first, *read, *late))
 
     def run(self, pool: Pool) -> Iterator[Outcome]:
         """Run what is missing; yields one outcome a job, in the order in which they
@@ -268,39 +278,98 @@ class Batch:
         if self._late:
             yield from self._stage(self.late(self.complete()), pool)
 
-    def _stage(self, todo: list[Job], pool: Pool) -> Iterator[Outcome]:
+    def _stage(self, asked: list[Job], pool: Pool) -> Iterator[Outcome]:
         complete = self.complete()
-        yield from (Outcome(job, "kept") for job in todo if job.run in complete)
-        todo = [job for job in todo if job.run not in complete]
-        slots = (
-            min(pool.slots, len(todo)) if isinstance(pool.slots, int) else pool.slots
-        )
+        yield from (Outcome(job, "kept") for job in asked if job.run in complete)
+        wanted = [job for job in asked if job.run not in complete]
+
+        # pieces that two runs share are one job
+        in_pieces = [job for job in wanted if job.run in self.pieces]
+        of_pieces = {p.run: p for job in in_pieces for p in self.pieces[job.run]}
+        yield from (Outcome(p, "kept") for p in of_pieces.values() if p.run in complete)
+        whole = [job for job in wanted if job.run not in self.pieces]
+        todo = [*whole, *(p for p in of_pieces.values() if p.run not in complete)]
+
+        done = complete & set(of_pieces)
+        for job in in_pieces:
+            if done.issuperset(p.run for p in self.pieces[job.run]):
+                yield self._put_together(job)
+        for outcome in self._executed(todo, pool):
+            yield outcome
+            if outcome.status == "failed" or outcome.job.run not in of_pieces:
+                continue
+            done.add(outcome.job.run)
+            for job in in_pieces:
+                runs = [piece.run for piece in self.pieces[job.run]]
+                if outcome.job.run in runs and done.issuperset(runs):
+                    yield self._put_together(job)
+        for job in in_pieces:
+            missing = [p for p in self.pieces[job.run] if p.run not in done]
+            if missing:
+                why = f"{len(missing)} of its {len(self.pieces[job.run])} pieces failed"
+                yield Outcome(job, "failed", why=why)
+
+    def _executed(self, todo: list[Job], pool: Pool) -> Iterator[Outcome]:
+        """Hand jobs to the workers; their outcomes, as they end."""
+        slots = pool.slots
+        if isinstance(slots, int):
+            slots = min(slots, len(todo))
         waiting: dict[Future, Job] = {}
         for job in todo:
-            waiting[pool.executor.submit(jobs.execute, job, self.store.url, slots)] = (
-                job
-            )
+            future = pool.executor.submit(jobs.execute, job, self.store.url, slots)
+            waiting[future] = job
         for future in as_completed(list(waiting)):
             job = waiting.pop(future)
             try:
                 outcome = future.result()
-                if outcome.status == "done" and not self.store.complete(*job.run):
-                    outcome = replace(
-                        outcome,
-                        status="failed",
-                        why=f"its run is not at {self.store.url} as this machine sees it: "
-                        "an --output that it shares with the workers is wanted",
-                    )
-                yield outcome
             except CancelledError:
                 raise ConnectionError(
-                    f"{pool.name} went away; what is complete is kept, and the same command "
-                    "goes on from there"
+                    f"{pool.name} went away; what is complete is kept, and the same "
+                    "command goes on from there"
                 ) from None
-            except (
-                Exception
-            ) as error:  # of the workers or the store: the other jobs go on
+            except Exception as error:  # the worker's or the store's: others go on
                 yield Outcome(job, "failed", why=f"{type(error).__name__}: {error}")
+                continue
+            if outcome.status == "done" and not self.store.complete(*job.run):
+                why = (
+                    f"its run is not at {self.store.url} as this machine sees it: "
+                    "an --output that it shares with the workers is wanted"
+                )
+                outcome = replace(outcome, status="failed", why=why)
+            yield outcome
+
+    def _put_together(self, job: Job) -> Outcome:
+        """Make the record of a run whose pieces are complete."""
+        of_run = self.pieces[job.run]
+        whole = {
+            "notebook": job.notebook,
+            "profile": job.profile,
+            "overrides": job.overrides,
+            "parameters": job.parameters,
+            "key": job.key,
+        }
+        try:
+            with (
+                self.store.workplace(*job.run) as folder,
+                tempfile.TemporaryDirectory(prefix="cch-") as scratch,
+            ):
+                found = [
+                    (p.piece, records.read(self.store.fetch(*p.run, Path(scratch))))
+                    for p in of_run
+                ]
+                record, metrics = pieces.put_together(whole, found)
+                told = "".join(f"{p.notebook}/{p.key} {p.piece}\n" for p in of_run)
+                records.write_text(folder / TOGETHER, told)
+                metrics_text = metrics.to_csv(index=False)
+                records.write_text(folder / "metrics.csv", metrics_text)
+                records.write_json(folder / "record.json", record)
+                published = self.store.publish(folder, *job.run)
+        except (OSError, ValueError) as error:
+            return Outcome(job, "failed", why=str(error))
+        if not published:
+            return Outcome(job, "kept")
+        why = f"put together of {len(of_run)} pieces"
+        return Outcome(job, "done", record["seconds"], why)
 
     def _read_by(self, notebook: Notebook) -> list[Job]:
         """Jobs whose records `notebook` reads: this batch's, else those of the same
@@ -342,6 +411,23 @@ def _plan(
                 final,
                 records.run_key(known, final),
             )
+        )
+    return found
+
+
+def _pieces(notebook: Notebook, whole: Job, along: Sequence[str]) -> list[Job]:
+    """The jobs that a run is cut into.
+
+    What was recorded earlier is on a page, and so in its key, but changes no number: a
+    piece, which is no page, stays what it is when another run is recorded meanwhile.
+    """
+    known = {**records.ingredients(notebook), "recorded": []}
+    found = []
+    for what, final in pieces.cut(notebook, whole.parameters, along):
+        key = records.run_key(known, final)
+        overrides = {**whole.overrides, **what}
+        found.append(
+            replace(whole, key=key, parameters=final, overrides=overrides, piece=what)
         )
     return found
 

@@ -56,9 +56,10 @@ class Job:
     overrides: dict[str, Any]
     parameters: dict[str, Any]
     key: str
-    after: tuple[
-        tuple[str, str], ...
-    ] = ()  # (notebook, key) of the runs whose records it reads
+    # (notebook, key) of the runs whose records it reads
+    after: tuple[tuple[str, str], ...] = ()
+    # what it is of a longer run: {"seeds": 3}
+    piece: dict[str, Any] = field(default_factory=dict)
 
     @property
     def run(self) -> tuple[str, str]:
@@ -156,6 +157,8 @@ def _differs(job: Job, path: Path) -> str:
         **_data_here(str(path), path.stat().st_mtime_ns),
         "library": records.library_digest(),
     }
+    if job.piece:
+        here["recorded"] = []  # see `batch._pieces`
     if records.run_key(here, job.parameters, [key for _, key in job.after]) == job.key:
         return ""
     return (
@@ -180,6 +183,7 @@ def _environment(
         "profile": job.profile,
         "overrides": job.overrides,
         "after": reads,
+        "piece": job.piece,
     }
     env = {
         **dict.fromkeys(THREADS, str(threads)),

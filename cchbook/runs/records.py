@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -233,7 +234,8 @@ class Record:
     def metrics(self) -> pd.DataFrame:
         """The rows of metrics.csv."""
         frame = pd.read_csv(
-            self.path / "metrics.csv", dtype={"seed": "Int64", "unit": str}
+            self.path / "metrics.csv",
+            dtype={"seed": "Int64", "unit": str},
         )
         return frame.fillna({"unit": ""})
 
@@ -276,7 +278,9 @@ def live(notebook: str) -> list[Record]:
         found = [read(path) for path in job["after"]]
         return [r for r in found if r.record["notebook"] == notebook]
     below = (build_dir() / "runs" / notebook).glob("*/record.json")
-    return sorted((read(p.parent) for p in below), key=lambda r: r.record["start"])[-1:]
+    found = [read(path.parent) for path in below]
+    whole = [record for record in found if not record.record.get("piece")]
+    return sorted(whole, key=lambda r: r.record["start"])[-1:]
 
 
 def _paper_folder() -> Path:
@@ -493,7 +497,9 @@ class Run:
                 ],
                 "start": self._start.isoformat(timespec="seconds"),
                 "seconds": round(time.perf_counter() - self._clock, 2),
+                "host": socket.gethostname(),
                 "key": self.key,
+                **({"piece": self._job["piece"]} if self._job.get("piece") else {}),
             },
         )
 

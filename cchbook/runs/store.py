@@ -9,6 +9,7 @@ the folder is made in `.partial/` and renamed; an object store has no rename, so
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -21,6 +22,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 HOST = socket.gethostname()
 PARTIAL = ".partial"
+# in the folder of a run that was put together of pieces: it has no executed copy
+TOGETHER = "pieces.txt"
 
 
 class Store:
@@ -42,8 +45,9 @@ class Store:
         """Whether a run has its record and its executed copy."""
         folder = self.where(notebook, key)
         self.fs.invalidate_cache(folder)
-        return self.fs.exists(f"{folder}/record.json") and self.fs.exists(
-            f"{folder}/{notebook}.ipynb"
+        return self.fs.exists(f"{folder}/record.json") and (
+            self.fs.exists(f"{folder}/{notebook}.ipynb")
+            or self.fs.exists(f"{folder}/{TOGETHER}")
         )
 
     def all_complete(self, notebooks: Iterable[str]) -> set[tuple[str, str]]:
@@ -63,8 +67,31 @@ class Store:
                 (notebook, k)
                 for k in keys
                 if f"{self.where(notebook, k)}/{notebook}.ipynb" in files
+                or f"{self.where(notebook, k)}/{TOGETHER}" in files
             }
         return found
+
+    def find(self, key: str) -> tuple[str, str]:
+        """The (notebook, key) of the one complete run whose key begins so.
+
+        Raises
+        ------
+        ValueError
+            There is none, or several.
+        """
+        if not re.fullmatch(r"[0-9a-f]+", key):
+            raise ValueError(f"key is {key!r}; hexadecimal digits are wanted")
+        self.fs.invalidate_cache()
+        found = self.fs.glob(f"{self.base}/*/{key}*/record.json")
+        runs = sorted(tuple(path.split("/")[-3:-1]) for path in found)
+        runs = [run for run in runs if self.complete(*run)]
+        if len(runs) != 1:
+            said = ", ".join(f"{name}/{k}" for name, k in runs) or "no complete run"
+            raise ValueError(
+                f"key is {key!r}, of which there is {said} below {self.url}; "
+                "that of one complete run is wanted"
+            )
+        return runs[0]
 
     @contextmanager
     def workplace(self, notebook: str, key: str) -> Iterator[Path]:
@@ -142,7 +169,8 @@ class Store:
         local = into / notebook / key
         local.mkdir(parents=True)
         for name in ("record.json", "metrics.csv", f"{notebook}.ipynb"):
-            self.fs.get_file(f"{folder}/{name}", str(local / name))
+            if self.fs.exists(f"{folder}/{name}"):  # a run put together has no copy
+                self.fs.get_file(f"{folder}/{name}", str(local / name))
         return local
 
     def _forget_failure(self, notebook: str, key: str) -> None:
