@@ -9,14 +9,23 @@ condition's name, so that a notebook reads like the algorithm, and hands all of 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from cchlib.training import History, PerNetwork, features, fit, predict
 
-#: what every key sees (R, n, ...), or what each key sees
-Seen = Tensor | Mapping[Hashable, Tensor]
+
+@dataclass(frozen=True)
+class Shared:
+    """Data (n, ...) that all repetitions of all keys see: kept once, not once a network."""
+
+    tensor: Tensor
+
+
+#: what every key sees (R, n, ...), or what each key sees, or what all networks see
+Seen = Tensor | Mapping[Hashable, Tensor] | Shared
 
 
 class Groups(dict[Hashable, list[nn.Module]]):
@@ -41,7 +50,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
 
         Parameters
         ----------
-        x, targets : Tensor (R, n, ...), or one a key
+        x, targets : Tensor (R, n, ...), or one a key, or Shared
             As of `cchlib.training.fit`; labels are a target too.
         loss : callable(output, *targets, **weights) -> (keys · R,)
         weights : mapping {name: {key: number}}, optional
@@ -87,8 +96,10 @@ class Groups(dict[Hashable, list[nn.Module]]):
         result = evaluate(networks, self._stacked("x", x), **options)
         return dict(zip(self, result.split(self.repetitions)))
 
-    def _stacked(self, name: str, seen: Seen) -> PerNetwork:
+    def _stacked(self, name: str, seen: Seen) -> PerNetwork | Tensor:
         """The data of all networks, in their order, (keys · R, n, ...)."""
+        if isinstance(seen, Shared):
+            return seen.tensor
         if not isinstance(seen, Mapping):
             seen = dict.fromkeys(self, seen)
         self._all_there(name, seen)
