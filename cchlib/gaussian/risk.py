@@ -412,9 +412,9 @@ def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     """ρ(T, S) > ρ(T, y) ρ(S, y), that is Cov(T, S | y) > 0: teacher and best student
     agree beyond the label.
 
-    Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1) it
-    holds exactly when some λ > 0, at its best μ ≥ 0, has a lower risk than λ = 0 at its
-    own best μ; n does not enter. Where S or e is constant it is False, and nothing
+    Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1, and
+    for κ < 1 where Σ22 ∝ I) it holds exactly when some λ > 0, at its best μ ≥ 0, has a
+    lower risk than λ = 0 at its own best μ; n does not enter. Where S or e is constant it is False, and nothing
     beats the best shrinkage, whose risk is 0. w1 (..., p1); ties, to within rounding,
     are False.
     """
