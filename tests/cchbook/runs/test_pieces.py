@@ -2,9 +2,7 @@
 at most.
 """
 
-import json
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,7 @@ from toy_checkout import complete
 from typer.testing import CliRunner
 
 from cchbook.publish.build import finished_runs
-from cchbook.runs import batch, pieces, recording, records
-from cchbook.runs.notebook import Notebook
+from cchbook.runs import batch, recording, records
 from cchbook.runs.store import Store
 from cchlib.cli import app
 
