@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+MANY_COLUMNS = 8  # of a table; beyond them it is set in smaller type
+
+
 def use_style() -> None:
     """Apply the book's matplotlib style."""
     mpl.rcParams.update(
@@ -135,19 +138,33 @@ def errorbar(
 
 
 def show_table(frame: pd.DataFrame, caption: str = ""):
-    """Display a frame as a plain HTML table with a caption and no index."""
+    """Display a frame as a plain HTML table with a caption and no index.
+
+    One with more than `MANY_COLUMNS` columns is set smaller, and a number stays on one
+    line with its error.
+    """
     from IPython.display import HTML, display
 
     shown = frame.copy()
     for name in shown.select_dtypes("floating"):
-        shown[name] = shown[name].map(lambda v: "–" if pd.isna(v) else f"{v:.4g}")
-    html = shown.to_html(
-        index=False, border=0, classes="table cch-table", na_rep="–", justify="left"
+        shown[name] = [_four_digits(value) for value in shown[name]]
+    table = shown.to_html(
+        index=False,
+        border=0,
+        classes="table cch-table",
+        na_rep="–",
+        justify="left",
     )
+    table = table.replace(" ± ", "&nbsp;±&nbsp;")
     if caption:
-        head, rest = html.split(">", 1)
-        html = f"{head}>\n<caption>{caption}</caption>{rest}"
-    display(HTML(f'<div class="cch-table-wrap">{html}</div>'))
+        head, rest = table.split(">", 1)
+        table = f"{head}>\n<caption>{caption}</caption>{rest}"
+    wide = " wide" if frame.shape[1] > MANY_COLUMNS else ""
+    display(HTML(f'<div class="cch-table-wrap{wide}">{table}</div>'))
+
+
+def _four_digits(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.4g}"
 
 
 def gap_and_gain(
@@ -196,3 +213,286 @@ def gap_and_gain(
     if by:
         ax.legend()
     return ax
+
+
+# Chapter 2 ----------------------------------------------------------------------------
+
+
+def least_squares(table: pd.DataFrame, lam: float) -> None:
+    """Gain over the plain student, and over the best shrunken one, against σ12.
+
+    Marks are means of simulated students with two standard errors, lines the exact
+    expectation; shaded where the criterion says that it helps.
+    """
+    readings = list(dict.fromkeys(table["reading"]))
+    figure, axes = plt.subplots(
+        len(readings), 2, figsize=(7.4, 2.7 * len(readings)), squeeze=False
+    )
+    panels = (
+        ("gain", "cch", f"gain, λ = {lam}"),
+        ("beyond", "shrinkage", "beyond the best shrinkage"),
+    )
+    for row, reading in zip(axes, readings):
+        part = table[table["reading"] == reading].sort_values("sigma12")
+        for ax, (value, says, title) in zip(row, panels):
+            ax.errorbar(
+                part["sigma12"],
+                part[value],
+                2 * part[f"{value}_se"],
+                fmt="o",
+                color=COLORS["kd"],
+                capsize=2.5,
+                label="students, ± 2 s.e.",
+            )
+            ax.plot(
+                part["sigma12"],
+                part[f"{value}_exact"],
+                color=COLORS["truth"],
+                lw=1,
+                label="expected, exactly",
+            )
+            ax.axhline(0, color="0.4", lw=0.8)
+            ax.fill_between(
+                part["sigma12"],
+                *ax.get_ylim(),
+                where=part[says].astype(bool),
+                color=COLORS["teacher"],
+                alpha=0.12,
+                lw=0,
+                zorder=0,
+                label="CCH says: distil" if says == "cch" else "ρ(T,S) > ρ(T,y) ρ(S,y)",
+            )
+            ax.set(xlabel=r"$\sigma_{12}$", title=f"{reading}: {title}")
+        row[0].set_ylabel("squared units of y")
+    for ax in axes[0]:
+        ax.legend()
+    plt.show()
+
+
+def two_runs(
+    ax: Axes, evidence: Sequence, metric: str, x: str, *, kind: str, label: str, **where
+) -> None:
+    """The recorded run as a line, the live one as hollow marks."""
+    for i, one in enumerate(evidence):
+        table = one.mean(metric, x, **where)
+        if not len(table):
+            continue
+        look = (
+            {"label": label}
+            if i == 0
+            else {
+                "linestyle": "",
+                "markerfacecolor": "white",
+                "alpha": 0.8,
+                "label": None,
+            }
+        )
+        errorbar(ax, table, x, kind=kind, **look)
+
+
+def _swept(evidence: Sequence, name: str) -> list:
+    """The values of a parameter in the leading run."""
+    parameters = evidence[0].parameters
+    return parameters.get(name) or evidence[-1].parameters[name]
+
+
+def synthetic_errors(evidence: Sequence, lam: float) -> None:
+    """Figure 1's left side: test error against σ12, a panel a reading and batch size."""
+    readings, batch_sizes = (_swept(evidence, n) for n in ("readings", "batch_sizes"))
+    figure, axes = plt.subplots(
+        len(readings),
+        len(batch_sizes),
+        figsize=(max(4.6, 2.7 * len(batch_sizes) + 0.4), 2.7 * len(readings)),
+        sharey="row",
+        squeeze=False,
+    )
+    for row, reading in zip(axes, readings):
+        for ax, size in zip(row, batch_sizes):
+            where = {"reading": reading, "batch_size": size}
+            plain = {"lam": 0.0, "control": None}
+            two_runs(
+                ax,
+                evidence,
+                "test_mse",
+                "sigma12",
+                kind="no_kd",
+                label=LABELS["no_kd"],
+                **where,
+                **plain,
+            )
+            told = {"lam": lam, "control": None}
+            two_runs(
+                ax,
+                evidence,
+                "test_mse",
+                "sigma12",
+                kind="kd",
+                label=f"with KD, λ = {lam}",
+                **where,
+                **told,
+            )
+            shrunk = {"lam": lam, "control": "zero"}
+            two_runs(
+                ax,
+                evidence,
+                "test_mse",
+                "sigma12",
+                kind="other",
+                label="teacher says 0",
+                **where,
+                **shrunk,
+            )
+            two_runs(
+                ax,
+                evidence,
+                "teacher_mse",
+                "sigma12",
+                kind="teacher",
+                label="teacher",
+                **where,
+            )
+            if reading == "scaled":
+                ax.axhline(1, color="0.4", lw=0.8, ls=":")
+            ax.set(
+                xlabel=r"$\sigma_{12}$",
+                title=f"{reading}, batch {f'{size}' if size else 'full'}",
+            )
+        row[0].set_ylabel("test error (squared units of y)")
+    axes[0, 0].legend()
+    plt.show()
+
+
+def synthetic_information(evidence: Sequence, batch_size: int = 0) -> None:
+    """Figure 1's right side: information between hidden layers, a panel an estimator."""
+    readings = _swept(evidence, "readings")
+    estimators = _swept(evidence, "mi_estimators")
+    figure, axes = plt.subplots(
+        len(readings),
+        len(estimators),
+        figsize=(max(4.6, 3.6 * len(estimators)), 2.7 * len(readings)),
+        sharey="row",
+        squeeze=False,
+    )
+    for row, reading in zip(axes, readings):
+        for ax, estimator in zip(row, estimators):
+            where = {
+                "reading": reading,
+                "batch_size": batch_size,
+                "estimator": estimator,
+            }
+            for metric in ("i_ts", "i_sl"):
+                two_runs(
+                    ax,
+                    evidence,
+                    metric,
+                    "sigma12",
+                    kind=metric,
+                    label=LABELS[metric],
+                    **where,
+                )
+                exact = evidence[0].mean(f"linear_{metric}", "sigma12", reading=reading)
+                ax.plot(
+                    exact["sigma12"], exact["mean"], color=COLORS[metric], lw=1, ls=":"
+                )
+            ax.set(xlabel=r"$\sigma_{12}$", title=f"{reading}, by {estimator}")
+        row[0].set_ylabel("mutual information (nats)")
+    axes[0, 0].legend()
+    plt.show()
+
+
+def synthetic_weights(evidence: Sequence, batch_size: int = 0) -> None:
+    """Figure 4: test error against σ12, a panel a reading and λ."""
+    readings, lams = (_swept(evidence, name) for name in ("readings", "lams"))
+    lams = [lam for lam in lams if lam != 0.3] or lams
+    figure, axes = plt.subplots(
+        len(readings),
+        len(lams),
+        figsize=(max(4.6, 2.2 * len(lams) + 0.6), 2.6 * len(readings)),
+        sharey="row",
+        squeeze=False,
+    )
+    for row, reading in zip(axes, readings):
+        for ax, lam in zip(row, lams):
+            where = {"reading": reading, "batch_size": batch_size, "control": None}
+            two_runs(
+                ax,
+                evidence,
+                "test_mse",
+                "sigma12",
+                kind="no_kd",
+                label=LABELS["no_kd"],
+                lam=0.0,
+                **where,
+            )
+            two_runs(
+                ax,
+                evidence,
+                "test_mse",
+                "sigma12",
+                kind="kd",
+                label=LABELS["kd"],
+                lam=lam,
+                **where,
+            )
+            ax.set(title=f"{reading}, λ = {lam}", xlabel=r"$\sigma_{12}$")
+        row[0].set_ylabel("test error (squared units of y)")
+    axes[0, 0].legend()
+    plt.show()
+
+
+# Chapter 5 ----------------------------------------------------------------------------
+
+
+def cancer_noise(
+    one, cohort: str, pair: tuple[str, str], table: str | None = None
+) -> None:
+    """Information, the teacher's F1 and the gain against the noise, by definition.
+
+    Crosses are the paper's, of `table`.
+    """
+    at = {"cohort": cohort, "teacher": pair[0], "student": pair[1]}
+    definitions = dict.fromkeys(
+        [one.parameters["noise_definition"], *one.parameters["noise_definitions"]]
+    )
+    figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.9))
+    panels = {
+        "i_ts": r"$I(H_1;H_2)$ (nats)",
+        "teacher_f1": "F1 of the teacher",
+        "gain": "difference in weighted F1",
+    }
+    for i, definition in enumerate(definitions):
+        for ax, (metric, label) in zip(axes, panels.items()):
+            names = [metric, f"{metric}_{definition}"] if i else [metric]
+            rows = one.metrics[one.metrics["metric"].isin(names)]
+            for name, value in at.items():
+                rows = rows[rows[name] == value]
+            if i:  # without noise all definitions are one
+                rows = rows[(rows["metric"] != metric) | (rows["noise_level"] == 0)]
+            if "estimator" in rows and metric == "i_ts":
+                told = rows["estimator"].dropna().unique()
+                chosen = "package" if "package" in told else next(iter(told), None)
+                rows = rows[rows["estimator"].isna() | (rows["estimator"] == chosen)]
+            rows = rows[rows["control"].isna()] if "control" in rows else rows
+            told = type(one)(one.name, rows.assign(metric=metric), one.parameters, "")
+            errorbar(
+                ax,
+                told.mean(metric, "noise_level"),
+                "noise_level",
+                label=definition,
+                marker="osD"[i % 3],
+            )
+            ax.set(xlabel="noise level", ylabel=label)
+    i_sl = one.mean("i_sl", "noise_level", **at)["mean"]
+    axes[0].axhline(i_sl.iloc[0], color=COLORS["i_sl"], ls="--", label=LABELS["i_sl"])
+    axes[2].axhline(0, color="0.4", lw=0.8)
+    if table is not None:
+        from cchbook.runs import records
+
+        said = records.paper(table)
+        said = said.pivot_table(index="noise_level", columns="quantity", values="value")
+        for ax, quantity in ((axes[0], "i_ts"), (axes[2], "weighted_f1_difference")):
+            ax.plot(
+                said.index, said[quantity], "x", color=COLORS["paper"], label="paper"
+            )
+    axes[0].legend()
+    plt.show()

@@ -20,6 +20,7 @@ import pandas as pd
 
 from cchlib import check
 
+PATIENT = re.compile(r"TCGA-\w{2}-\w{4}")
 BARCODE = re.compile(r"TCGA-\w{2}-\w{4}-\d{2}[A-Z]?\w*")
 PRIMARY_TUMOUR = "01"
 CHUNK = 500  # features parsed at a time

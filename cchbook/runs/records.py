@@ -43,6 +43,9 @@ PACKAGE = Path(__file__).resolve().parents[1]  # cchbook; cchlib lies beside it
 # What of cchbook can change a number; drawing, publishing and batching can't
 COMPUTES = (
     "data",
+    "chapters/controls.py",
+    "chapters/groups.py",
+    "chapters/information.py",
     "chapters/metrics.py",
     "chapters/panel.py",
     "chapters/replication.py",
