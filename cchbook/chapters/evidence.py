@@ -115,6 +115,14 @@ def _known(parameters: Mapping, defaults: Mapping) -> dict[str, Any]:
     }
 
 
+def first_with(evidence: Sequence[Evidence], metric: str, **where: Any) -> Evidence:
+    """The first run that measured a metric under conditions; the last where none did."""
+    for one in evidence:
+        if len(one.rows(metric, **where)):
+            return one
+    return evidence[-1]
+
+
 def caption(evidence: Sequence[Evidence], what: str) -> str:
     """`what`, and which mark or column is which run."""
     first = evidence[0]

@@ -43,7 +43,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
         loss: Callable[..., Tensor],
         *,
         weights: Mapping[str, Mapping[Hashable, float]] | None = None,
-        seeds: Sequence[int] | None = None,
+        seeds: Sequence[int] | Mapping[Hashable, Sequence[int]] | None = None,
         **settings,
     ) -> History:
         """Train all of them, repetition r of every key on the random stream `seeds[r]`.
@@ -55,7 +55,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
         loss : callable(output, *targets, **weights) -> (keys · R,)
         weights : mapping {name: {key: number}}, optional
             What the loss takes one number a network of, λ for example.
-        seeds : sequence of R int
+        seeds : sequence of R int, or one a key
             0 to R − 1 if not given.
         **settings
             Of `cchlib.training.fit`.
@@ -65,7 +65,10 @@ class Groups(dict[Hashable, list[nn.Module]]):
         ValueError
             As `cchlib.training.fit`, and where a key has no data or no weight.
         """
-        seeds = list(range(self.repetitions) if seeds is None else seeds)
+        seeds = range(self.repetitions) if seeds is None else seeds
+        if not isinstance(seeds, Mapping):
+            seeds = dict.fromkeys(self, seeds)
+        self._all_there("seeds", seeds)
         numbers = {
             name: self._one_a_network(name, of) for name, of in (weights or {}).items()
         }
@@ -79,7 +82,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
             self._stacked("x", x),
             [self._stacked("targets", target) for target in targets],
             weighted,
-            seeds=seeds * len(self),
+            seeds=[seed for key in self for seed in seeds[key]],
             **settings,
         )
 

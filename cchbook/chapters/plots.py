@@ -438,3 +438,61 @@ def synthetic_weights(evidence: Sequence, batch_size: int = 0) -> None:
         row[0].set_ylabel("test error (squared units of y)")
     axes[0, 0].legend()
     plt.show()
+
+
+# Chapter 5 ----------------------------------------------------------------------------
+
+
+def cancer_noise(
+    one, cohort: str, pair: tuple[str, str], table: str | None = None
+) -> None:
+    """Information, the teacher's F1 and the gain against the noise, by definition.
+
+    Crosses are the paper's, of `table`.
+    """
+    at = {"cohort": cohort, "teacher": pair[0], "student": pair[1]}
+    definitions = dict.fromkeys(
+        [one.parameters["noise_definition"], *one.parameters["noise_definitions"]]
+    )
+    figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.9))
+    panels = {
+        "i_ts": r"$I(H_1;H_2)$ (nats)",
+        "teacher_f1": "F1 of the teacher",
+        "gain": "difference in weighted F1",
+    }
+    for i, definition in enumerate(definitions):
+        for ax, (metric, label) in zip(axes, panels.items()):
+            names = [metric, f"{metric}_{definition}"] if i else [metric]
+            rows = one.metrics[one.metrics["metric"].isin(names)]
+            for name, value in at.items():
+                rows = rows[rows[name] == value]
+            if i:  # without noise all definitions are one
+                rows = rows[(rows["metric"] != metric) | (rows["noise_level"] == 0)]
+            if "estimator" in rows and metric == "i_ts":
+                told = rows["estimator"].dropna().unique()
+                chosen = "package" if "package" in told else next(iter(told), None)
+                rows = rows[rows["estimator"].isna() | (rows["estimator"] == chosen)]
+            rows = rows[rows["control"].isna()] if "control" in rows else rows
+            told = type(one)(one.name, rows.assign(metric=metric), one.parameters, "")
+            errorbar(
+                ax,
+                told.mean(metric, "noise_level"),
+                "noise_level",
+                label=definition,
+                marker="osD"[i % 3],
+            )
+            ax.set(xlabel="noise level", ylabel=label)
+    i_sl = one.mean("i_sl", "noise_level", **at)["mean"]
+    axes[0].axhline(i_sl.iloc[0], color=COLORS["i_sl"], ls="--", label=LABELS["i_sl"])
+    axes[2].axhline(0, color="0.4", lw=0.8)
+    if table is not None:
+        from cchbook.runs import records
+
+        said = records.paper(table)
+        said = said.pivot_table(index="noise_level", columns="quantity", values="value")
+        for ax, quantity in ((axes[0], "i_ts"), (axes[2], "weighted_f1_difference")):
+            ax.plot(
+                said.index, said[quantity], "x", color=COLORS["paper"], label="paper"
+            )
+    axes[0].legend()
+    plt.show()

@@ -11,6 +11,7 @@ import pandas as pd
 from cchbook.chapters import evidence as evidences
 from cchbook.chapters import plots
 from cchbook.chapters.evidence import Evidence
+from cchbook.runs import records
 
 YES = {True: "yes", False: "no"}
 
@@ -126,7 +127,7 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
     if len(beyond):
         table = table.merge(beyond, how="left", on=by, suffixes=("", "_beyond"))
     estimator = leading_estimator(first)
-    gap = gaps(first, by, estimator).rename(columns={"mean": "gap"})
+    gap = gaps(first, by, estimator)
     table = table.merge(gap[[*by, "gap"]], how="left", on=by)
     theory = first.mean("linear_helps", ["reading", "sigma12"])
     table = table.merge(
@@ -155,24 +156,195 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
     return table
 
 
-def leading_estimator(one: Evidence) -> str:
-    """The paper's estimator where the run has it, else the first that it has."""
+def leading_estimator(one: Evidence, **where: Any) -> str:
+    """The paper's estimator where the run has it there, else the first that it has."""
     if "estimator" not in one.metrics:
         return str(one.defaults.get("estimator", "lmi"))
-    names = one.rows("i_ts")["estimator"].dropna().unique()
+    names = one.rows("i_ts", **where)["estimator"].dropna().unique()
     return "package" if "package" in names or not len(names) else str(names[0])
 
 
-def gaps(one: Evidence, by: Sequence[str], estimator: str) -> pd.DataFrame:
-    """I(H1;H2) − I(H2;Y), mean over seeds under each condition: columns `by`, mean."""
+def gaps(
+    one: Evidence, by: Sequence[str], estimator: str | None = None
+) -> pd.DataFrame:
+    """I(H1;H2) − I(H2;Y), mean over seeds under each condition: columns `by`, gap,
+    gap_se (if the run logged differences).
+    """
+    estimator = estimator or leading_estimator(one)
+    if len(one.rows("gap")):
+        found = one.mean("gap", by, estimator=estimator)
+        return found.rename(columns={"mean": "gap", "se": "gap_se"}).drop(columns="n")
     terms = {
         metric: one.mean(metric, by, estimator=estimator) for metric in ("i_ts", "i_sl")
     }
     both = terms["i_ts"].merge(terms["i_sl"], on=list(by), suffixes=("", "_sl"))
-    both["mean"] -= both["mean_sl"]
-    return both[[*by, "mean"]]
+    both["gap"] = both["mean"] - both["mean_sl"]
+    return both[[*by, "gap"]]
 
 
 def batch_name(size: float) -> str:
     """A batch size for readers: 0 is the full batch."""
     return f"{size:.0f}" if size else "full"
+
+
+# Chapters 5 and 6 ---------------------------------------------------------------------
+
+
+def patients(data: Mapping[str, Any], real: bool) -> None:
+    """Show Table 16 beside the cohorts at hand, and what each loader's steps cost."""
+    rows = [
+        {
+            "cohort": cohort.name,
+            "patients": len(cohort),
+            "classes": ", ".join(f"{c} {n}" for c, n in cohort.class_counts().items()),
+            "features": ", ".join(
+                f"{modality} {x.shape[1]}" for modality, x in cohort.modalities.items()
+            ),
+        }
+        for cohort in data.values()
+    ]
+    for name, part in records.paper("table16").groupby("cohort") if real else ():
+        classes = zip(part["subtype"], part["value"])
+        rows.append(
+            {
+                "cohort": f"{name}, the paper",
+                "patients": int(part["value"].sum()),
+                "classes": ", ".join(f"{c} {n:.0f}" for c, n in classes),
+                "features": "mRNA 60660, CNV 60623, RPPA 487",
+            }
+        )
+    said = "Table 16 beside ours." if real else "The stand-in's classes."
+    plots.show_table(pd.DataFrame(rows), said)
+    steps = pd.concat([c.steps.assign(cohort=c.name) for c in data.values()])
+    plots.show_table(
+        steps[["cohort", "step", "modality", "count"]],
+        "Patients surviving each step of the loaders.",
+    )
+
+
+def selection(leak: pd.DataFrame, cohort: str, chance: float) -> None:
+    """Show what selecting on all patients does, with true labels and with random ones.
+
+    `leak` has columns metric, labels, modality, select_on, mean, se.
+    """
+    names = {"selection_weighted_f1": "weighted F1", "selection_auc": "AUC"}
+    shown = leak.assign(
+        text=[plots.pm(m, s) for m, s in zip(leak["mean"], leak["se"])],
+        column=[
+            f"{names[metric]}, selected on {seen}"
+            for metric, seen in zip(leak["metric"], leak["select_on"])
+        ],
+    ).pivot(index=["labels", "modality"], columns="column", values="text")
+    plots.show_table(
+        shown.sort_index(level=0, ascending=False).reset_index(),
+        f"{cohort}: networks on one modality, without distillation. Chance is weighted "
+        f"F1 {chance:.2f}, AUC 0.5.",
+    )
+
+
+def noise_levels(
+    evidence: Sequence[Evidence],
+    cohort: str,
+    pair: tuple[str, str],
+    title: str,
+    table: str | None = None,
+) -> None:
+    """Show rows of the form of Tables 5 to 7, with what the paper prints beside them."""
+    at = {"cohort": cohort, "teacher": pair[0], "student": pair[1]}
+    lead = evidences.first_with(evidence, "gain", **at)
+    live = evidence[-1]
+    levels = sorted(lead.rows("gain", **at)["noise_level"].unique())
+    estimator = leading_estimator(lead, **at)
+    said = None
+    if table is not None:
+        said = records.paper(table).pivot_table(
+            index="noise_level", columns="quantity", values="value"
+        )
+    rows = []
+    for level in levels:
+        here = at | {"noise_level": level}
+        row = {"noise": f"{level:.0%}"}
+        for metric, header in (
+            ("i_ts", "I(H₁;H₂)"),
+            ("i_sl", "I(H₂;Y)"),
+            ("gap", "gap"),
+        ):
+            row[header] = lead.text(metric, estimator=estimator, **here)
+        row["F1 with KD"] = lead.text("student_f1_kd", control=None, **here)
+        row["F1 without"] = lead.text("student_f1", **here)
+        row["gain"] = lead.text("gain", **here)
+        row["gain over the best control"] = lead.text("gain_over_control", **here)
+        if lead is not live:
+            row["gain, this run"] = live.text("gain", **here)
+        if said is not None and level in said.index:
+            row["paper: gap"] = f"{said.loc[level, 'mi_gap']:+.4f}"
+            gain = said.loc[level].get("weighted_f1_difference", np.nan)
+            row["paper: gain"] = f"{gain:+.4f}" if np.isfinite(gain) else "–"
+        rows.append(row)
+    plots.show_table(
+        pd.DataFrame(rows).fillna("–"),
+        f"{title}, {' → '.join(pair)}. Weighted F1; information in nats by {estimator}; "
+        f"mean ± standard error over splits. From {lead.about}.",
+    )
+
+
+def pairs(
+    evidence: Sequence[Evidence],
+    cohorts: Mapping[str, str],
+    metric: str = "weighted F1",
+    *,
+    level: float = 0.0,
+) -> None:
+    """Show every ordered pair of every cohort (key to name): both gains and the gap."""
+    rows = []
+    for key, name in cohorts.items():
+        lead = evidences.first_with(evidence, "gain", cohort=key, noise_level=level)
+        live = evidence[-1]
+        where = {"cohort": key, "noise_level": level}
+        estimator = leading_estimator(lead, **where)
+        known = lead.rows("gain", **where)[["teacher", "student"]].drop_duplicates()
+        for teacher, student in known.itertuples(index=False):
+            at = where | {"teacher": teacher, "student": student}
+            rows.append(
+                {
+                    "cohort": name,
+                    "pair": f"{teacher} → {student}",
+                    "gap (nats)": lead.text("gap", estimator=estimator, **at),
+                    "gain": lead.text("gain", **at),
+                    "gain over the best control": lead.text("gain_over_control", **at),
+                    "gain, this run": live.text("gain", **at)
+                    if lead is not live
+                    else "–",
+                    "run": lead.name,
+                }
+            )
+    shown = pd.DataFrame(rows)
+    if (shown["gain, this run"] == "–").all():
+        shown = shown.drop(columns="gain, this run")
+    plots.show_table(
+        shown,
+        f"All pairs, noise {level:.0%}. Gains in {metric}, mean ± standard error. "
+        + evidences.caption(evidence, ""),
+    )
+
+
+def wrong_signs(
+    wrong: pd.DataFrame, cohort: str, pair: tuple[str, str], about: str
+) -> None:
+    """Show how often a few runs have the other sign than all of them.
+
+    `wrong` has the conditions, any_runs, one_split (shares), mean and se.
+    """
+    chosen = (wrong["cohort"] == cohort) & (wrong["teacher"] == pair[0])
+    part = wrong[chosen & (wrong["student"] == pair[1])]
+    shown = pd.DataFrame(
+        {
+            "noise": [f"{level:.0%}" for level in part["noise_level"]],
+            "difference": [plots.pm(m, e) for m, e in zip(part["mean"], part["se"])],
+            "wrong sign, a few runs on any split": part["any_runs"].map(
+                "{:.0%}".format
+            ),
+            "wrong sign, the runs on one split": part["one_split"].map("{:.0%}".format),
+        }
+    )
+    plots.show_table(shown, f"{cohort}, {' → '.join(pair)}. From {about}.")

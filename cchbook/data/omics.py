@@ -602,3 +602,28 @@ def repeated_splits(
         torch.stack(labels),
         len(train),
     )
+
+
+def load_cohorts(names: list[str], source: str = "auto") -> dict[str, Cohort]:
+    """The cohorts of a chapter by name, such as ``brca705`` or ``joined:KIPAN``.
+
+    Parameters
+    ----------
+    names : list of str
+        ``set`` or ``set:cohort``, as `load` takes them.
+    source : {"auto", "real", "embedded"}
+
+    Returns
+    -------
+    dict of str to Cohort
+        One stand-in serves all cohorts of a set that is not at hand: they would be the
+        same people.
+    """
+    data: dict[str, Cohort] = {}
+    for name in names:
+        root, _, part = name.partition(":")
+        cohort = load(root, source, **({"cohort": part} if part else {}))
+        sets = {known.partition(":")[0] for known in data}
+        if cohort.source.kind == "real" or root not in sets:
+            data[name] = cohort
+    return data
