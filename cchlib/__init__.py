@@ -19,7 +19,11 @@ __version__ = "0.2.0"
 _MODULES = ("criterion", "gaussian", "losses", "mi", "models", "training")
 _NAMES = {
     "assess": "criterion",
+    "collect": "criterion",
+    "pilot": "criterion",
     "rank_teachers": "criterion",
+    "slope_test": "criterion",
+    "shrinkage_test": "criterion",
     "estimate_mi": "mi",
 }
 # Names of before the book became a package of its own

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cchbook.chapters import scorecard
-from cchbook.runs import records
+from cchbook.runs import batch, records
+from cchbook.runs.notebook import Notebook
 from cchbook.runs.records import Record
 
 SHARP, CLEAN = {"gamma": 0.0}, {"noise": "none", "level": 0.0}
@@ -26,10 +28,25 @@ IMAGE = {
     "accuracy_kd": "student_accuracy_kd",
     "accuracy_no_kd": "student_accuracy",
 }
+# Table 4's headers, by Table 3's
 SWAPPED = {
     "weighted_f1_kd": "weighted_f1_no_kd",
     "weighted_f1_no_kd": "weighted_f1_kd",
-}  # Table 4's headers, by Table 3's
+}
+# Of a notebook's parameters those that change how much is run, not what
+COUNTS = frozenset(
+    {
+        "device",
+        "first_seed",
+        "mi_repetitions",
+        "mi_runs",
+        "mi_seeds",
+        "resamples",
+        "seeds",
+        "source",
+        "splits",
+    }
+)
 #: table -> notebook, quantities that it logs under another name, conditions that the
 #: table implies
 TABLES: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
@@ -51,8 +68,12 @@ WITHOUT_ERRORS = ("table5", "table6", "table7", "table8", "table16", "table20")
 PAPERS = frozenset(
     {"mnist", "bsds500", "mosei", "tcga_brca", "tcga_kipan", "tcga_lihc"}
 )
-SUBSTITUTES = {"BRCA": "brca705", "KIPAN": "firehose:KIPAN", "LIHC": "firehose:LIHC"}
-RUNS_OF_TABLE_2 = 50  # whose standard deviation stands behind its ±
+#: what stands in for it, the nearest first
+SUBSTITUTES = {
+    "BRCA": ("tcga_brca", "joined:BRCA", "brca705"),
+    "KIPAN": ("tcga_kipan", "joined:KIPAN", "firehose:KIPAN"),
+    "LIHC": ("tcga_lihc", "firehose:LIHC"),
+}
 _NOT_CONDITIONS = ("table", "quantity", "value", "std_error", "note")
 
 
@@ -70,46 +91,59 @@ def printed_cells(
     Returns
     -------
     DataFrame
-        ``table``, the cell's conditions, ``quantity``, ``paper`` and ``paper_error``; ``ours``, ``our_error``, ``n`` (seeds or
-        splits behind it), ``data``, ``run`` ("recorded", "live" or "–"), ``verdict``
-        (`scorecard.verdict`) and ``remark``: why there is no number, or that it comes
-        from smaller settings than the paper's.
+        ``table``, the cell's conditions, ``quantity``, ``paper`` and ``paper_error``;
+        ``ours``, ``our_error``, ``n`` (seeds or splits behind it), ``data``, ``run``
+        ("recorded", "live" or "–"), ``verdict`` (`scorecard.verdict`), for information
+        ``verdict_bits`` (the same with our number in bits, in case the paper printed
+        those), and ``remark``: why there is no number, or what differs from the paper's
+        settings.
     """
     rows = []
-    for table, (_, renamed, _) in TABLES.items():
+    for table in TABLES:
         for _, cell in records.paper(table).iterrows():
-            own = _ours(table, cell, recorded, live)
-            deviation = any(
-                words in str(cell.get("note", ""))
-                for words in ("standard deviation", "as in Table 2")
-            )
-            paper_error = (
-                cell["std_error"] / np.sqrt(RUNS_OF_TABLE_2)
-                if deviation
-                else cell["std_error"]
-            )
-            said = scorecard.verdict(
-                cell["value"],
-                paper_error,
-                own["ours"],
-                own["our_error"],
-                n=max(own["n"], 1),
-                same_data=set(own["data"].split(", ")) <= PAPERS,
-                signed=renamed.get(cell["quantity"], cell["quantity"])
-                in ("gap", "gain"),
-            )
-            rows.append(
-                {
-                    "table": table,
-                    **_conditions(cell),
-                    "quantity": cell["quantity"],
-                    "paper": cell["value"],
-                    "paper_error": paper_error,
-                    **own,
-                    "verdict": said,
-                }
-            )
+            rows.append(_row(table, cell, recorded, live))
     return pd.DataFrame(rows)
+
+
+def _row(
+    table: str,
+    cell: pd.Series,
+    recorded: Mapping[str, Record],
+    live: Mapping[str, Record],
+) -> dict[str, Any]:
+    """One printed cell, our number and the verdict.
+
+    Table 2's ± is a standard deviation over runs on one data set; they are not
+    independent, so it is not divided by their root.
+    """
+    _, renamed, _ = TABLES[table]
+    metric = renamed.get(cell["quantity"], cell["quantity"])
+    own = _ours(table, cell, recorded, live)
+    informs = metric in (*scorecard.INFORMATION, "mutual_information")
+    rule = {
+        "n": max(own["n"], 1),
+        "same_data": set(own["data"].split(", ")) <= PAPERS,
+        "same_settings": own["remark"] == "",
+        "signed": metric in ("gap", "gain"),
+        "margin": scorecard.MARGINS["information" if informs else "score"],
+    }
+    paper, paper_error = cell["value"], cell["std_error"]
+
+    def said(unit: float) -> str:
+        return scorecard.verdict(
+            paper, paper_error, own["ours"] / unit, own["our_error"] / unit, **rule
+        )
+
+    return {
+        "table": table,
+        **_conditions(cell),
+        "quantity": cell["quantity"],
+        "paper": paper,
+        "paper_error": paper_error,
+        **own,
+        "verdict": said(1.0),
+        "verdict_bits": said(float(np.log(2))) if informs else "",
+    }
 
 
 def _conditions(cell: pd.Series) -> dict[str, Any]:
@@ -126,7 +160,9 @@ def _ours(
     recorded: Mapping[str, Record],
     live: Mapping[str, Record],
 ) -> dict[str, Any]:
+    """Our number for a printed cell: the recorded run's, or else the live one's."""
     notebook, renamed, _ = TABLES[table]
+    metric = renamed.get(cell["quantity"], cell["quantity"])
     found = {
         "ours": np.nan,
         "our_error": np.nan,
@@ -136,14 +172,14 @@ def _ours(
         "remark": "no run on real data",
     }
     for kind, runs in (("recorded", recorded), ("live", live)):
-        about = runs[notebook].record if notebook in runs else None
-        if about is None or any(data["kind"] != "real" for data in about["data"]):
+        run = runs.get(notebook)
+        if run is None or any(data["kind"] != "real" for data in run.record["data"]):
             continue
-        where, data = counterpart(table, cell, about)
-        metric = renamed.get(cell["quantity"], cell["quantity"])
-        metrics = runs[notebook].metrics
+        where, data = counterpart(table, cell, run.record)
+        # the paper's estimator where the run has it, else its own
+        metrics = scorecard.of_estimator(run.metrics)
         value, error, n = scorecard.measured(
-            metrics, metric, where, about["parameters"]
+            metrics, metric, where, run.record["parameters"]
         )
         known = metric in set(metrics["metric"])
         found |= {
@@ -151,15 +187,51 @@ def _ours(
             "remark": "not at this condition" if known else "not measured",
         }
         if np.isfinite(value):
-            smaller = about["profile"] != "paper" or bool(about["overrides"])
             return found | {
                 "ours": value,
                 "our_error": error,
                 "n": n,
                 "run": kind,
-                "remark": "smaller settings" if smaller else "",
+                "remark": "; ".join(differences(run, metric)),
             }
     return found
+
+
+def differences(run: Record, metric: str) -> list[str]:
+    """What of a run's settings is not the paper's, as far as `metric` depends on it.
+
+    The paper's settings are the notebook's `paper` profile: printed values, and where
+    nothing is printed the book's choice (see the page on choices). Grids and counts may
+    be smaller; an information must come from the paper's estimator.
+    """
+    about = run.record
+    found = []
+    for name, value in paper_settings(about["notebook"]).items():
+        own = about["parameters"].get(name, value)
+        single = not isinstance(value, (list, dict))
+        if (
+            single
+            and name not in COUNTS
+            and not name.startswith("mi_")
+            and own != value
+        ):
+            found.append(f"{name} = {own} (the paper: {value})")
+    if metric in scorecard.INFORMATION:
+        used = scorecard.estimators(run.metrics)
+        preset = about["parameters"].get("mi_preset")
+        if (used[0] if used else preset) != "package":
+            found.append("another estimator than the paper's")
+    return found
+
+
+@cache
+def paper_settings(notebook: str) -> dict[str, Any]:
+    """All parameters of a chapter's `paper` profile; empty outside of a checkout."""
+    root = records.repository()
+    path = root / "notebooks" / f"{notebook}.ipynb" if root else None
+    if path is None or not path.is_file():
+        return {}
+    return batch.parameters(Notebook.read(path), "paper", {})
 
 
 def counterpart(
@@ -174,14 +246,10 @@ def counterpart(
     notebook, _, implied = TABLES[table]
     where = implied | _conditions(cell)
     names = {data["name"] for data in about["data"]}
-    if cell["quantity"] in (
-        "teacher_accuracy",
-        "teacher_weighted_f1",
-        "i_tl",
-    ):  # captions speak of clean inputs
-        where = {"03_image": SHARP, "05_cancer": {"noise_level": 0.0}}.get(
-            notebook, {}
-        ) | where
+    if cell["quantity"] in ("teacher_accuracy", "teacher_weighted_f1", "i_tl"):
+        # captions speak of clean inputs
+        clean = {"03_image": SHARP, "05_cancer": {"noise_level": 0.0}}
+        where = clean.get(notebook, {}) | where
     if notebook == "04_sentiment":
         where["data"] = next(
             (name for name in ("mosei", "mosi") if name in names), "mmmo"
@@ -191,12 +259,9 @@ def counterpart(
                 {"noise": "none"} if where["noise_level"] == 0 else {}
             )
     if where.get("estimator") == "latentmi":
-        where["estimator"] = "lmi"
+        where["estimator"] = "package"
     if where.get("cohort") in SUBSTITUTES:
-        own = f"tcga_{where['cohort'].lower()}"
-        where["cohort"] = (
-            own
-            if own in about["parameters"].get("cohorts", ())
-            else SUBSTITUTES[where["cohort"]]
-        )
+        known = SUBSTITUTES[where["cohort"]]
+        there = about["parameters"].get("cohorts", ())
+        where["cohort"] = next((name for name in known if name in there), known[-1])
     return where, {where[name] for name in ("cohort", "data") if name in where} or names

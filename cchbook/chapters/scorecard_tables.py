@@ -1,0 +1,322 @@
+"""The tables and the figure of the scorecard's page, a call each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from cchbook.chapters import plots, replication, scorecard
+from cchbook.runs.records import Record, paper
+
+CHAPTERS = {
+    "02_synthetic": "synthetic",
+    "03_image": "images",
+    "04_sentiment": "sentiment",
+    "05_cancer": "cancer",
+    "06_fusion": "fusion",
+}
+GAIN_LABELS = {
+    "02_synthetic": "gain (squared units of y)",
+    "03_image": "gain (test accuracy)",
+}
+CRITERIA = {
+    "gap": "CCH: I(H1;H2) − I(H2;Y)",
+    "i_ts": "I(H1;H2) alone",
+    "teacher_information": "I(H1;Y) − I(H2;Y)",
+    "teacher_advantage": "teacher better than student",
+    "residual_test": "residual test E[(y−S)(y−T)]",
+    "variance_test": "Var(y|S) − Var(T|S)",
+    "predicted_gain": "predicted gain, from two fits",
+    "shared_information": "share of label information that both hold",
+    "agreement": "teacher–student agreement",
+    "cka": "linear CKA",
+}
+#: criteria whose zero is meant to part help from harm; the others only rank
+WITH_ZERO = (
+    "gap",
+    "teacher_information",
+    "teacher_advantage",
+    "residual_test",
+    "variance_test",
+    "predicted_gain",
+)
+Runs = Mapping[str, Record]
+
+
+def runs_behind(kinds: Mapping[str, Runs]) -> pd.DataFrame:
+    """A row a run: chapter, kind, settings, data, device."""
+    rows = []
+    for kind, found in kinds.items():
+        for name, run in found.items():
+            about = run.record
+            changed = [f"{k} = {v}" for k, v in about["overrides"].items()]
+            data = [f"{d['name']} ({d['kind']})" for d in about["data"]]
+            rows.append(
+                {
+                    "chapter": CHAPTERS[name],
+                    "run": kind,
+                    "profile": about["profile"] or "by hand",
+                    "changed": ", ".join(changed) or "–",
+                    "seeds": len(about["seeds"]),
+                    "data": ", ".join(data) or "simulated by formula",
+                    "device": about["device"].split(" ")[0],
+                    "seconds": f"{about['seconds']:.0f}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def counts_of_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """Of all printed cells how many have each verdict, recorded and live runs apart."""
+    rows = []
+    for kind in ("recorded", "live"):
+        own = cells[cells["run"] == kind]["verdict"].value_counts()
+        rows.append({"our number": kind, **own})
+    none = cells[cells["run"] == "–"]["verdict"].value_counts()
+    rows.append({"our number": "none", **none})
+    rows.append({"our number": "all", **cells["verdict"].value_counts()})
+    columns = ["our number", *scorecard.VERDICTS]
+    table = pd.DataFrame(rows, columns=columns).fillna(0)
+    table[list(scorecard.VERDICTS)] = table[list(scorecard.VERDICTS)].astype(int)
+    return table.assign(cells=table[list(scorecard.VERDICTS)].sum(axis=1))
+
+
+def counts_by_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts of each printed table."""
+    groups = cells.groupby("table", sort=False)["verdict"]
+    counts = groups.value_counts().unstack(fill_value=0)
+    counts = counts.reindex(columns=list(scorecard.VERDICTS), fill_value=0)
+    bare = counts.index.isin(replication.WITHOUT_ERRORS)
+    counts.insert(0, "errors printed", np.where(bare, "no", "yes"))
+    return counts.reset_index().rename_axis(columns=None)
+
+
+def all_cells(cells: pd.DataFrame, confidence: float) -> dict[str, pd.DataFrame]:
+    """For each printed table every cell: the paper's value, ours, interval, verdict."""
+    tail = (1 - confidence) / 2
+    half = stats.t.isf(tail, cells["n"].clip(lower=1) - 1) * cells["our_error"]
+    intervals = [
+        f"{value - h:.3g} to {value + h:.3g}" if np.isfinite(h) else "–"
+        for value, h in zip(cells["ours"], half)
+    ]
+    shown = cells.drop(columns=["paper_error", "our_error", "n"]).assign(
+        paper=[plots.pm(*v) for v in zip(cells["paper"], cells["paper_error"])],
+        ours=[plots.pm(*v) for v in zip(cells["ours"], cells["our_error"])],
+    )
+    shown.insert(list(shown).index("ours") + 1, f"{confidence:.0%} interval", intervals)
+    shown = shown.rename(columns={"data": "our data", "verdict_bits": "read as bits"})
+    tables = {}
+    for table, part in shown.groupby("table", sort=False):
+        part = part.replace("", np.nan).dropna(axis=1, how="all")
+        tables[table] = part.drop(columns="table").fillna("–")
+    return tables
+
+
+def conditions_of(found: Runs, gain: str = "gain") -> pd.DataFrame:
+    """All conditions of the chapters' runs, with the criteria measured there.
+
+    `gain` names the target: "gain" over the plain student, or "gain_over_control" over
+    the best control. Chapters that did not log it are left out.
+    """
+    wanted = ["i_ts", "i_sl", "i_tl", *scorecard.rivals.NAMES]
+    parts = []
+    for name, run in found.items():
+        if gain not in set(run.metrics["metric"]):
+            continue
+        fusion = name == "06_fusion"
+        part = scorecard.conditions(
+            run.metrics,
+            wanted,
+            gain,
+            parameters=run.record["parameters"],
+            student=["cohort"] if fusion else scorecard.STUDENT,
+        )
+        part["baseline"] = name + ": " + part["baseline"]
+        parts.append(part.assign(notebook=name))
+    if not parts:
+        return pd.DataFrame()
+    frame = pd.concat(parts, ignore_index=True)
+    frame["teacher_information"] = frame["i_tl"] - frame["i_sl"]
+    return frame[frame["gap"].notna()].reset_index(drop=True)
+
+
+def signs(frames: Mapping[str, pd.DataFrame], **settings) -> pd.DataFrame:
+    """Sign of the gap against sign of the gain, a row a chapter, with "always distil"
+    and "never" on the same conditions. `settings` are those of `sign_counts`.
+    """
+    rows = []
+    for kind, frame in frames.items():
+        parts = {CHAPTERS[name]: part for name, part in frame.groupby("notebook")}
+        for label, part in {**parts, "all": frame}.items():
+            counts = scorecard.sign_counts(part, **settings)
+            low, high = counts["interval"]
+            always = counts["always"]
+            rows.append(
+                {
+                    "chapter": label,
+                    "run": kind,
+                    "conditions": counts["conditions"],
+                    "gain decided": counts["gain_decided"],
+                    "… it helped": counts["helped"],
+                    "gap decided too": counts["decided"],
+                    "signs agree": counts["agree"],
+                    "CCH right": _percent(counts["hit_rate"]),
+                    "interval": f"{_percent(low)} to {_percent(high)}",
+                    "“always” right": _percent(always),
+                    "“never” right": _percent(1 - always),
+                }
+            )
+    return pd.DataFrame(rows).replace("– to –", "–")
+
+
+def answer(frames: Mapping[str, pd.DataFrame], settings: Mapping) -> str:
+    """The central count in a sentence, of the recorded runs where there are any."""
+    if not frames:
+        return "No run measured gaps and gains."
+    recorded = "recorded" in frames
+    where = "In the recorded runs" if recorded else "In the runs made with these pages"
+    counts = scorecard.sign_counts(
+        frames["recorded" if recorded else "live"], **settings
+    )
+    if not counts["decided"]:
+        return (
+            f"{where}, none of {counts['conditions']} conditions is decided: their "
+            "seeds or splits are too few."
+        )
+    low, high = counts["interval"]
+    return (
+        f"**{where} the sign of the gap was that of the gain in {counts['agree']} of "
+        f"{counts['decided']} decided conditions** ({_percent(counts['hit_rate'])}; "
+        f"{_percent(low)} to {_percent(high)}), of {counts['conditions']} in all; "
+        f"“always distil” is right in {_percent(counts['always'])} of the same "
+        f"conditions and “never” in {_percent(1 - counts['always'])}."
+    )
+
+
+def rivals_table(
+    frame: pd.DataFrame, errors: float, confidence: float, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Criteria against each other, and against "always" and "never".
+
+    Right: the share of decided gains whose sign the criterion's own zero tells. AUC by
+    chapter with the number of its pairs, then over pairs within chapters.
+    """
+    clear = frame[scorecard.decided(frame, "gain", "gain_se", errors, adjust="fdr")]
+    helped = float((clear["gain"] > 0).mean()) if len(clear) else np.nan
+    rows = [
+        {"criterion": "always distil", "right": _percent(helped)},
+        {"criterion": "never distil", "right": _percent(1 - helped)},
+    ]
+    for name, label in CRITERIA.items():
+        known = clear[clear[name].notna()]
+        row = {"criterion": label, "conditions": len(known)}
+        if name in WITH_ZERO:
+            row["right"] = _percent(scorecard.hit_rate(known, name))
+        for _, part in scorecard.auc_by_chapter(known, name).iterrows():
+            if part["pairs"]:
+                head = f"AUC {CHAPTERS[part['notebook']]} (pairs)"
+                row[head] = f"{part['auc']:.2f} ({part['pairs']})"
+        row["AUC within chapters"] = _two(scorecard.auc(known, name))
+        everything = frame.loc[frame[name].notna()]
+        row["ρ"] = _two(scorecard.rank_correlation(everything, name))
+        low, high = scorecard.cluster_interval(
+            everything,
+            lambda some, name=name: scorecard.rank_correlation(some, name),
+            confidence=confidence,
+            resamples=min(resamples, 200),
+            seed=seed,
+        )
+        row[f"ρ, {confidence:.0%} interval"] = f"{_two(low)} to {_two(high)}"
+        rows.append(row)
+    table = pd.DataFrame(rows).replace("– to –", "–")
+    table["conditions"] = [
+        "–" if pd.isna(v) else f"{v:.0f}" for v in table["conditions"]
+    ]
+    order = ["criterion", "conditions", "right"]
+    rest = [column for column in table if column not in order]
+    by_chapter = [c for c in rest if c.startswith("AUC ") and "(" in c]
+    return table[
+        [*order, *by_chapter, *[c for c in rest if c not in by_chapter]]
+    ].fillna("–")
+
+
+def gap_and_gain(frame: pd.DataFrame) -> Figure:
+    """The hypothesis in one picture: a panel a chapter, two in a row."""
+    chapters = list(dict.fromkeys(frame["notebook"]))
+    lines = -(-len(chapters) // 2)
+    figure, axes = plt.subplots(
+        lines, 2, figsize=(8.0, 3.1 * lines), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat[len(chapters) :]:
+        ax.axis("off")
+    for ax, name in zip(axes.flat, chapters):
+        part = frame[frame["notebook"] == name]
+        label = GAIN_LABELS.get(name, "gain (weighted F1)")
+        plots.gap_and_gain(part, ax=ax, gain_label=label)
+        ax.set(title=CHAPTERS[name], xlabel="MI gap (nats)")
+    return figure
+
+
+def paper_conditions() -> pd.DataFrame:
+    """The paper's own printed gains with their gaps: table, gain, gain_se, gap.
+
+    Table 4 is left out: its first row is Table 3's, and read by Table 3's header its
+    other gains are within two standard errors of zero.
+    """
+    tables = {
+        "table1": None,
+        "table13": None,
+        "table3": ("weighted_f1_kd", "weighted_f1_no_kd"),
+        "table5": None,
+        "table6": None,
+        "table7": None,
+        "table8": ("weighted_f1_fusion_kd", "weighted_f1_fusion"),
+        "table20": ("weighted_f1_fusion_kd", "weighted_f1_fusion"),
+    }
+    parts = [_printed(name, pair) for name, pair in tables.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _printed(table: str, pair: tuple[str, str] | None) -> pd.DataFrame:
+    """Gains and gaps of one printed table; `pair` names F1 with and without."""
+    rows = paper(table)
+    beside = ("quantity", "value", "std_error", "note")
+    keys = [column for column in rows if column not in beside]
+    rows = rows.fillna({key: "–" for key in keys})
+
+    def wide(column: str) -> pd.DataFrame:
+        pivot = rows.pivot_table(
+            index=keys, columns="quantity", values=column, dropna=False
+        )
+        return pivot.reset_index()
+
+    value, error = wide("value"), wide("std_error")
+    if pair:
+        distilled, plain = pair
+        gain = value[distilled] - value[plain]
+        known = distilled in error
+        spread = np.hypot(error[distilled], error[plain]) if known else np.nan
+    else:
+        name = next(c for c in value if c.endswith("_difference"))
+        gain = value[name]
+        spread = error[name] if name in error else np.nan
+    gap = value["mi_gap"] if "mi_gap" in value else value["i_ts"] - value["i_sl"]
+    part = value[keys].assign(gain=gain, gain_se=spread, gap=gap)
+    if table == "table1":
+        # its gap is printed once a blur, its gains once a temperature
+        by_blur = part.dropna(subset="gap").groupby("gamma")["gap"].first()
+        part["gap"] = part["gamma"].map(by_blur)
+    return part.dropna(subset=["gain", "gap"]).assign(notebook=table)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if np.isfinite(share) else "–"
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "–"
