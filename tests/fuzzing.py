@@ -34,7 +34,7 @@ class Case:
     `kinds`: argument -> "array" (of numbers, any axes), "rows" (the first axis counts
     the samples), "labels" (whole numbers), "number", "whole", "seed" or "choice";
     arguments that are not listed stay as they are. `bad`: further values that must be
-    refused, by argument. `also`: other names by which an error may call an argument.
+    refused, by argument; `infinite`: arguments that may be infinite. `also`: other names by which an error may call an argument.
     `cost`: a call counts so often (estimators are slow).
     """
 
@@ -43,6 +43,7 @@ class Case:
     kinds: dict[str, str]
     bad: dict[str, list[Any]] = field(default_factory=dict)
     also: dict[str, str] = field(default_factory=dict)
+    infinite: tuple[str, ...] = ()
     tolerance: float = 1e-9
     cost: int = 1
 
@@ -74,6 +75,8 @@ def fuzz(case: Case) -> None:
         else:
             name = random.choice(sorted(case.kinds))
             values = spoiled(case.kinds[name], good[name]) + case.bad.get(name, [])
+            if name in case.infinite:
+                values = [v for v in values if not (np.isscalar(v) and v == np.inf)]
             value = values[random.integers(len(values))]
             refused(case, good, name, value)
 
