@@ -1,6 +1,7 @@
 """Should I distil? The CCH, and the criteria that the theory adds to it.
 
-Nothing is loaded before it is asked for: the tests of the theory need no torch.
+Nothing is loaded before it is asked for: the tests of the theory need no torch. No module
+of this package is named like a function of it: the module would hide the function.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
         assess_teachers,
         rank_teachers,
     )
+    from cchlib.criterion.collecting import Representations, collect
+    from cchlib.criterion.heads import Gain, Pilot, pilot
     from cchlib.criterion.slope import Test, shrinkage_test, slope_test
 
 _NAMES = {
@@ -22,6 +25,11 @@ _NAMES = {
     "assess": "cch",
     "assess_teachers": "cch",
     "rank_teachers": "cch",
+    "Representations": "collecting",
+    "collect": "collecting",
+    "Gain": "heads",
+    "Pilot": "heads",
+    "pilot": "heads",
     "Test": "slope",
     "shrinkage_test": "slope",
     "slope_test": "slope",
@@ -29,9 +37,14 @@ _NAMES = {
 
 __all__ = [
     "Assessment",
+    "Gain",
+    "Pilot",
+    "Representations",
     "Test",
     "assess",
     "assess_teachers",
+    "collect",
+    "pilot",
     "rank_teachers",
     "shrinkage_test",
     "slope_test",
