@@ -9,14 +9,23 @@ condition's name, so that a notebook reads like the algorithm, and hands all of 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from cchlib.training import History, PerNetwork, features, fit, predict
 
+
+@dataclass(frozen=True)
+class ForAll:
+    """Data (n, ...) that every network sees, whatever its key and repetition."""
+
+    tensor: Tensor
+
+
 #: what every key sees (R, n, ...), or what each key sees
-Seen = Tensor | Mapping[Hashable, Tensor]
+Seen = Tensor | ForAll | Mapping[Hashable, Tensor]
 
 
 class Groups(dict[Hashable, list[nn.Module]]):
@@ -41,7 +50,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
 
         Parameters
         ----------
-        x, targets : Tensor (R, n, ...), or one a key
+        x, targets : Tensor (R, n, ...), one a key, or ForAll
             As of `cchlib.training.fit`; labels are a target too.
         loss : callable(output, *targets, **weights) -> (keys · R,)
         weights : mapping {name: {key: number}}, optional
@@ -90,8 +99,10 @@ class Groups(dict[Hashable, list[nn.Module]]):
         result = evaluate(networks, self._stacked("x", x), **options)
         return dict(zip(self, result.split(self.repetitions)))
 
-    def _stacked(self, name: str, seen: Seen) -> PerNetwork:
+    def _stacked(self, name: str, seen: Seen) -> PerNetwork | Tensor:
         """The data of all networks, in their order, (keys · R, n, ...)."""
+        if isinstance(seen, ForAll):
+            return seen.tensor
         if not isinstance(seen, Mapping):
             seen = dict.fromkeys(self, seen)
         self._all_there(name, seen)
