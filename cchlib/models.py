@@ -27,9 +27,15 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float, width: int):
         super().__init__()
-        self.p = float(check.within("dropout", p, 0.0, 1.0))
-        self.width = width
-        self.noise: Tensor | None = None
+        self.p = check.number("dropout", p, 0.0, 1.0)
+        self.width = check.integer("width", width, 1)
+        # a buffer, so that torch.func.functional_call can hand it in
+        self.noise: Tensor | None
+        self.register_buffer("noise", None, persistent=False)
+
+    def extra_repr(self) -> str:
+        """What `print` shows of it."""
+        return f"p={self.p}, width={self.width}"
 
     def forward(self, x: Tensor) -> Tensor:
         """The input with entries set to 0 while training."""
@@ -76,10 +82,10 @@ class MLP(nn.Module):
                 f"sizes is {sizes}; an input, at least one hidden layer and an output are wanted"
             )
         self.inputs, self.outputs, self.pool_time = sizes[0], sizes[-1], pool_time
+        seed = check.seed("seed", seed)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(
-                seed
-            )  # torch.manual_seed would set those of all GPUs too
+            # torch.manual_seed would set those of all GPUs too
+            torch.default_generator.manual_seed(seed)
             layers: list[nn.Module] = []
             for wide, narrow in zip(sizes[:-2], sizes[1:-1]):
                 layers += [nn.Linear(wide, narrow), activation()]
@@ -87,6 +93,10 @@ class MLP(nn.Module):
                 layers += [Dropout(dropout, narrow)] if dropout else []
             self.body = nn.Sequential(*layers)
             self.head = nn.Linear(sizes[-2], sizes[-1])
+
+    def extra_repr(self) -> str:
+        """What `print` shows beside the layers."""
+        return "pool_time=True" if self.pool_time else ""
 
     def features(self, x: Tensor) -> Tensor:
         """The representation H: (n, D) (or (n, L, D) where time is pooled) -> (n, h)."""
@@ -200,7 +210,9 @@ class FusionNetwork(nn.Module):
             check.integer("inputs1", inputs1, 1),
             check.integer("inputs2", inputs2, 1),
         )
-        check.integer("classes", classes, 2), check.integer("width", width, 1)
+        check.integer("classes", classes, 2)
+        check.integer("width", width, 1)
+        seed = check.seed("seed", seed)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.encoders = nn.ModuleList(

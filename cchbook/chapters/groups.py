@@ -18,14 +18,14 @@ from cchlib.training import History, PerNetwork, features, fit, predict
 
 
 @dataclass(frozen=True)
-class ForAll:
-    """Data (n, ...) that every network sees, whatever its key and repetition."""
+class Shared:
+    """Data (n, ...) that all repetitions of all keys see: kept once, not once a network."""
 
     tensor: Tensor
 
 
-#: what every key sees (R, n, ...), or what each key sees
-Seen = Tensor | ForAll | Mapping[Hashable, Tensor]
+#: what every key sees (R, n, ...), or what each key sees, or what all networks see
+Seen = Tensor | Mapping[Hashable, Tensor] | Shared
 
 
 class Groups(dict[Hashable, list[nn.Module]]):
@@ -50,7 +50,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
 
         Parameters
         ----------
-        x, targets : Tensor (R, n, ...), one a key, or ForAll
+        x, targets : Tensor (R, n, ...), or one a key, or Shared
             As of `cchlib.training.fit`; labels are a target too.
         loss : callable(output, *targets, **weights) -> (keys · R,)
         weights : mapping {name: {key: number}}, optional
@@ -101,7 +101,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
 
     def _stacked(self, name: str, seen: Seen) -> PerNetwork | Tensor:
         """The data of all networks, in their order, (keys · R, n, ...)."""
-        if isinstance(seen, ForAll):
+        if isinstance(seen, Shared):
             return seen.tensor
         if not isinstance(seen, Mapping):
             seen = dict.fromkeys(self, seen)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         assess_teachers,
         rank_teachers,
     )
-    from cchlib.criterion.representations import Representations, collect
+    from cchlib.criterion.collecting import Representations, collect
+    from cchlib.criterion.heads import Gain, Pilot, pilot
     from cchlib.criterion.slope import Test, shrinkage_test, slope_test
 
 _NAMES = {
@@ -24,8 +25,11 @@ _NAMES = {
     "assess": "cch",
     "assess_teachers": "cch",
     "rank_teachers": "cch",
-    "Representations": "representations",
-    "collect": "representations",
+    "Representations": "collecting",
+    "collect": "collecting",
+    "Gain": "heads",
+    "Pilot": "heads",
+    "pilot": "heads",
     "Test": "slope",
     "shrinkage_test": "slope",
     "slope_test": "slope",
@@ -33,11 +37,14 @@ _NAMES = {
 
 __all__ = [
     "Assessment",
+    "Gain",
+    "Pilot",
     "Representations",
     "Test",
     "assess",
     "assess_teachers",
     "collect",
+    "pilot",
     "rank_teachers",
     "shrinkage_test",
     "slope_test",

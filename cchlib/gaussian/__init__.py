@@ -7,6 +7,7 @@ from cchlib.gaussian.held_out import (
     predicted_gain,
     residual_correlation,
 )
+from cchlib.gaussian.mixture import best_mixture, mixture_moments
 from cchlib.gaussian.model import (
     JointGaussian,
     TeacherMoments,
@@ -29,6 +30,7 @@ from cchlib.gaussian.risk import (
     risk_slope,
     sample_excess_risk,
     simulate_excess_risk,
+    unlabelled_factor,
     variance_condition,
 )
 
@@ -39,6 +41,7 @@ __all__ = [
     "additive_lambda",
     "beats_shrinkage",
     "best_mixing_weight",
+    "best_mixture",
     "cch_holds",
     "conditional_variance_condition",
     "correlation_condition",
@@ -47,6 +50,7 @@ __all__ = [
     "excess_risk",
     "expected_excess_risk",
     "mixing_weight",
+    "mixture_moments",
     "model_of_parts",
     "optimal_lambda",
     "optimal_teacher",
@@ -57,5 +61,6 @@ __all__ = [
     "risk_slope",
     "sample_excess_risk",
     "simulate_excess_risk",
+    "unlabelled_factor",
     "variance_condition",
 ]

@@ -293,9 +293,24 @@ def model_of_parts(
     -------
     (JointGaussian, ndarray (p1,))
         The model, and w1.
+
+    Raises
+    ------
+    ValueError
+        On a share outside [0, 1], and where the parts make Var T so much larger than
+        Var(T | x2) that no covariance matrix in double precision could hold both.
     """
     check.within("share", share, 0.0, 1.0)
     p1, p2 = check.integer("p1", p1, 1), check.integer("p2", p2, 2 if elsewhere else 1)
+    given_x2 = along_residual**2 * (1 - share) + noise**2
+    variance = along_student**2 * share + elsewhere**2 + given_x2
+    # A covariance of exactly 0, or one that is nothing beside Var y, need not be held.
+    if ROUNDING < given_x2 < ROUNDING * variance:
+        raise ValueError(
+            f"along_student is {along_student:g} and elsewhere {elsewhere:g}, so that "
+            f"Var T is {variance:.3g} and Var(T | x2) {given_x2:.3g}: a covariance "
+            "matrix has no digits for both; parts within a factor of 1e6 are wanted"
+        )
     rng = np.random.default_rng(seed)
     # Independent unit-variance factors: z_1 … z_p2 of x2 (z_1 ∝ S), e/σ, ν, and p1 − 1
     # that only x1 has.

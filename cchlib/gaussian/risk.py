@@ -110,28 +110,60 @@ class RiskCoefficients(NamedTuple):
         return np.where(self.helps, np.where(inside, ratio, np.inf), 0.0)[()]
 
 
-def effective_ridge(model: JointGaussian, kappa: ArrayLike) -> Array | float:
-    """τ of Eq. 26: n = tr((Σ22 + τI)⁻¹Σ22) for κ = n/p2 < 1, and 0 for κ > 1.
+def effective_ridge(
+    model: JointGaussian, kappa: ArrayLike, ridge: float = 0.0
+) -> Array | float:
+    """τ of Eq. 26, for a student with or without a ridge penalty.
 
-    Minimum-norm interpolation shrinks, on average over x2, as a ridge penalty τ would.
-    Shape of kappa; ValueError on κ ≤ 0 or κ = 1.
+    n = tr((Σ22 + τI)⁻¹Σ22) for κ = n/p2 < 1, and 0 for κ > 1: minimum-norm
+    interpolation shrinks, on average over x2, as a penalty τ would. With a penalty of
+    its own, n·ridge·‖w‖² on the sum of squares, τ = ridge + τ tr((Σ22 + τI)⁻¹Σ22)/n.
+
+    Parameters
+    ----------
+    kappa : array_like
+        κ = n/p2 > 0, not 1.
+    ridge : float ≥ 0
+
+    Returns
+    -------
+    ndarray of kappa's shape (float for a number)
+
+    Raises
+    ------
+    ValueError
+        On κ ≤ 0, κ = 1, or ridge < 0.
     """
     kappa = _kappa(kappa)
+    ridge = float(check.within("ridge", ridge, 0.0))
     spectrum, _ = model._spectrum
-    distinct, where = np.unique(np.minimum(kappa, 1.0), return_inverse=True)
-    # The trace is between those of the extreme eigenvalues alone, which brackets τ;
-    # bisection in log τ from there.
+    asked = kappa if ridge else np.minimum(kappa, 1.0)  # without one, 0 for all κ ≥ 1
+    distinct, where = np.unique(asked, return_inverse=True)
+    # Were all eigenvalues equal, τ would be the root of a quadratic. It rises with the
+    # eigenvalue, so that the extreme ones bracket τ; bisection in log τ from there.
     with np.errstate(divide="ignore"):
-        low, high = np.log((1 - distinct) / distinct) + np.log(
-            [[spectrum.min()], [spectrum.max()]]
+        low, high = (
+            np.log(_ridge_of_white(eigenvalue, distinct, ridge))
+            for eigenvalue in (spectrum.min(), spectrum.max())
         )
     for _ in range(64):
         middle = (low + high) / 2
-        too_small = (spectrum / (spectrum + np.exp(middle)[:, None])).mean(
-            -1
-        ) > distinct
+        tau = np.exp(middle)[:, None]
+        trace = (spectrum / (spectrum + tau)).mean(-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wanted = distinct * (1 - ridge / tau[:, 0]) if ridge else distinct
+        too_small = trace > wanted
         low, high = np.where(too_small, middle, low), np.where(too_small, high, middle)
     return np.exp((low + high) / 2)[where].reshape(kappa.shape)[()]
+
+
+def _ridge_of_white(eigenvalue: float, kappa: Array, ridge: float) -> Array:
+    """τ for Σ22 = eigenvalue · I: the root τ ≥ 0 of τ² − 2hτ − ridge · eigenvalue."""
+    half = (eigenvalue * (1 / kappa - 1) + ridge) / 2
+    root = np.sqrt(half**2 + ridge * eigenvalue)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        small = ridge * eigenvalue / (root - half)  # for h < 0, without a difference
+    return np.where(half >= 0, half + root, small)
 
 
 def risk_coefficients(
@@ -140,6 +172,8 @@ def risk_coefficients(
     kappa: ArrayLike | None = None,
     *,
     n: ArrayLike | None = None,
+    ridge: float = 0.0,
+    unlabelled: int = 0,
 ) -> RiskCoefficients:
     """α, β, δ of R(λ) = (αλ² + 2βλ + δ)/(1 + λ)²: see the head of the module.
 
@@ -153,6 +187,13 @@ def risk_coefficients(
         Broadcasts with w1's (...).
     n : array_like of integers > p2 + 1, in place of kappa
         The coefficients of the exact expected risk.
+    ridge : float ≥ 0, with kappa only
+        A penalty (1 + λ)·n·ridge·‖w‖² on Eq. 4, under which the student stays a
+        mixture of two fits, of labels and of teacher, each with n·ridge·‖w‖².
+    unlabelled : int ≥ 0, with n only
+        Further rows (x1, x2), on which the teacher answers and nobody else. The
+        imitator is fitted to all rows, and mixed with the student in the shares 1 and
+        λ (which is not Eq. 4 on all rows: that weighs by the rows).
 
     Returns
     -------
@@ -162,36 +203,43 @@ def risk_coefficients(
     Raises
     ------
     ValueError
-        On κ ≤ 0 or κ = 1, n ≤ p2 + 1, or teachers of another length than p1.
+        On κ ≤ 0 or κ = 1, n ≤ p2 + 1, teachers of another length than p1, or a ridge
+        with n, or unlabelled rows with kappa.
     """
     if (kappa is None) == (n is None):
         raise ValueError(
             "kappa and n were both given, or neither; exactly one is wanted"
         )
-    if n is not None:
-        keep, lost, spread = (
-            np.ones(1),
-            np.zeros(1),
-            model.p2 / (_samples(n, model.p2) - model.p2 - 1),
+    unlabelled = check.integer("unlabelled", unlabelled)
+    if n is not None and ridge:
+        raise ValueError(f"ridge is {ridge} with n given; ridge with kappa is wanted")
+    if kappa is not None and unlabelled:
+        raise ValueError(
+            f"unlabelled is {unlabelled} with kappa given; unlabelled with n is wanted"
         )
+    if n is not None:
+        n = _samples(n, model.p2)
+        keep, lost = np.ones(1), np.zeros(1)
+        spread = model.p2 / (n - model.p2 - 1)
+        spread_imitator = model.p2 / (n + unlabelled - model.p2 - 1)
     else:
-        keep, lost, spread = _shrinkage(model, kappa)
+        keep, lost, spread = _shrinkage(model, kappa, ridge)
+        spread_imitator = spread
     teacher = model.teacher_moments(w1)
     check.broadcast(
         w1=teacher.variance.shape, **{"kappa" if n is None else "n": np.shape(spread)}
     )
+    # In coordinates where ⟨·,·⟩ is the plain product and P, Q are diagonal
     _, rotation = model._spectrum
-    imitator, student = (
-        model._imitator(model._teachers(w1)) @ rotation,
-        model._student @ rotation,
-    )
-    # Errors of the mean weights, in coordinates where ⟨·,·⟩ is the plain product and P,
-    # Q are diagonal.
-    of_imitator, of_student = keep * imitator - student, -lost * student
-    alpha = (of_imitator**2).sum(-1) + spread * (
+    imitator = model._imitator(model._teachers(w1)) @ rotation
+    student = model._student @ rotation
+    # Errors of the mean weights, and what the spread of the rows adds
+    of_imitator = keep * imitator - student
+    of_student = -lost * student
+    alpha = (of_imitator**2).sum(-1) + spread_imitator * (
         teacher.given_x2 + ((lost * imitator) ** 2).sum(-1)
     )
-    beta = (of_student * of_imitator).sum(-1) + spread * (
+    beta = (of_student * of_imitator).sum(-1) + spread_imitator * (
         teacher.with_residual + (lost**2 * student * imitator).sum(-1)
     )
     delta = (of_student**2).sum(-1) * (1 + spread) + spread * model.noise_variance
@@ -256,7 +304,7 @@ def expected_excess_risk(
     ------
     ValueError
         On λ < 0, or n ≤ p2 + 1: from p2 − 1 to p2 + 1 the mean is infinite, and below
-        it has no closed form.
+        it has a closed form for Σ22 ∝ I only.
     """
     return risk_coefficients(model, w1, n=n).risk(lam)
 
@@ -364,9 +412,9 @@ def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     """ρ(T, S) > ρ(T, y) ρ(S, y), that is Cov(T, S | y) > 0: teacher and best student
     agree beyond the label.
 
-    Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1) it
-    holds exactly when some λ > 0, at its best μ ≥ 0, has a lower risk than λ = 0 at its
-    own best μ; n does not enter. Where S or e is constant it is False, and nothing
+    Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1, and
+    for κ < 1 where Σ22 ∝ I) it holds exactly when some λ > 0, at its best μ ≥ 0, has a
+    lower risk than λ = 0 at its own best μ; n does not enter. Where S or e is constant it is False, and nothing
     beats the best shrinkage, whose risk is 0. w1 (..., p1); ties, to within rounding,
     are False.
     """
@@ -379,6 +427,37 @@ def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     scale = np.sqrt(teacher.variance * model._student_variance) * model.S33
     answer = beyond > ROUNDING * scale
     return answer if answer.ndim else bool(answer)
+
+
+def unlabelled_factor(n: int, p: int, unlabelled: int, form: str = "mixture") -> float:
+    """With rows on which only the teacher answers, a little helps where c < factor · σ².
+
+    Parameters
+    ----------
+    n, p, unlabelled : int
+        Labelled rows, the student's features, rows without a label.
+    form : str
+        "mixture": the imitator of all rows mixed with the student of the labelled ones;
+        (n + N − p − 1)/(n − p − 1). "additive": Eq. 4 whose second sum runs over all
+        rows; 1 + N (n − 1)/((n − p)(n − p − 3)).
+
+    Returns
+    -------
+    float
+        The factor, 1 without further rows.
+
+    Raises
+    ------
+    ValueError
+        On n ≤ p + 1 (p + 3 for "additive"), or another form.
+    """
+    check.one_of("form", form, ("mixture", "additive"))
+    p = check.integer("p", p, 1)
+    n = check.integer("n", n, p + (2 if form == "mixture" else 4))
+    unlabelled = check.integer("unlabelled", unlabelled)
+    if form == "mixture":
+        return (n + unlabelled - p - 1) / (n - p - 1)
+    return 1 + unlabelled * (n - 1) / ((n - p) * (n - p - 3))
 
 
 def correlation_condition(model: JointGaussian, w1: ArrayLike) -> Array | bool:
@@ -530,17 +609,21 @@ def simulate_excess_risk(
     return mean.reshape(weight.shape)[()], std_error.reshape(weight.shape)[()]
 
 
-def _shrinkage(model: JointGaussian, kappa: ArrayLike) -> tuple[Array, Array, Array]:
+def _shrinkage(
+    model: JointGaussian, kappa: ArrayLike, ridge: float = 0.0
+) -> tuple[Array, Array, Array]:
     """The diagonals of P and Q, (..., p2), and r (...) for kappa (...)."""
     kappa = _kappa(kappa)
     spectrum, _ = model._spectrum
-    ridge = np.asarray(effective_ridge(model, kappa))[..., None]
-    keep, lost = spectrum / (spectrum + ridge), ridge / (spectrum + ridge)
-    # For κ < 1, n = tr P, so that 1 − Ω = tr(PQ)/n, without a difference.
+    tau = np.asarray(effective_ridge(model, kappa, ridge))[..., None]
+    keep, lost = spectrum / (spectrum + tau), tau / (spectrum + tau)
+    # r = tr P²/(n − tr P²), where n − tr P² = tr PQ + n·ridge/τ has no difference
+    square, mixed = (keep**2).mean(-1), (keep * lost).mean(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.where(
-            kappa > 1, 1 / (kappa - 1), (keep**2).sum(-1) / (keep * lost).sum(-1)
-        )
+        if ridge:
+            spread = square / (mixed + kappa * ridge / tau[..., 0])
+        else:
+            spread = np.where(kappa > 1, 1 / (kappa - 1), square / mixed)
     return keep, lost, spread
 
 

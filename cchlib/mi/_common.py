@@ -57,6 +57,20 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
     return np.eye(codes.max() + 1)[codes]
 
 
+def standard(x: np.ndarray) -> np.ndarray:
+    """Columns (n, p) with mean 0 and standard deviation 1, whatever their units: they
+    are scaled before they are squared, since 1e200² and 1e-200² are no numbers. A
+    column that doesn't vary becomes 0.
+    """
+    largest = np.abs(x).max(0)
+    x = x / np.where(largest > 0, largest, 1.0)
+    x = x - x.mean(0)
+    largest = np.abs(x).max(0)
+    x = x / np.where(largest > 1e-15, largest, np.inf)
+    deviation = x.std(0)
+    return x / np.where(deviation > 0, deviation, 1.0)
+
+
 def entropy(codes: np.ndarray) -> float:
     """Plug-in entropy of the class frequencies, in nats."""
     p = np.bincount(codes) / len(codes)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import digamma
 
 from cchlib import check
-from cchlib.mi._common import is_discrete, subsampling_error
+from cchlib.mi._common import is_discrete, standard, subsampling_error
 from cchlib.mi.neighbours import neighbour_counts
 
 RESCALE = ("none", "columns", "whiten")
@@ -71,7 +71,7 @@ def ksg(
 def _rescaled(x: np.ndarray, how: str) -> np.ndarray:
     if how == "none":
         return x
-    x = (x - x.mean(0)) / x.std(0)
+    x = standard(x)
     if how == "columns":
         return x
     u, s, _ = np.linalg.svd(x, full_matrices=False)

@@ -27,7 +27,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 
-from cchlib.mi._common import is_discrete, nearest_ceiling, one_hot
+from cchlib.mi._common import is_discrete, nearest_ceiling, one_hot, standard
 from cchlib.mi.ksg import pointwise
 
 SHRINKAGE = (1e-3, 1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
@@ -113,11 +113,6 @@ def estimate(
 
 
 # ---------------------------------------------------------------- inputs
-
-
-def standard(x: np.ndarray) -> np.ndarray:
-    """Columns with mean 0 and standard deviation 1."""
-    return (x - x.mean(0)) / x.std(0)
 
 
 def normal_scores(x: np.ndarray) -> np.ndarray:

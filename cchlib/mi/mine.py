@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from cchlib import check
-from cchlib.mi._common import is_discrete, one_hot
-from cchlib.mi.latent import Encoders, normal_scores, standard
+from cchlib.mi._common import is_discrete, one_hot, standard
+from cchlib.mi.latent import Encoders, normal_scores
 from cchlib.training import resolve_device
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from cchlib import collect
-from cchlib.criterion.representations import Representations
+from cchlib.criterion.collecting import Representations
 
 
 @pytest.fixture

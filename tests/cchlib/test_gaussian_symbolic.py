@@ -198,3 +198,61 @@ def test_isotropic_x2_has_eq_17_in_both_regimes(eigenvalue):
     keep, lost = eigenvalue / (eigenvalue + tau), tau / (eigenvalue + tau)
     spread = keep**2 / (keep * lost)
     assert zero(keep - KAPPA) and zero(keep - spread * lost)
+
+
+def test_slope_in_the_teachers_share_at_the_best_shrinkage():
+    # E‖a ŵ_y + b ŵ_T − w*‖², whose moments follow from ŵ_y = w* + X⁺e, ŵ_T = m + X⁺f
+    a, b, s, v, sigma2, d, m2 = sp.symbols("a b s V sigma2 d m2", positive=True)
+    ts, c = sp.symbols("Cov_TS c", real=True)
+    risk = (
+        a**2 * (v + s * sigma2)
+        + 2 * a * b * (ts + s * c)
+        + b**2 * (m2 + s * d)
+        - 2 * a * v
+        - 2 * b * ts
+        + v
+    )
+    best = v / (v + s * sigma2)
+    assert zero(sp.diff(risk, a).subs({a: best, b: 0}))
+    slope = sp.diff(risk, b).subs({a: best, b: 0})
+    assert zero(slope - 2 * s * (v * c - sigma2 * ts) / (v + s * sigma2))
+    # The same in covariances with y = S + e: Cov(T, S)·Var y − Cov(T, y)·Cov(S, y)
+    assert zero(ts * (v + sigma2) - (ts + c) * v - (sigma2 * ts - v * c))
+
+
+def test_white_ridge_student_at_its_best_penalty():
+    # Σ22 = I: P = kI, r = k²/(κ − k²). At the k of least δ the slope has N2's sign.
+    k, v, sigma2 = sp.symbols("k V sigma2", positive=True)
+    ts, c = sp.symbols("Cov_TS c", real=True)
+    q, r = 1 - k, k**2 / (KAPPA - k**2)
+    delta = q**2 * v * (1 + r) + r * sigma2
+    beta = -q * (k * ts - v) + r * (c + q**2 * ts)
+    at_best = {sigma2: v * (1 - k) * (KAPPA - k) / k}
+    assert zero(sp.diff(delta, k).subs(at_best))
+    claimed = k**2 / (KAPPA - k**2) * (c - sigma2 * ts / v)
+    assert zero((beta - delta - claimed).subs(at_best))
+    assert zero(delta - (q**2 * v * KAPPA + k**2 * sigma2) / (KAPPA - k**2))
+
+
+def test_moments_of_the_law_of_the_risk():
+    # R = (√B + σ̃ g1/√V)² + σ̃² χ²/V; moments of 1/V for V ~ χ²(ν), ν = n − p + 1
+    n, p, bias, noise = sp.symbols("n p B noise", positive=True)
+    inverse = 1 / (n - p - 1)
+    inverse_square = inverse / (n - p - 3)
+    mean = bias + noise * p * inverse
+    given_v = 4 * bias * noise * inverse + 2 * p * noise**2 * inverse_square
+    of_means = noise**2 * p**2 * (inverse_square - inverse**2)
+    claimed = 4 * bias * noise * inverse + 2 * p * (n - 1) * noise**2 * inverse**2 / (
+        n - p - 3
+    )
+    assert zero(given_v + of_means - claimed)
+    assert zero(mean - bias - noise * p / (n - p - 1))
+
+
+def test_factor_of_unlabelled_rows_in_eq_4():
+    n, p, extra, c, sigma2 = sp.symbols("n p N c sigma2", positive=True)
+    trace = p / (n - p - 1)  # E tr W⁻¹
+    square = p * (n - 1) / ((n - p) * (n - p - 1) * (n - p - 3))  # E tr W⁻²
+    slope = c * trace - sigma2 * (trace + extra * square)
+    factor = 1 + extra * (n - 1) / ((n - p) * (n - p - 3))
+    assert zero(slope - trace * (c - factor * sigma2))

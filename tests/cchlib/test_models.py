@@ -143,3 +143,21 @@ def test_equal_channels_are_not_one_channel_under_adam():
 def test_channels_that_do_not_divide_the_inputs_are_refused():
     with pytest.raises(ValueError, match="channels"):
         models.fold_channels(models.MLP((7, 3, 2)), 3)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, None, "1"])
+def test_seeds_are_checked(seed):
+    for make in (
+        lambda: models.MLP((3, 2, 1), seed=seed),
+        lambda: models.FusionNetwork(3, 2, 2, seed=seed),
+    ):
+        with pytest.raises(ValueError, match="seed is"):
+            make()
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), "0.5", [0.5]])
+def test_dropout_is_checked(p):
+    with pytest.raises(ValueError, match="dropout "):
+        models.Dropout(p, 3)
+    with pytest.raises(ValueError, match="dropout "):
+        models.FusionNetwork(3, 2, 2, dropout=p)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cchbook.chapters.groups import Groups
+from cchbook.chapters.groups import Groups, Shared
 from cchlib.losses import regression_distillation_loss, squared_error
 from cchlib.models import tabular_network
 from cchlib.training import PerNetwork, fit, predict
@@ -63,3 +63,14 @@ def test_a_key_without_data_or_weight_is_named(data):
         groups.fit({"a": x}, [y], squared_error, **SETTINGS)
     with pytest.raises(ValueError, match="lam"):
         groups.fit(x, [y], squared_error, weights={"lam": {"a": 1}}, **SETTINGS)
+
+
+def test_shared_data_are_those_that_every_repetition_has():
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    y = x.sum(-1, keepdim=True)
+    once, copied = (Groups({"a": networks(), "b": networks()}) for _ in range(2))
+    once.fit(Shared(x), [Shared(y)], squared_error, **SETTINGS)
+    copied.fit(x.expand(2, -1, -1), [y.expand(2, -1, -1)], squared_error, **SETTINGS)
+    answers = once.predict(Shared(x))
+    for key, other in copied.predict(x.expand(2, -1, -1)).items():
+        torch.testing.assert_close(answers[key], other)

@@ -1,5 +1,7 @@
 """Every estimator against known truth, its invariances, and what it refuses."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import digamma, ndtri
 
 from cchlib.mi import METHODS, estimate_mi, estimate_mi_many, panel, probe_bound
+from cchlib.mi.gaussian import _class_distances
 
 FAST = {
     "lmi": {"epochs": 15},
@@ -102,15 +105,133 @@ def test_gaussian_bias_is_removed():
     assert np.mean(values) == pytest.approx(0, abs=3 * np.std(values) / np.sqrt(60))
 
 
-def test_gaussian_shrinks_when_columns_are_many():
+def low_rank(n, rng, columns=300, bend=np.tanh):
+    """Eight latents through random weights and a bend: what embeddings look like."""
+    return bend(rng.standard_normal((n, 8)) @ rng.standard_normal((8, columns)))
+
+
+def relu(z):
+    return np.maximum(z, 0)
+
+
+@pytest.mark.parametrize("n", [250, 400])
+@pytest.mark.parametrize("bend", [np.tanh, relu, lambda z: z**3])
+def test_gaussian_finds_nothing_between_independent_low_rank_features(n, bend):
     rng = np.random.default_rng(0)
-    estimate = estimate_mi(
-        rng.standard_normal((80, 100)),
-        rng.standard_normal((80, 60)),
-        "gaussian",
-        repeats=2,
-    )
-    assert np.isfinite(estimate.value) and abs(estimate.value) < 0.5
+    values = [
+        estimate_mi(
+            low_rank(n, rng, bend=bend),
+            low_rank(n, rng, bend=bend),
+            "gaussian",
+            repeats=0,
+        ).value
+        for _ in range(3)
+    ]
+    assert abs(np.mean(values)) < 0.35  # 37.6 once
+
+
+def test_gaussian_of_many_columns_is_unbiased():
+    """32 against 32 columns at n = 200 and at the halves of it: -1.36 once."""
+    for n, tolerance in ((200, 0.15), (100, 0.3)):
+        values = []
+        for seed in range(20):
+            x, y = pair(1.3, n, 32, 32, 4, seed)
+            values.append(estimate_mi(x, y, "gaussian", repeats=0).value)
+        assert np.mean(values) == pytest.approx(1.3, abs=tolerance)
+
+
+def test_gaussian_of_heavy_tails_finds_nothing():
+    rng = np.random.default_rng(0)
+    values = [
+        estimate_mi(
+            rng.standard_t(2, (100, 10)),
+            rng.standard_t(2, (100, 10)),
+            "gaussian",
+            repeats=0,
+        ).value
+        for _ in range(40)
+    ]
+    assert np.mean(values) == pytest.approx(0, abs=4 * np.std(values) / np.sqrt(40))
+
+
+def test_gaussian_refuses_more_columns_than_it_can_hold():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((80, 100)), rng.standard_normal((80, 60))
+    with pytest.raises(ValueError, match="too many for 80 samples; at least 1.. sam"):
+        estimate_mi(x, y, "gaussian")
+    # who asks for a shrinkage has a value, and nothing is found where there is nothing
+    values = [
+        estimate_mi(
+            rng.standard_normal((80, 100)),
+            rng.standard_normal((80, 60)),
+            "gaussian",
+            shrinkage=0.5,
+            repeats=0,
+        ).value
+        for _ in range(20)
+    ]
+    assert np.mean(values) == pytest.approx(0, abs=4 * np.std(values) / np.sqrt(20))
+
+
+def test_gaussian_works_in_the_smaller_of_samples_and_columns():
+    """252 s once."""
+    rng = np.random.default_rng(0)
+    x, y = (low_rank(60, rng, 5000, lambda z: z) for _ in range(2))
+    start = time.perf_counter()
+    assert abs(estimate_mi(x, y, "gaussian", repeats=0).value) < 1.5
+    wide = rng.standard_normal((60, 5000))
+    labels = np.arange(60) % 2
+    # a bound, which says little here: it may be far below 0, but not above the entropy
+    assert estimate_mi(wide, labels, "gaussian", repeats=0).value < np.log(2)
+    assert time.perf_counter() - start < 20
+
+
+def test_gaussian_of_more_columns_than_samples_is_that_of_the_whole_matrix():
+    """The same distances by way of the span of the samples and by all columns."""
+    rng = np.random.default_rng(0)
+    x, x_out = rng.standard_normal((20, 50)), rng.standard_normal((5, 50))
+    codes = np.arange(20) % 3
+    ours = _class_distances(x, codes, x_out, 0.3)
+    scale = x.std(0)
+    means = np.stack([(x / scale)[codes == c].mean(0) for c in range(3)])
+    residual = x / scale - means[codes]
+    own = residual.std(0)
+    s = 0.7 * (residual / own).T @ (residual / own) / 17 + (0.3 + 1e-10) * np.eye(50)
+    offset = ((x_out / scale)[:, None] - means) / own
+    expected = np.einsum("mkp,pq,mkq->mk", offset, np.linalg.inv(s), offset)
+    assert ours == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("discrete", [False, True])
+def test_units_and_offsets_do_not_matter(method, discrete):
+    """A block, or a column, in other units and from another zero."""
+    x, y = pair(0.5, 300, 3, 2)
+    other = y * [1e-3, 1e5] - 4
+    if discrete:
+        y = other = (y[:, 0] > 0).astype(int)
+    options = FAST[method] | ({"rescale": "columns"} if method == "ksg" else {})
+    if method in ("lmi", "mine"):
+        options = options | {"device": "cpu"}
+    value = estimate_mi(x, y, method, **options).value
+    mapped = estimate_mi(x * [1.0, 1e3, 1e-4] + 7, other, method, **options).value
+    assert mapped == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e200, 1e300])
+@pytest.mark.parametrize("rescale", ["columns", "whiten"])
+def test_squares_that_no_number_holds(scale, rescale):
+    x, y = pair(0.3, 400, 2, 1)
+    for method, options in (("gaussian", {}), ("ksg", {"rescale": rescale})):
+        value = estimate_mi(x, y, method, **options).value
+        assert estimate_mi(
+            scale * x, y * scale, method, **options
+        ).value == pytest.approx(value, abs=1e-6)
+        labels = (y[:, 0] > 0).astype(int)
+        value = estimate_mi(x, labels, method, **options).value
+        assert estimate_mi(scale * x, labels, method, **options).value == pytest.approx(
+            value, abs=1e-6
+        )
 
 
 def test_conditional_information():
