@@ -95,7 +95,7 @@ def least_squares(table: pd.DataFrame, lam: float, seeds: int) -> None:
             "CCH says": np.where(table["cch"], "distil", "don't"),
             "right?": _right(table, "cch", "gain"),
             "Eq. 17 says": np.where(table["eq17"], "distil", "don't"),
-            "gain beyond the best shrinkage": _pm(table, "beyond"),
+            "teacher added to the best shrunken student": _pm(table, "beyond"),
             "ρ(T,S) > ρ(T,y) ρ(S,y)": np.where(table["shrinkage"], "yes", "no"),
             "right? ": _right(table, "shrinkage", "beyond"),
         }
@@ -348,3 +348,160 @@ def wrong_signs(
         }
     )
     plots.show_table(shown, f"{cohort}, {' → '.join(pair)}. From {about}.")
+
+
+# Chapter 6 ----------------------------------------------------------------------------
+
+SCORES = {
+    "accuracy": "acc",
+    "auc": "AUC",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+}
+PAIR = ["cohort", "teacher", "student"]
+
+
+def printed_fusion() -> pd.DataFrame:
+    """Tables 8 and 20: one row a cohort, teacher and student, one column a quantity."""
+    said = pd.concat([records.paper("table8"), records.paper("table20")])
+    said = said.pivot(index=PAIR, columns="quantity", values="value")
+    return said.rename_axis(columns=None)
+
+
+def fusion(
+    evidence: Sequence[Evidence], names: Mapping[str, str], *, with_paper: bool
+) -> pd.DataFrame:
+    """Show Tables 8 and 20 and their form on every ordered pair; returns the paper's."""
+    said, rows = printed_fusion(), []
+    for (cohort, teacher, student), row in said.iterrows() if with_paper else ():
+        shown = {"cohort": f"{cohort}, the paper", "pair": f"{teacher} → {student}"}
+        shown |= {name: f"{row[name]:.3f}" for name in ("i_tl", "i_ts", "i_sl")}
+        for metric, label in SCORES.items():
+            shown[f"{label}, fusion"] = f"{row[f'{metric}_fusion']:.4f}"
+            shown[f"{label}, +KD"] = f"{row[f'{metric}_fusion_kd']:.4f}"
+        rows.append(shown)
+    for key, name in names.items():
+        lead = evidences.first_with(evidence, "gain", cohort=key)
+        estimator = leading_estimator(lead, cohort=key)
+        known = lead.rows("gain", cohort=key)[PAIR].drop_duplicates()
+        for at in known.to_dict("records"):
+            shown = {"cohort": f"{name} ({lead.name})"}
+            shown["pair"] = f"{at['teacher']} → {at['student']}"
+            for metric in ("i_tl", "i_ts", "i_sl"):
+                shown[metric] = lead.text(metric, estimator=estimator, **at)
+            for metric, label in SCORES.items():
+                shown[f"{label}, fusion"] = lead.text(f"{metric}_fusion", **at)
+                shown[f"{label}, +KD"] = lead.text(f"{metric}_fusion_kd", **at)
+            rows.append(shown)
+    heads = {"i_tl": "I(TL)", "i_ts": "I(TS)", "i_sl": "I(SL)"}
+    plots.show_table(
+        pd.DataFrame(rows).rename(columns=heads),
+        "Tables 8 and 20, and their form on every ordered pair; information in nats. "
+        + evidences.caption(evidence, ""),
+    )
+    return said
+
+
+def test_patients(one: Evidence, tested: Mapping[str, int]) -> dict[str, int]:
+    """Test patients of each cohort of a run, as counted here; of others from its gains."""
+    counted = {}
+    for cohort, part in one.rows("accuracy_fusion").groupby("cohort", sort=False):
+        if cohort in tested:
+            counted[cohort] = tested[cohort]
+            continue
+        values = part["value"].to_numpy()
+        counted[cohort] = next(
+            n
+            for n in range(2, 501)
+            if np.allclose(values * n, (values * n).round(), atol=1e-3)
+        )
+    return counted
+
+
+def fusion_in_patients(
+    evidence: Sequence[Evidence],
+    names: Mapping[str, str],
+    tested: Mapping[str, int],
+    said: pd.DataFrame | None,
+) -> None:
+    """Show accuracies as numbers of test patients."""
+    rows = []
+    counts = records.paper("table16").groupby("cohort")["value"].sum()
+    for (cohort, teacher, student), row in said.iterrows() if said is not None else ():
+        of = round(counts[cohort] / 10)
+        before, after = (row[f"accuracy_{how}"] * of for how in ("fusion", "fusion_kd"))
+        rows.append(
+            {
+                "cohort": f"{cohort}, the paper",
+                "pair": f"{teacher} → {student}",
+                "test patients": of,
+                "right by fusion": f"{before:.2f}",
+                "right by Fusion+KD": f"{after:.2f}",
+                "difference, patients": f"{after - before:+.1f}",
+            }
+        )
+    for key, name in names.items():
+        lead = evidences.first_with(evidence, "gain", cohort=key)
+        of = tested[key]
+        columns = {
+            metric: lead.mean(metric, PAIR, cohort=key).set_index(PAIR)
+            for metric in ("accuracy_fusion", "accuracy_fusion_kd", "gain_accuracy")
+        }
+        for at, gain in columns["gain_accuracy"].iterrows():
+            before, after = (
+                columns[metric].loc[at, "mean"] * of
+                for metric in ("accuracy_fusion", "accuracy_fusion_kd")
+            )
+            rows.append(
+                {
+                    "cohort": f"{name} ({lead.name})",
+                    "pair": f"{at[1]} → {at[2]}",
+                    "test patients": of,
+                    "right by fusion": f"{before:.2f}",
+                    "right by Fusion+KD": f"{after:.2f}",
+                    "difference, patients": plots.pm(
+                        gain["mean"] * of, gain["se"] * of
+                    ),
+                }
+            )
+    plots.show_table(pd.DataFrame(rows), "Accuracy in patients.")
+
+
+def fusion_rules(
+    rule: pd.DataFrame, hits: Mapping[tuple[str, str], tuple], about: str
+) -> None:
+    """Show how often each rule has the sign, and the rule pair by pair."""
+    rows = {}
+    for (name, pairs), (hit, count, low, high) in hits.items():
+        row = rows.setdefault(name, {"rule": name})
+        row[f"hits, {pairs}"] = f"{hit} of {count}"
+        row[f"95 %, {pairs}"] = f"{low:.0%} – {high:.0%}"
+    followed = {
+        "add KD when I(TS) > I(SL)": rule["gain"].where(rule["gap"] > 0, 0).mean(),
+        "always add KD": rule["gain"].mean(),
+        "never add KD": 0.0,
+    }
+    for name, row in rows.items():
+        row["mean gain if followed"] = f"{followed[name]:+.4f}"
+    plots.show_table(
+        pd.DataFrame(rows.values()),
+        "Rules against the sign of the gain in weighted F1; pairs with a gain of 0 left "
+        f"out. From {about}.",
+    )
+    errors = rule["gap_se"] if "gap_se" in rule else [np.nan] * len(rule)
+    shown = pd.DataFrame(
+        {
+            "cohort": rule["cohort"],
+            "pair": rule["teacher"] + " → " + rule["student"],
+            "gap (nats)": [plots.pm(m, e) for m, e in zip(rule["gap"], errors)],
+            "gain in weighted F1": [
+                plots.pm(m, e) for m, e in zip(rule["gain"], rule["gain_se"])
+            ],
+            "rule says": np.where(rule["gap"] > 0, "add KD", "don't"),
+            "best": np.select(
+                [rule["gain"] > 0, rule["gain"] < 0], ["add KD", "don't"], "either"
+            ),
+            "beyond 2 s.e.": np.where(rule["clear"], "yes", "no"),
+        }
+    )
+    plots.show_table(shown, f"The rule, pair by pair. From {about}.")

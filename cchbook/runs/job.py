@@ -29,7 +29,7 @@ from typing import Any
 
 from cchbook.runs import files, records
 from cchbook.runs.leases import HOST
-from cchbook.runs.notebook import Notebook
+from cchbook.runs.notebook import Notebook, injected
 from cchbook.runs.store import Store, Workplace
 
 THREADS = (
@@ -470,10 +470,9 @@ def _register_engine(say: Callable[..., None]) -> None:
 
             def cell_start(cell, cell_index=None, **more):
                 if cell.cell_type == "code":
-                    done = [c for c in cells[:cell_index] if c.cell_type == "code"]
-                    every = [c for c in cells if c.cell_type == "code"]
-                    heading = _heading(cells[:cell_index])
-                    say(cell=len(done), of=len(every), heading=heading)
+                    code = [c.cell_type == "code" and not injected(c) for c in cells]
+                    done, heading = sum(code[:cell_index]), _heading(cells[:cell_index])
+                    say(cell=done, of=sum(code), heading=heading)
                 return begin(cell, cell_index, **more)
 
             manager.cell_start = cell_start

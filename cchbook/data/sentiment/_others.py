@@ -11,6 +11,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 
+from cchbook.data import tables
 from cchbook.data.sentiment._split import Split, all_finite
 from cchlib import check
 
@@ -167,11 +168,11 @@ def simulate(
 
 
 def _table(path: Path) -> pd.DataFrame:
-    return pd.read_csv(_present(path), header=None)
+    return tables.read(_present(path), header=None)
 
 
 def _h5(path: Path) -> np.ndarray:
-    with h5py.File(_present(path)) as file:
+    with tables.named(path), h5py.File(_present(path)) as file:
         return file["d1"][:].astype(np.float32)
 
 

@@ -1,6 +1,7 @@
 """classification_metrics: scikit-learn's numbers, for a stack in one call."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +9,12 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from cchbook.chapters.metrics import METRICS, classification_metrics
+from cchbook.chapters.metrics import (
+    METRICS,
+    classification_metrics,
+    rule_hits,
+    wrong_signs,
+)
 
 
 def by_scikit_learn(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -108,3 +114,30 @@ def test_a_perfect_and_a_hopeless_classifier():
 def test_bad_input_is_named(logits, labels, named):
     with pytest.raises(ValueError, match=named):
         classification_metrics(logits, labels)
+
+
+def test_wrong_signs_by_hand():
+    gains = pd.DataFrame(
+        {"pair": "a", "seed": range(4), "value": [3.0, 3.0, -1.0, -1.0]}
+    )
+    found = wrong_signs(gains, ["pair"], 2, runs=1, resamples=4000).iloc[0]
+    assert found["one_split"] == 0.5
+    assert found["any_runs"] == pytest.approx(0.5, abs=0.03)
+    sure = wrong_signs(gains.assign(value=1.0), ["pair"], 2, runs=3, resamples=9)
+    assert sure.loc[0, ["any_runs", "one_split"]].tolist() == [0, 0]
+
+
+def test_rule_hits_by_hand():
+    rule = pd.DataFrame(
+        {
+            "gap": [0.1, -0.1, 0.2, -0.2],
+            "gain": [0.3, 0.1, -0.1, 0.0],
+            "clear": [True, False, False, False],
+        }
+    )
+    hits = rule_hits(rule)
+    assert hits["add KD when I(TS) > I(SL)", "all pairs"][:2] == (1, 3)
+    assert hits["always add KD", "all pairs"][:2] == (2, 3)
+    assert hits["never add KD", "gain beyond 2 s.e."][:2] == (0, 1)
+    low, high = hits["always add KD", "gain beyond 2 s.e."][2:]
+    assert low == pytest.approx(1 / (1 + 1.959964**2)) and high == pytest.approx(1)

@@ -299,6 +299,14 @@ BAD = {
         {"valid": published() | {"text": np.zeros((6, 8, 3))}},
         "text of every utterance is all zero",
     ),
+    "labels without an axis": (
+        {"train": published() | {"labels": np.array(1.0)}},
+        r"labels has shape \(\); \(n,\) or",
+    ),
+    "labels without a column": (
+        {"train": published(labels=np.zeros((6, 0)))},
+        r"labels has shape \(6, 0\)",
+    ),
     "NaN labels": (
         {"train": NAN_LABELS},
         r"1 labels are NaN.*first: row 3.*remove these rows",
