@@ -107,12 +107,6 @@ def lmi(
             f"x has {n} samples, too few for k = {chosen['k']} neighbours in each of {parts} folds; at "
             f"least {parts * (chosen['k'] + 2)} are wanted"
         )
-    for _, y in samples:
-        if is_discrete(y) and np.bincount(y).min() <= chosen["k"]:
-            raise ValueError(
-                f"y has a class of {np.bincount(y).min()} samples, too few for k = {chosen['k']} "
-                "neighbours; more than k in each class are wanted (a float array is read as continuous)"
-            )
     if preset == "package":
         return [
             [_package(x, y, chosen, seed + run, where) for run in range(runs)]
