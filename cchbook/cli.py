@@ -482,7 +482,7 @@ class _Progress:
         store = Store(self._batch.store.url)  # of its own: another thread uses that one
         mine = {(p["notebook"], p["key"]) for p in self._batch.plan()}
         kinds = {(p["notebook"], bool(p["piece"])) for p in self._batch.plan()}
-        expected = watch.expectations(store, kinds)
+        expected = watch.expectations(store, kinds, self._batch.profile)
         every = LOOK if self._bar else TELL
         while not self._ended.wait(every):
             running = [

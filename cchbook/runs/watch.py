@@ -101,9 +101,9 @@ def progress(lease: Mapping[str, Any], expected: float | None = None) -> str:
     return ", ".join(words)
 
 
-def expectations(store: Store, lines: Iterable[tuple[str, bool]]) -> dict:
-    """{(notebook, is a piece): seconds} by earlier runs of the same kind: of this store,
-    else the recorded ones. What was never run is left out.
+def expectations(store: Store, lines: Iterable[tuple[str, bool]], profile: str) -> dict:
+    """{(notebook, is a piece): seconds} by earlier runs of the same kind and profile, of
+    this store and recorded. What was never run is left out.
     """
     found = {}
     for notebook, piece in set(lines):
@@ -113,7 +113,9 @@ def expectations(store: Store, lines: Iterable[tuple[str, bool]]) -> dict:
         seconds = [
             r["seconds"]
             for r in known
-            if bool(r.get("piece")) == piece and "pieces" not in r
+            if bool(r.get("piece")) == piece
+            and "pieces" not in r
+            and r.get("profile") == profile
         ]
         if seconds:
             found[notebook, piece] = statistics.median(seconds)
