@@ -236,7 +236,9 @@ def selection(leak: pd.DataFrame, cohort: str, chance: float) -> None:
         ],
     ).pivot(index=["labels", "modality"], columns="column", values="text")
     plots.show_table(
-        shown.sort_index(level=0, ascending=False).reset_index(),
+        shown.sort_index(level=0, ascending=False)
+        .reset_index()
+        .rename_axis(columns=None),
         f"{cohort}: networks on one modality, without distillation. Chance is weighted "
         f"F1 {chance:.2f}, AUC 0.5.",
     )

@@ -495,7 +495,7 @@ def test_tokens_are_words_in_the_order_spoken(mosi):
     film, good, bad = train[0, 2], train[1, 0], train[0, 0]
     np.testing.assert_array_equal(train[1, :2], [good, film])
     np.testing.assert_array_equal(train[2, :2], [bad, film])
-    assert not np.allclose(good, bad)
+    assert not np.allclose(good, film)
     assert not train[1, 2:].any()  # padding
     # "good zebra": the second word is in no training transcript
     np.testing.assert_array_equal(test[0, 0], good)
