@@ -115,7 +115,7 @@ def expectations(
         seconds = [
             r["seconds"]
             for r in known
-            if r["profile"] == profile
+            if r.get("profile") == profile
             and bool(r.get("piece")) == piece
             and "pieces" not in r
         ]
