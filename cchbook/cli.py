@@ -183,6 +183,26 @@ def record(
 
 
 @app.command()
+def export(
+    keys: Annotated[
+        list[str], typer.Argument(help="Keys of complete or recorded runs.")
+    ],
+    to: Annotated[
+        Path, typer.Option("--ro-crate", metavar="ZIP", help="The zip to write.")
+    ],
+    output: Output = None,
+    build_dir: BuildDir = None,
+) -> None:
+    """Pack finished runs with their notebooks, parameters, data checksums and versions
+    as a Process Run Crate, which others' tools read.
+    """
+    with _plainly(build_dir):
+        from cchbook.runs import crate
+
+        print(crate.export(keys, to, output))
+
+
+@app.command()
 def status(
     batch: Annotated[
         str | None, typer.Argument(help="Name of a batch (default: the newest).")
@@ -482,7 +502,7 @@ class _Progress:
         store = Store(self._batch.store.url)  # of its own: another thread uses that one
         mine = {(p["notebook"], p["key"]) for p in self._batch.plan()}
         kinds = {(p["notebook"], bool(p["piece"])) for p in self._batch.plan()}
-        expected = watch.expectations(store, kinds)
+        expected = watch.expectations(store, kinds, self._batch.profile)
         every = LOOK if self._bar else TELL
         while not self._ended.wait(every):
             running = [

@@ -559,7 +559,7 @@ def sample_excess_risk(
         + weight**2 * teacher.given_x2
     )
     # g is turned so that its first coordinate lies along u: the others add their length
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     along = rng.standard_normal(size)
     across = rng.chisquare(model.p2 - 1, size) if model.p2 > 1 else np.zeros(size)
     shrink = noise / rng.chisquare(n - model.p2 + 1, size)
@@ -596,7 +596,7 @@ def simulate_excess_risk(
     weight = np.broadcast_to(
         weight, check.broadcast(lam=weight.shape, w1=w1.shape[:-1])
     )
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     risks = np.empty((trials, weight.size))
     for trial in range(trials):
         x1, x2, y = model.sample(n, rng)
