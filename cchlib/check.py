@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+
+# torch's types of real numbers that have arithmetic, or that NumPy can read
+NUMBERS = {
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    *("float16", "bfloat16", "float32", "float64"),
+}
 
 
 def is_tensor(value: Any) -> bool:
@@ -24,64 +32,161 @@ def is_tensor(value: Any) -> bool:
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
-    """NumPy view of an array-like or tensor (detached, on the CPU)."""
-    if is_tensor(value):
-        import torch
+    """NumPy view of an array-like or tensor (detached, on the CPU): numbers, or text.
 
-        value = value.detach().cpu()
-        # NumPy has no bfloat16
-        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-    array = np.asarray(value)
-    if (
-        array.dtype == object
-        and array.size
-        and all(isinstance(entry, str) for entry in array.flat)
-    ):
-        return array.astype(str)  # as pandas hands strings over
+    Refused, because NumPy would read something else than what is meant: masked entries
+    (their fill value), dates and durations (their count of nanoseconds), complex
+    numbers, sparse matrices, records and other objects. Nullable columns of pandas are
+    read as numbers, a gap in them as NaN.
+    """
+    if is_tensor(value):
+        # NumPy has no bfloat16 and no 8-bit floating point
+        value = _plain_tensor(name, value.detach()).cpu()
+        narrow = value.is_floating_point() and value.dtype.itemsize < 4
+        return (value.float() if narrow else value).numpy()
+    if _has_masked(value):
+        raise ValueError(
+            f"{name} is a masked array, whose masked entries would be read as if they "
+            "were data; fill them in or leave them out first: plain numbers are wanted"
+        )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise ValueError(
+            f"{name} is a sparse matrix; a dense array ({name}.toarray()) is wanted"
+        )
+    try:
+        array = np.asarray(_from_pandas(name, value))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} could not be read as an array ({error}); an array of numbers is "
+            "wanted"
+        ) from None
+    if array.dtype.kind == "T":
+        return array.astype(str)
+    if array.dtype == object and array.size:
+        if all(isinstance(entry, str) for entry in array.flat):
+            return array.astype(str)  # as pandas hands strings over
     if array.dtype == object:
         raise ValueError(
-            f"{name} is ragged or holds objects; an array of numbers is wanted"
+            f"{name} is ragged or holds objects or missing entries; an array of "
+            "numbers is wanted"
         )
+    if array.dtype.kind not in "biufSU":
+        raise ValueError(f"{name} holds {array.dtype.name}; real numbers are wanted")
     return array
+
+
+def _has_masked(value: Any) -> bool:
+    """Whether an array, or one of a list of them, has masked entries."""
+    if isinstance(value, np.ma.MaskedArray):
+        return bool(np.ma.getmaskarray(value).any())
+    if not isinstance(value, (list, tuple)):
+        return False
+    nested = (list, tuple, np.ma.MaskedArray)
+    return any(_has_masked(entry) for entry in value if isinstance(entry, nested))
+
+
+def _from_pandas(name: str, value: Any) -> Any:
+    """Numbers out of columns that NumPy would make objects of: nullable types, and
+    frames of several types. Anything else as it is.
+    """
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(value, (pandas.DataFrame, pandas.Series)):
+        return value
+    kinds = {value.dtype} if value.ndim == 1 else set(value.dtypes)
+    types = pandas.api.types
+    if any(types.is_complex_dtype(kind) for kind in kinds):
+        raise ValueError(f"{name} holds complex numbers; real numbers are wanted")
+    if not all(types.is_numeric_dtype(kind) for kind in kinds):
+        return value
+    only = kinds.pop() if len(kinds) == 1 else None
+    if isinstance(only, np.dtype):
+        return value
+    if hasattr(only, "numpy_dtype") and not value.isna().to_numpy().any():
+        return value.to_numpy(dtype=only.numpy_dtype)  # whole numbers stay whole
+    return value.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _plain_tensor(name: str, value: torch.Tensor) -> torch.Tensor:
+    """A dense tensor of real numbers that holds its data, in a type that has
+    arithmetic.
+    """
+    import torch
+
+    if value.is_complex():
+        raise ValueError(f"{name} holds {value.dtype}; real numbers are wanted")
+    if value.is_nested or value.layout != torch.strided:
+        raise ValueError(
+            f"{name} is a sparse or nested tensor; a dense one ({name}.to_dense()) is "
+            "wanted"
+        )
+    if value.is_meta:
+        raise ValueError(
+            f"{name} is on the meta device, without any data; a tensor that holds "
+            "numbers is wanted"
+        )
+    if value.dtype.itemsize == 1 and value.dtype.is_floating_point:
+        try:
+            value = value.float()  # 8-bit numbers have a type and no arithmetic
+        except RuntimeError:
+            pass  # packed: refused below
+    if str(value.dtype).removeprefix("torch.") not in NUMBERS:
+        raise ValueError(
+            f"{name} holds {value.dtype}, which can't be read as numbers; a torch "
+            "type of real numbers is wanted"
+        )
+    return value.resolve_neg()
 
 
 def as_tensor(
     name: str, value: Any, device: torch.device | None = None
 ) -> torch.Tensor:
-    """A tensor as it is, anything else by way of NumPy; text, objects and complex
-    numbers are refused.
+    """A tensor as it is, anything else by way of NumPy; what `as_array` refuses, and
+    text, is refused.
+
+    Unsigned integers, which torch computes little with, become int64; long doubles
+    float64.
     """
     import torch
 
-    if not is_tensor(value):
-        array = as_array(name, value)
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{name} holds {array.dtype.name}; numbers are wanted")
-        kind = (
-            np.int64 if array.dtype.kind == "u" else array.dtype.newbyteorder("=")
-        )  # torch knows few unsigned types
-        plain = (
-            array.flags.c_contiguous and array.flags.writeable and array.dtype == kind
-        )
-        value = torch.from_numpy(
-            array if plain else array.astype(kind, order="C")
-        )  # views may run backwards
-    if value.is_complex():
-        raise ValueError(f"{name} holds {value.dtype}; real numbers are wanted")
+    if is_tensor(value):
+        value = _plain_tensor(name, value)
+        if value.dtype in (torch.uint16, torch.uint32, torch.uint64):
+            signed = value.to(torch.int64)
+            if value.dtype == torch.uint64 and bool((signed < 0).any()):
+                raise ValueError(_too_large(name))
+            value = signed
+        return value.to(device) if device is not None else value
+
+    array = as_array(name, value)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {array.dtype.name}; numbers are wanted")
+    kind = array.dtype.newbyteorder("=")
+    if array.dtype.kind == "u":
+        if array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(_too_large(name))
+        kind = np.dtype(np.int64)
+    elif array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        kind = np.dtype(np.float64)
+    plain = array.flags.c_contiguous and array.flags.writeable and array.dtype == kind
+    # a copy where it must be: views may run backwards, files may be read-only
+    value = torch.from_numpy(array if plain else array.astype(kind, order="C"))
     return value.to(device) if device is not None else value
+
+
+def _too_large(name: str) -> str:
+    return f"{name} holds a whole number beyond 2⁶³ − 1; smaller ones are wanted"
 
 
 def finite(name: str, value: Any) -> np.ndarray:
     """`value` as a float64 array without NaN or infinity, of any shape."""
-    try:
-        array = as_array(name, value)
-        if array.dtype.kind == "c":
-            raise ValueError("they are complex")
-        array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    array = as_array(name, value)
+    if array.dtype.kind in "SU":
         raise ValueError(
-            f"{name} could not be read as numbers ({error}); an array of numbers is wanted"
-        ) from None
+            f"{name} could not be read as numbers (it holds text, {array.dtype.name}); "
+            "an array of numbers is wanted"
+        )
+    with np.errstate(over="ignore"):  # beyond float64: infinite, and refused as that
+        array = array.astype(np.float64)
     bad = ~np.isfinite(array)
     if bad.any():
         raise ValueError(
@@ -113,7 +218,16 @@ def features(name: str, value: Any) -> np.ndarray:
 
 def same_length(**arrays: Any) -> int:
     """The common first dimension of the named arrays."""
-    lengths = {name: len(array) for name, array in arrays.items()}
+    lengths = {}
+    for name, array in arrays.items():
+        if np.ndim(array) == 0 and not hasattr(array, "__len__"):
+            raise ValueError(f"{name} is a single entry; one row a sample is wanted")
+        try:
+            lengths[name] = len(array)
+        except TypeError:  # an array, or a tensor, without axes
+            raise ValueError(
+                f"{name} is a single entry; one row a sample is wanted"
+            ) from None
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ValueError(
@@ -136,7 +250,8 @@ def broadcast(**shapes: tuple[int, ...]) -> tuple[int, ...]:
 def one_of(name: str, value: Any, options: Iterable[Any]) -> Any:
     """`value`, which is one of `options`."""
     options = list(options)
-    if value not in options:
+    # an array would be compared entry by entry
+    if not isinstance(value, Hashable) or is_tensor(value) or value not in options:
         raise ValueError(
             f"{name} is {value!r}; one of {', '.join(map(repr, options))} is wanted"
         )
@@ -154,6 +269,38 @@ def integer(name: str, value: Any, minimum: int = 0) -> int:
     return int(value)
 
 
+def seed(name: str, value: Any) -> int:
+    """`value` as an int in [0, 2⁶⁴), what torch's and NumPy's generators take."""
+    if integer(name, value) >= 2**64:
+        raise ValueError(f"{name} is {value!r}; a whole number below 2⁶⁴ is wanted")
+    return int(value)
+
+
+def generator(name: str, value: Any) -> np.random.Generator:
+    """NumPy's generator of a seed, or the one that was given."""
+    if isinstance(value, np.random.Generator):
+        return value
+    return np.random.default_rng(integer(name, value))
+
+
+def number(
+    name: str,
+    value: Any,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    open_low: bool = False,
+) -> float:
+    """`value` as one finite float in [low, high]; arrays are refused, 0-d ones are
+    not.
+    """
+    if np.ndim(value):
+        raise ValueError(
+            f"{name} has shape {np.shape(value)}; a single number is wanted"
+        )
+    return float(within(name, value, low, high, open_low=open_low))
+
+
 def within(
     name: str,
     value: Any,
@@ -167,9 +314,16 @@ def within(
     """
     if isinstance(value, (str, bytes)):
         raise ValueError(f"{name} is {value!r}, a text; a number is wanted")
-    array = value.detach() if is_tensor(value) else finite(name, value)
+    if is_tensor(value):
+        array = as_tensor(name, value.detach()).double()
+    else:
+        array = finite(name, value)
     above = array > low if open_low else array >= low
     if not bool((above & (array <= high) & (abs(array) < np.inf)).all()):
-        interval = f"{'(' if open_low or low == -np.inf else '['}{low:g}, {high:g}{')' if high == np.inf else ']'}"
-        raise ValueError(f"{name} is {value!r}; a number in {interval} is wanted")
+        opening = "(" if open_low or low == -np.inf else "["
+        closing = ")" if high == np.inf else "]"
+        raise ValueError(
+            f"{name} is {value!r}; a number in {opening}{low:g}, {high:g}{closing} is "
+            "wanted"
+        )
     return value

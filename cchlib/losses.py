@@ -3,7 +3,8 @@
 Every loss takes its samples along the last axis but one, so that a stack of networks is
 one more leading axis: (n, K) gives a scalar, (S, n, K) gives S losses, one a network.
 Arrays are tensors or NumPy's; losses are tensors. `lam` and `temperature` may be
-numbers or tensors of the leading shape, one value a network.
+numbers or tensors of the leading shape, one value a network. Half precision is computed
+in float32: T² alone leaves float16 at T = 256.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def distillation_loss(
     ce = cross_entropy(student_logits, labels)
     lam, temperature = _like("lam", lam, ce), _like("temperature", temperature, ce)
     kl = _soft_target_divergence(student_logits, teacher_logits, temperature)
-    return (1 - lam) * ce + lam * temperature**2 * kl
+    return _weighted(1 - lam, ce) + _weighted(lam * temperature**2, kl)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -186,7 +187,8 @@ def fusion_distillation_loss(
     lam, temperature = _like("lam", lam, ce), _like("temperature", temperature, ce)
     head_weight = _like("head_weight", head_weight, ce)
     kl = _soft_target_divergence(student, teacher, temperature)
-    return (1 - lam) * (ce + head_weight * heads) + lam * temperature**2 * kl
+    labelled = ce + _weighted(head_weight, heads)
+    return _weighted(1 - lam, labelled) + _weighted(lam * temperature**2, kl)
 
 
 def _soft_target_divergence(
@@ -204,10 +206,26 @@ def _soft_target_divergence(
             f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of student_logits, "
             f"{tuple(student_logits.shape)}, is wanted"
         )
+    log_p = _log_softmax(teacher_logits, temperature)
+    log_q = _log_softmax(student_logits, temperature)
+    p = log_p.exp()
+    terms = p * (log_p - log_q)
+    # 0 log 0 = 0: a class that is masked with the lowest number may have log p = -inf
+    terms = torch.where(p > 0, terms, torch.zeros_like(terms))
+    return terms.sum(-1).mean(-1)
+
+
+def _log_softmax(logits: Tensor, temperature: Tensor) -> Tensor:
+    """The log of softmax(z / T), also where z / T is beyond the largest number."""
     scale = temperature[..., None, None] if temperature.ndim else temperature
-    log_p = F.log_softmax(teacher_logits / scale, -1)
-    log_q = F.log_softmax(student_logits / scale, -1)
-    return (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
+    if bool((temperature < 1).any()):
+        logits = logits - logits.amax(-1, keepdim=True)
+    return F.log_softmax(logits / scale, -1)
+
+
+def _weighted(weight: Tensor, value: Tensor) -> Tensor:
+    """Weight × value, where a weight of 0 leaves nothing of an infinite value."""
+    return torch.where(weight == 0, torch.zeros_like(value), weight * value)
 
 
 def _like(name: str, value: float | Tensor, losses: Tensor) -> Tensor:
@@ -222,10 +240,12 @@ def _like(name: str, value: float | Tensor, losses: Tensor) -> Tensor:
 
 def _tensor(name: str, value: Tensor, device: torch.device | None = None) -> Tensor:
     """A tensor of floating-point numbers, from NumPy's arrays and from integers as
-    well.
+    well, in float32 at least.
     """
     value = check.as_tensor(name, value, device)
-    return value if value.is_floating_point() else value.to(torch.get_default_dtype())
+    if not value.is_floating_point():
+        return value.to(torch.get_default_dtype())
+    return value.float() if value.dtype.itemsize < 4 else value
 
 
 def _finite(name: str, value: Tensor, device: torch.device | None = None) -> Tensor:
@@ -247,6 +267,8 @@ def _equal(name: str, value: Tensor, other_name: str, other: Tensor) -> Tensor:
             f"{other_name} has shape {tuple(other.shape)} and {name} {tuple(value.shape)}; "
             "equal shapes are wanted"
         )
+    if value.ndim == 0:
+        raise ValueError(f"{name} is a single number; (n,) or (..., n, q) is wanted")
     _finite(name, value)
     _finite(other_name, other)
     return value - other

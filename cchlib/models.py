@@ -7,6 +7,7 @@ drawn from `seed` alone.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -26,9 +27,15 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float, width: int):
         super().__init__()
-        self.p = float(check.within("dropout", p, 0.0, 1.0))
-        self.width = width
-        self.noise: Tensor | None = None
+        self.p = check.number("dropout", p, 0.0, 1.0)
+        self.width = check.integer("width", width, 1)
+        # a buffer, so that torch.func.functional_call can hand it in
+        self.noise: Tensor | None
+        self.register_buffer("noise", None, persistent=False)
+
+    def extra_repr(self) -> str:
+        """What `print` shows of it."""
+        return f"p={self.p}, width={self.width}"
 
     def forward(self, x: Tensor) -> Tensor:
         """The input with entries set to 0 while training."""
@@ -75,10 +82,11 @@ class MLP(nn.Module):
                 f"sizes is {sizes}; an input, at least one hidden layer and an output are wanted"
             )
         self.inputs, self.outputs, self.pool_time = sizes[0], sizes[-1], pool_time
+        dropout = check.number("dropout", dropout, 0.0, 1.0)
+        seed = check.seed("seed", seed)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(
-                seed
-            )  # torch.manual_seed would set those of all GPUs too
+            # torch.manual_seed would set those of all GPUs too
+            torch.default_generator.manual_seed(seed)
             layers: list[nn.Module] = []
             for wide, narrow in zip(sizes[:-2], sizes[1:-1]):
                 layers += [nn.Linear(wide, narrow), activation()]
@@ -86,6 +94,10 @@ class MLP(nn.Module):
                 layers += [Dropout(dropout, narrow)] if dropout else []
             self.body = nn.Sequential(*layers)
             self.head = nn.Linear(sizes[-2], sizes[-1])
+
+    def extra_repr(self) -> str:
+        """What `print` shows beside the layers."""
+        return "pool_time=True" if self.pool_time else ""
 
     def features(self, x: Tensor) -> Tensor:
         """The representation H: (n, D) (or (n, L, D) where time is pooled) -> (n, h)."""
@@ -110,6 +122,54 @@ def image_network(inputs: int = 784, classes: int = 10, *, seed: int = 0) -> MLP
     colour channel.
     """
     return MLP((inputs, 1024, 256, classes), nn.LeakyReLU, seed=seed)
+
+
+def fold_channels(network: MLP, channels: int) -> MLP:
+    """The network on one channel that SGD trains exactly as `network` on equal ones.
+
+    On c equal channels the first layer says Σ Wi x + b, and every Wi has the gradient
+    D xᵀ. Fed √c x, the layer W = Σ Wi / √c says the same and has the gradient √c D xᵀ,
+    so that √c W and Σ Wi move alike, by c D xᵀ. Momentum and weight decay are linear,
+    and keep this; Adam's division is not: use it for SGD only.
+
+    Parameters
+    ----------
+    network : MLP
+        Its inputs are the channels one after the other.
+    channels : int
+        c.
+
+    Returns
+    -------
+    MLP
+        A new network; its input is √c times one channel.
+
+    Raises
+    ------
+    ValueError
+        Where the inputs are not a multiple of `channels`.
+    """
+    check.integer("channels", channels, 1)
+    if network.inputs % channels:
+        raise ValueError(
+            f"network has {network.inputs} inputs, {channels} channels are to be "
+            "folded; a multiple is wanted"
+        )
+    first = network.body[0]
+    one = copy.deepcopy(network)
+    one.inputs = network.inputs // channels
+    one.body[0] = nn.utils.skip_init(
+        nn.Linear,
+        one.inputs,
+        first.out_features,
+        device=first.weight.device,
+        dtype=first.weight.dtype,
+    )
+    with torch.no_grad():
+        parts = first.weight.unflatten(1, (channels, one.inputs))
+        one.body[0].weight.copy_(parts.sum(1) / channels**0.5)
+        one.body[0].bias.copy_(first.bias)
+    return one
 
 
 def sentiment_network(inputs: int, classes: int = 2, *, seed: int = 0) -> MLP:
@@ -151,7 +211,9 @@ class FusionNetwork(nn.Module):
             check.integer("inputs1", inputs1, 1),
             check.integer("inputs2", inputs2, 1),
         )
-        check.integer("classes", classes, 2), check.integer("width", width, 1)
+        check.integer("classes", classes, 2)
+        check.integer("width", width, 1)
+        seed = check.seed("seed", seed)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.encoders = nn.ModuleList(

@@ -21,8 +21,23 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from cchlib import check
-from cchlib.models import Dropout
+from cchlib.models import MLP, Dropout
 
+# Layers that draw from torch's global generator while they train, which no seed of
+# `fit` reaches.
+RANDOM = (
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+    nn.RReLU,
+    nn.FractionalMaxPool2d,
+    nn.FractionalMaxPool3d,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+)
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
 
@@ -36,9 +51,16 @@ class PerNetwork:
     tensor: Tensor | np.ndarray
 
     @staticmethod
-    def stack(tensors: Sequence[Tensor]) -> PerNetwork:
-        """One tensor a network, stacked."""
-        return PerNetwork(torch.stack(list(tensors)))
+    def stack(tensors: Sequence[Tensor | np.ndarray]) -> PerNetwork:
+        """One tensor a network, stacked; ValueError where their shapes differ."""
+        parts = [check.as_tensor("tensors", tensor) for tensor in tensors]
+        shapes = sorted({tuple(part.shape) for part in parts})
+        if len(shapes) != 1:
+            raise ValueError(
+                f"tensors have shapes {shapes}; at least one, all of one shape, are "
+                "wanted"
+            )
+        return PerNetwork(torch.stack(parts))
 
 
 Data = Tensor | np.ndarray | PerNetwork
@@ -46,18 +68,30 @@ Data = Tensor | np.ndarray | PerNetwork
 
 @dataclass(frozen=True)
 class History:
-    """What a fit leaves: the mean training loss of each epoch, (epochs, S), and what it
-    took.
+    """What a fit leaves.
+
+    `loss`: the mean training loss of each epoch, (epochs, S); with `patience` a network
+    that was done has NaN from then on. `validation`: the validation loss after each
+    epoch, (epochs, S), and `best_epoch`, (S,), whose weights the networks have; None
+    without validation, or without patience.
     """
 
     loss: Tensor
     seconds: float
     device: str
+    validation: Tensor | None = None
+    best_epoch: Tensor | None = None
 
 
-def resolve_device(device: str = "auto") -> torch.device:
-    """The torch device; "auto" is the GPU where there is one, else the CPU."""
-    if device == "auto":
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The torch device; "auto" is the GPU where there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        torch knows no such device, it is not there, or it holds no data ("meta").
+    """
+    if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
@@ -70,7 +104,74 @@ def resolve_device(device: str = "auto") -> torch.device:
             f'device is {device!r}, and torch finds {torch.cuda.device_count()} GPUs; "auto", "cpu" or a GPU '
             "that is there is wanted"
         )
+    try:
+        there = not torch.zeros(1, device=found).is_meta
+    except (RuntimeError, AssertionError, ImportError):  # torch's ways to say so
+        there = False
+    if not there:
+        raise ValueError(
+            f'device is {device!r}, which is not there; "auto", "cpu" or a device that '
+            "holds data is wanted"
+        )
     return found
+
+
+class BestEpoch:
+    """Early stopping of a stack: it keeps the weights of each network's best epoch.
+
+    A network is done once `patience` epochs in a row brought no loss that is lower by
+    more than `margin` than its lowest. What the others' training does to its weights
+    after that counts no more, so that a stack equals the loop over its networks.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor (S, ...)
+        What is kept, and put back in place by `restore`.
+    patience : int
+    margin : float
+    start : float
+        The loss that the tensors have as they are, for the first epoch to beat.
+    """
+
+    def __init__(
+        self,
+        tensors: Iterable[Tensor],
+        patience: int,
+        *,
+        margin: float = 0.0,
+        start: float = math.inf,
+    ):
+        self.tensors = list(tensors)
+        self.patience = check.integer("patience", patience, 1)
+        self.margin = check.number("margin", margin, 0.0)
+        self.kept = [tensor.detach().clone() for tensor in self.tensors]
+        like = self.tensors[0]
+        size = len(like)
+        self.lowest = torch.full((size,), float(start), device=like.device)
+        self.since = torch.zeros(size, dtype=torch.int64, device=like.device)
+        self.epoch = torch.full((size,), -1, device=like.device)
+
+    @property
+    def done(self) -> Tensor:
+        """Which networks are, (S,) bool."""
+        return self.since >= self.patience
+
+    @torch.no_grad()
+    def see(self, losses: Tensor, epoch: int) -> bool:
+        """Take note of the losses (S,) after `epoch`; whether all networks are done."""
+        better = (losses < self.lowest - self.margin) & ~self.done
+        for kept, tensor in zip(self.kept, self.tensors):
+            kept[better] = tensor.detach()[better]
+        self.lowest = torch.where(better, losses.to(self.lowest), self.lowest)
+        self.epoch[better] = epoch
+        self.since = torch.where(better, 0, self.since + 1)
+        return bool(self.done.all())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the best weights back in place."""
+        for kept, tensor in zip(self.kept, self.tensors):
+            tensor.copy_(kept)
 
 
 class Stack:
@@ -81,22 +182,10 @@ class Stack:
     def __init__(
         self, networks: Sequence[nn.Module], device: str | torch.device = "cpu"
     ):
-        networks = list(networks)
-        if not networks:
-            raise ValueError("networks is empty; at least one network is wanted")
-        shapes = [
-            [(name, p.shape) for name, p in net.named_parameters()] for net in networks
-        ]
-        if any(other != shapes[0] for other in shapes):
-            raise ValueError(
-                "networks differ in architecture; a stack needs parameters of equal names and shapes"
-            )
+        networks = _as_list(networks)
+        _alike(networks)
         self.networks = networks
         self.device = torch.device(device)
-        if len({net.training for net in networks}) > 1:
-            raise ValueError(
-                "networks are partly in training and partly in evaluation mode; one mode is wanted"
-            )
         parameters, buffers = stack_module_state(networks)
         # Matrices lie as (S, in, out), the order in which autograd leaves their
         # gradients: in PyTorch's own (out, in) each step would first copy every
@@ -111,9 +200,11 @@ class Stack:
         }
         self.buffers = {k: b.detach().to(self.device) for k, b in buffers.items()}
         self.template = networks[0]
-        self.dropouts = [
-            m for m in self.template.modules() if isinstance(m, Dropout) and m.p > 0
-        ]
+        self.dropouts = {
+            name: module
+            for name, module in self.template.named_modules()
+            if isinstance(module, Dropout) and module.p > 0
+        }
 
     def __len__(self) -> int:
         return len(self.networks)
@@ -133,26 +224,22 @@ class Stack:
         """
         stacked = isinstance(x, PerNetwork)
         tensor = x.tensor if stacked else x
+        call = _Method(self.template, method)
 
         def one(parameters, buffers, inputs, noise):
+            state = parameters | buffers
             if noise is not None:
-                for module, part in zip(
-                    self.dropouts, noise.split([m.width for m in self.dropouts], -1)
-                ):
-                    module.noise = part
-            call = _Method(self.template, method)
-            state = {f"network.{k}": v for k, v in (parameters | buffers).items()}
+                widths = [module.width for module in self.dropouts.values()]
+                for name, part in zip(self.dropouts, noise.split(widths, -1)):
+                    state[f"{name}.noise" if name else "noise"] = part
+            state = {f"network.{name}": value for name, value in state.items()}
             return functional_call(call, state, (inputs,))
 
-        try:
-            return torch.vmap(
-                one,
-                in_dims=(0, 0, 0 if stacked else None, None if noise is None else 0),
-                randomness="different",
-            )(self.parameters, self.buffers, tensor, noise)
-        finally:
-            for module in self.dropouts:
-                module.noise = None
+        return torch.vmap(
+            one,
+            in_dims=(0, 0, 0 if stacked else None, None if noise is None else 0),
+            randomness="different",
+        )(self.parameters, self.buffers, tensor, noise)
 
     def train(self, mode: bool = True) -> None:
         """Put all networks in training or evaluation mode."""
@@ -197,6 +284,8 @@ def fit(
     seeds: int | Sequence[int] = 0,
     device: str = "auto",
     on_epoch: Callable[[int, Tensor], None] | None = None,
+    validation: Sequence[Data] | None = None,
+    patience: int | None = None,
 ) -> History:
     """Train the networks, in place, each on its own random stream; parameters that are
     frozen stay as they are.
@@ -213,7 +302,8 @@ def fit(
         Of output (S, b, ...) and targets (S, b, ...): one value a network, as
         `cchlib.losses` gives.
     epochs, lr, momentum, weight_decay
-        `lr` is constant or falls along a cosine to 0 at the last epoch (`schedule`).
+        `lr` is constant or falls along a cosine to 0 at the last epoch (`schedule`);
+        `momentum` is SGD's.
     optimizer : {"adam", "adamw", "sgd"}
     batch_size : int or None
         None is the full batch. Otherwise each epoch visits a fresh permutation; a last
@@ -223,6 +313,7 @@ def fit(
     device : str
         "auto", "cpu", "cuda"…; the networks come back on the device where they were.
     on_epoch : callable(epoch, loss (S,)), optional
+        Called when the networks hold the weights of that epoch: it may evaluate them.
 
     Returns
     -------
@@ -232,32 +323,31 @@ def fit(
     ------
     ValueError
         On NaN or infinity, inputs that the networks don't take, unequal numbers of
-        samples or networks, an unknown optimiser or schedule, numbers out of range, or
-        a loss that becomes NaN or infinite.
+        samples or networks, an unknown optimiser or schedule, numbers out of range; a
+        network given twice, or one with layers whose noise `seeds` don't decide; a loss
+        or weights that become NaN or infinite. The networks are then as they were.
     """
-    networks = [networks] if isinstance(networks, nn.Module) else list(networks)
+    networks = _as_list(networks)
+    _distinct(networks)
+    _reproducible(networks)
+    if not callable(loss):
+        raise ValueError(
+            f"loss is {loss!r}; a function of the output and the targets is wanted"
+        )
     targets = list(targets) if isinstance(targets, (list, tuple)) else [targets]
-    check.integer("epochs", epochs, 1)
-    check.within("lr", lr, 0.0, open_low=True)
-    check.within("momentum", momentum, 0.0, 1.0)
-    check.within("weight_decay", weight_decay, 0.0)
+    epochs = check.integer("epochs", epochs, 1)
+    lr = check.number("lr", lr, 0.0, open_low=True)
+    momentum = check.number("momentum", momentum, 0.0, 1.0)
+    weight_decay = check.number("weight_decay", weight_decay, 0.0)
     check.one_of("optimizer", optimizer, OPTIMIZERS)
     check.one_of("schedule", schedule, SCHEDULES)
-    data = [
-        _tensors(name, item, networks)
-        for name, item in (("x", x), *(("targets", t) for t in targets))
-    ]
+    data = _read(networks, x=x, targets=targets)
     size, n = len(networks), _samples(data, len(networks))
-    _accepts(networks, data[0])
+    held_out = _validation_data(networks, validation, patience, len(targets))
     batch_size = (
         n if batch_size is None else min(check.integer("batch_size", batch_size, 1), n)
     )
-    seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds] * size
-    if len(seeds) != size:
-        raise ValueError(
-            f"seeds has {len(seeds)} entries for {size} networks; one a network is wanted"
-        )
-    seeds = [check.integer("seeds", seed) for seed in seeds]
+    seeds = _seeds(seeds, size)
 
     start = time.perf_counter()
     where = resolve_device(device)
@@ -268,71 +358,286 @@ def fit(
             raise ValueError(
                 "networks have frozen parameters only; at least one that requires a gradient is wanted"
             )
-        stepper = _optimizer(optimizer, learning, lr, momentum, weight_decay)
+        rule = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        if _WrittenOut.applies(stack):
+            step = _WrittenOut(stack, optimizer, **rule)
+        else:
+            step = _Autograd(stack, learning, optimizer, **rule)
         streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-        data = [
-            PerNetwork(d.tensor.to(where)) if isinstance(d, PerNetwork) else d.to(where)
-            for d in data
-        ]
+        data = [_to(item, where) for item in data]
+        watch = None
+        if held_out:
+            held_out = [_to(item, where) for item in held_out]
+            watch = _Validation(stack, held_out, loss, patience)
         history = _passes(
             stack,
             data,
             loss,
-            stepper,
+            step,
             streams,
             epochs,
             lr,
             schedule,
             batch_size,
             on_epoch,
+            watch,
         )
+        if watch is not None:
+            watch.finish()
+        _weights_finite(stack)
         stack.unstack()
-    return History(history, time.perf_counter() - start, str(where))
+    seconds = time.perf_counter() - start
+    if watch is None:
+        return History(history, seconds, str(where))
+    best = None if watch.best is None else watch.best.epoch.cpu()
+    return History(history, seconds, str(where), torch.stack(watch.history), best)
+
+
+class _Validation:
+    """The validation loss after each epoch, and the weights that it was lowest with."""
+
+    def __init__(
+        self, stack: Stack, data: list[Data], loss: Callable, patience: int | None
+    ):
+        self.stack, self.data, self.loss = stack, data, loss
+        self.history: list[Tensor] = []
+        self.best = None
+        if patience is not None:
+            state = [*stack.leaves.values(), *stack.buffers.values()]
+            self.best = BestEpoch(state, patience)
+
+    @property
+    def done(self) -> Tensor:
+        """Which networks are, (S,) bool."""
+        if self.best is None:
+            return torch.zeros(len(self.stack), dtype=torch.bool)
+        return self.best.done.cpu()
+
+    @torch.no_grad()
+    def __call__(self, epoch: int) -> bool:
+        """Take the losses after `epoch`; whether training ends here."""
+        size = len(self.stack)
+        self.stack.train(False)
+        output = self.stack(self.data[0])
+        targets = [_take(item, None, size) for item in self.data[1:]]
+        values = _values(self.loss, output, targets, size)
+        self.stack.train(True)
+        learning = ~self.done.to(values.device)
+        if not bool(torch.isfinite(values[learning]).all()):
+            raise ValueError(
+                f"the validation loss became NaN or infinite in epoch {epoch}; finite "
+                "validation data and a smaller lr are wanted"
+            )
+        values = torch.where(learning, values, torch.nan)
+        self.history.append(values.cpu())
+        return self.best is not None and self.best.see(values, epoch)
+
+    def finish(self) -> None:
+        """Give every network the weights of its best epoch."""
+        if self.best is not None:
+            self.best.restore()
 
 
 def _passes(
     stack: Stack,
     data: list[Data],
     loss,
-    stepper,
+    step: _Autograd | _WrittenOut,
     streams,
     epochs: int,
     lr: float,
     schedule: str,
     batch_size: int,
     on_epoch,
+    watch: _Validation | None = None,
 ) -> Tensor:
     """All epochs of `fit`; the mean loss of each, (epochs, S)."""
     size, where, n = len(stack), stack.device, _samples(data, len(stack))
     history = torch.empty(epochs, size)
     for epoch in range(epochs):
         if schedule == "cosine":
-            for group in stepper.param_groups:
-                group["lr"] = lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
+            step.set_rate(lr * (1 + math.cos(math.pi * epoch / epochs)) / 2)
         total = torch.zeros(size, device=where)
         for index in _batches(streams, n, batch_size):
             batch = [_take(d, index, size) for d in data]
             width = n if index is None else index.shape[1]
             inputs = data[0] if index is None else PerNetwork(batch[0])
-            values = loss(
-                stack(inputs, _noise(stack, streams, width, batch[0])), *batch[1:]
-            )
-            if values.shape != (size,):
-                raise ValueError(
-                    f"loss returned shape {tuple(values.shape)}; one value a network, ({size},), is wanted"
-                )
-            stepper.zero_grad(set_to_none=True)
-            values.sum().backward()
-            stepper.step()
-            total += values.detach() * width
+
+            def losses(output):
+                values = _values(loss, output, batch[1:], size)  # noqa: B023 (called at once)
+                if not values.requires_grad:
+                    raise ValueError(
+                        "loss returned values without a gradient; a differentiable "
+                        "function of the output is wanted"
+                    )
+                return values
+
+            noise = _noise(stack, streams, width, batch[0])
+            total += step(inputs, noise, losses) * width
         history[epoch] = (total / n).cpu()
-        if not bool(torch.isfinite(history[epoch]).all()):
+        done = torch.zeros(size, dtype=torch.bool) if watch is None else watch.done
+        history[epoch][done] = torch.nan
+        if not bool(torch.isfinite(history[epoch][~done]).all()):
             raise ValueError(
                 f"the training loss became NaN or infinite in epoch {epoch}; a smaller lr is wanted"
             )
         if on_epoch is not None:
+            stack.unstack()  # what is called may look at the networks
             on_epoch(epoch, history[epoch])
+        if watch is not None and watch(epoch):
+            return history[: epoch + 1]
     return history
+
+
+def _values(
+    loss: Callable, output: Tensor, targets: Sequence[Tensor], size: int
+) -> Tensor:
+    """The loss of each of the `size` networks, (S,)."""
+    values = loss(output, *targets)
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"loss returned {type(values).__name__}; a tensor with one value a "
+            f"network, ({size},), is wanted"
+        )
+    if values.shape != (size,):
+        raise ValueError(
+            f"loss returned shape {tuple(values.shape)}; one value a network, ({size},), is wanted"
+        )
+    return values
+
+
+def _weights_finite(stack: Stack) -> None:
+    """Refuse what a step too far has made of the weights, also after the last one."""
+    for name, value in (stack.leaves | stack.buffers).items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(
+                f"the weights became NaN or infinite ({name}); a smaller lr is wanted"
+            )
+
+
+class _Autograd:
+    """One step of any network: torch's graph and torch's optimiser."""
+
+    def __init__(self, stack: Stack, learning: list[Tensor], optimizer: str, **rule):
+        self.stack = stack
+        self.stepper = _optimizer(optimizer, learning, **rule)
+
+    def set_rate(self, lr: float) -> None:
+        for group in self.stepper.param_groups:
+            group["lr"] = lr
+
+    def __call__(self, inputs: Data, noise: Tensor | None, losses) -> Tensor:
+        values = losses(self.stack(inputs, noise))
+        self.stepper.zero_grad(set_to_none=True)
+        values.sum().backward()
+        self.stepper.step()
+        return values.detach()
+
+
+class _WrittenOut:
+    """One step of plain perceptrons, Linear -> ReLU or LeakyReLU -> ... -> Linear, with
+    the gradients written out.
+
+    Autograd serves the loss alone, from the outputs on. Under SGD the momentum is part
+    of the product that makes a gradient: V <- μ V + Hᵀ D is one call, where autograd
+    writes the gradient, reads it, and writes V.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        optimizer: str,
+        *,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+    ):
+        self.layers = [
+            (stack.leaves[f"{name}.weight"], stack.leaves[f"{name}.bias"])
+            for name, module in stack.template.named_modules()
+            if type(module) is nn.Linear
+        ]
+        self.slopes = [
+            getattr(module, "negative_slope", 0.0)
+            for module in stack.template.body
+            if type(module) is not nn.Linear
+        ]
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+
+        # .grad holds SGD's velocity, or the gradients that torch's Adam reads
+        leaves = [leaf for layer in self.layers for leaf in layer]
+        for leaf in leaves:
+            leaf.grad = torch.zeros_like(leaf)
+        self.stepper = None
+        if optimizer != "sgd":
+            self.stepper = _optimizer(optimizer, leaves, lr, 0.0, weight_decay)
+
+    @staticmethod
+    def applies(stack: Stack) -> bool:
+        """Whether the networks are such perceptrons, all of whose weights learn."""
+        network = stack.template
+        if type(network) is not MLP or network.pool_time:
+            return False
+        known = {nn.Linear, nn.ReLU, nn.LeakyReLU}
+        slopes = [getattr(module, "negative_slope", 0.0) for module in network.body]
+        plain = (
+            all(type(module) in known for module in network.body) and min(slopes) >= 0
+        )
+        hooked = any(
+            m._forward_hooks or m._forward_pre_hooks for m in network.modules()
+        )
+        learns = all(leaf.requires_grad for leaf in stack.leaves.values())
+        return plain and learns and not hooked
+
+    def set_rate(self, lr: float) -> None:
+        self.lr = lr
+        for group in self.stepper.param_groups if self.stepper else []:
+            group["lr"] = lr
+
+    def __call__(self, inputs: Data, noise: None, losses) -> Tensor:
+        x = inputs.tensor if isinstance(inputs, PerNetwork) else inputs[None]
+        size = len(self.layers[0][0])
+        with torch.no_grad():
+            hidden = [x.flatten(2).expand(size, -1, -1)]  # (S, b, p)
+            for (weight, bias), slope in zip(self.layers, self.slopes):
+                z = torch.baddbmm(bias[:, None], hidden[-1], weight)
+                hidden.append(nn.functional.leaky_relu_(z, slope))
+            weight, bias = self.layers[-1]
+            output = torch.baddbmm(bias[:, None], hidden[-1], weight)
+
+        output.requires_grad_()
+        with torch.enable_grad():
+            values = losses(output)
+            (error,) = torch.autograd.grad(values.sum(), output)  # (S, b, K)
+
+        with torch.no_grad():
+            for i in reversed(range(len(self.layers))):
+                weight, bias = self.layers[i]
+                below = torch.bmm(error, weight.mT) if i else None  # before W moves
+                self._learn(weight, hidden[i], error)
+                self._learn(bias, None, error)
+                if i:
+                    # hidden > 0 exactly where z > 0, as slopes are not negative
+                    slope = self.slopes[i - 1]
+                    error = torch.ops.aten.leaky_relu_backward(
+                        below, hidden[i], slope, False
+                    )
+            if self.stepper:
+                self.stepper.step()
+        return values.detach()
+
+    def _learn(self, leaf: Tensor, hidden: Tensor | None, error: Tensor) -> None:
+        """Add the gradient of a weight, HᵀD, or of a bias, ΣD, and go a step of SGD."""
+        kept = 0.0 if self.stepper else self.momentum
+        if hidden is None:
+            leaf.grad.mul_(kept).add_(error.sum(1))
+        else:
+            leaf.grad.baddbmm_(hidden.mT, error, beta=kept)
+        if self.stepper:
+            return
+        if self.weight_decay:
+            leaf.grad.add_(leaf, alpha=self.weight_decay)
+        leaf.add_(leaf.grad, alpha=-self.lr)
 
 
 @contextmanager
@@ -379,11 +684,15 @@ def features(
 @torch.no_grad()
 def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> Tensor:
     single = isinstance(networks, nn.Module)
-    networks = [networks] if single else list(networks)
-    check.integer("batch_size", batch_size, 1)
-    x = _tensors("x", x, networks)
+    networks = _as_list(networks)
+    batch_size = check.integer("batch_size", batch_size, 1)
+    if not callable(getattr(networks[0], method, None)):
+        raise ValueError(
+            f"networks holds a {type(networks[0]).__name__}, which has no method "
+            f"{method!r}; cchlib.models' networks have"
+        )
+    (x,) = _read(networks, x=x, targets=[])
     _samples([x], len(networks))
-    _accepts(networks, x)
     where = resolve_device(device)
     with _mode(networks, training=False):
         stack = Stack(networks, where)
@@ -398,10 +707,147 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
     return result[0] if single else result
 
 
+def _as_list(networks: nn.Module | Iterable[nn.Module]) -> list[nn.Module]:
+    """The networks as a list, at least one, all of them networks."""
+    if isinstance(networks, nn.Module) or not isinstance(networks, Iterable):
+        networks = [networks]
+    networks = list(networks)
+    if not networks:
+        raise ValueError("networks is empty; at least one network is wanted")
+    for network in networks:
+        if not isinstance(network, nn.Module):
+            raise ValueError(
+                f"networks holds {type(network).__name__}; torch modules are wanted"
+            )
+        if any(nn.parameter.is_lazy(p) for p in network.parameters()):
+            raise ValueError(
+                "networks hold lazy layers, whose shapes are not known yet; call each "
+                "network once before"
+            )
+    return networks
+
+
+def _alike(networks: list[nn.Module]) -> None:
+    """Refuse networks that can't be computed as one."""
+    if len({net.training for net in networks}) > 1:
+        raise ValueError(
+            "networks are partly in training and partly in evaluation mode; one mode is wanted"
+        )
+    first = _architecture(networks[0])
+    if any(_architecture(other) != first for other in networks[1:]):
+        raise ValueError(
+            "networks differ in architecture; a stack needs equal layers, and "
+            "parameters of equal names, shapes, types and devices, frozen or not"
+        )
+
+
+def _architecture(network: nn.Module) -> tuple:
+    """What networks of a stack have in common: layers as they print themselves, and
+    what their parameters and buffers are.
+    """
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    described = [
+        (name, t.shape, t.dtype, t.device, t.requires_grad) for name, t in tensors
+    ]
+    return str(network), described
+
+
+def _distinct(networks: list[nn.Module]) -> None:
+    """Refuse a network, or a parameter, that is in the stack twice: one of the two
+    trainings would be lost.
+    """
+    owner: dict[int, int] = {}
+    for s, network in enumerate(networks):
+        for name, parameter in network.named_parameters():
+            first = owner.setdefault(id(parameter), s)
+            if first != s:
+                raise ValueError(
+                    f"networks {first} and {s} are one network, or share {name}; "
+                    "networks with weights of their own are wanted"
+                )
+
+
+def _reproducible(networks: list[nn.Module]) -> None:
+    """Refuse layers whose noise the seeds don't decide."""
+    for name, module in networks[0].named_modules():
+        if not isinstance(module, RANDOM):
+            continue
+        always = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+        if isinstance(module, always):
+            noisy = True
+        elif isinstance(module, (nn.MultiheadAttention, nn.RNNBase)):
+            noisy = module.dropout > 0
+        else:
+            noisy = module.p > 0
+        if noisy:
+            raise ValueError(
+                f"networks holds nn.{type(module).__name__} ({name or 'itself'}), "
+                "whose noise `seeds` don't decide; cchlib.models.Dropout(p, width), "
+                "or a layer without noise, is wanted"
+            )
+
+
+def _seeds(seeds: int | Iterable[int], size: int) -> list[int]:
+    """One seed a network."""
+    several = isinstance(seeds, Iterable) and getattr(seeds, "ndim", 1) > 0
+    seeds = list(seeds) if several else [seeds] * size
+    if len(seeds) != size:
+        raise ValueError(
+            f"seeds has {len(seeds)} entries for {size} networks; one a network is wanted"
+        )
+    return [check.seed("seeds", seed) for seed in seeds]
+
+
+def _read(networks: list[nn.Module], x: Data, targets: Sequence[Data]) -> list[Data]:
+    """Inputs and targets as tensors, once the networks take the inputs."""
+    data = [_tensors("x", x, networks)]
+    data += [_tensors("targets", item, networks) for item in targets]
+    _samples(data, len(networks))
+    _accepts(networks, data[0])
+    return data
+
+
+def _validation_data(
+    networks: list[nn.Module],
+    validation: Sequence[Data] | None,
+    patience: int | None,
+    targets: int,
+) -> list[Data]:
+    """Inputs and targets of the validation, as tensors; empty without one."""
+    if patience is not None:
+        check.integer("patience", patience, 1)
+    if validation is None:
+        if patience is not None:
+            raise ValueError(
+                f"patience is {patience} without validation; held-out data is wanted"
+            )
+        return []
+    if not isinstance(validation, (list, tuple)) or len(validation) != 1 + targets:
+        raise ValueError(
+            f"validation must be a tuple of x and {targets} targets, as fit was given"
+        )
+    try:
+        return _read(networks, x=validation[0], targets=validation[1:])
+    except ValueError as error:
+        raise ValueError(f"validation: {error}") from None
+
+
+def _to(item: Data, where: torch.device) -> Data:
+    if isinstance(item, PerNetwork):
+        return PerNetwork(item.tensor.to(where))
+    return item.to(where)
+
+
 def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Data:
     """As finite tensors, floating-point ones in the networks' precision."""
     if isinstance(item, PerNetwork):
-        return PerNetwork(_tensors(name, item.tensor, networks))
+        tensor = _tensors(name, item.tensor, networks)
+        if tensor.ndim < 2:
+            raise ValueError(
+                f"{name} is a PerNetwork of shape {tuple(tensor.shape)}; (S, n, ...), "
+                "one row a network, is wanted"
+            )
+        return PerNetwork(tensor)
     tensor = check.as_tensor(name, item)
     if tensor.ndim == 0:
         raise ValueError(f"{name} is a single number; one row a sample is wanted")
@@ -421,7 +867,7 @@ def _accepts(networks: Sequence[nn.Module], x: Data) -> None:
         with _mode([network], training=False):
             try:
                 network(sample.to(where))
-            except RuntimeError as error:
+            except (RuntimeError, IndexError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"x is {sample.dtype} with samples of shape {tuple(sample.shape[1:])}, which the networks "
                     f"don't take ({error}); their inputs are wanted"
@@ -435,7 +881,8 @@ def _samples(data: list[Data], size: int) -> int:
         if isinstance(item, PerNetwork):
             if len(item.tensor) != size:
                 raise ValueError(
-                    f"data for {len(item.tensor)} networks was given to {size}; one row a network is wanted"
+                    f"x or targets is for {len(item.tensor)} networks and was given to "
+                    f"{size}; one row a network is wanted"
                 )
             lengths.append(item.tensor.shape[1])
         else:
@@ -483,7 +930,7 @@ def _noise(stack: Stack, streams, width: int, like: Tensor) -> Tensor | None:
     """
     if not stack.dropouts:
         return None
-    total = sum(module.width for module in stack.dropouts)
+    total = sum(module.width for module in stack.dropouts.values())
     noise = torch.stack(
         [torch.rand(width, total, generator=stream) for stream in streams]
     )

@@ -68,7 +68,12 @@ WITHOUT_ERRORS = ("table5", "table6", "table7", "table8", "table16", "table20")
 PAPERS = frozenset(
     {"mnist", "bsds500", "mosei", "tcga_brca", "tcga_kipan", "tcga_lihc"}
 )
-SUBSTITUTES = {"BRCA": "brca705", "KIPAN": "firehose:KIPAN", "LIHC": "firehose:LIHC"}
+#: what stands in for it, the nearest first
+SUBSTITUTES = {
+    "BRCA": ("tcga_brca", "joined:BRCA", "brca705"),
+    "KIPAN": ("tcga_kipan", "joined:KIPAN", "firehose:KIPAN"),
+    "LIHC": ("tcga_lihc", "firehose:LIHC"),
+}
 _NOT_CONDITIONS = ("table", "quantity", "value", "std_error", "note")
 
 
@@ -256,10 +261,7 @@ def counterpart(
     if where.get("estimator") == "latentmi":
         where["estimator"] = "package"
     if where.get("cohort") in SUBSTITUTES:
-        own = f"tcga_{where['cohort'].lower()}"
-        where["cohort"] = (
-            own
-            if own in about["parameters"].get("cohorts", ())
-            else SUBSTITUTES[where["cohort"]]
-        )
+        known = SUBSTITUTES[where["cohort"]]
+        there = about["parameters"].get("cohorts", ())
+        where["cohort"] = next((name for name in known if name in there), known[-1])
     return where, {where[name] for name in ("cohort", "data") if name in where} or names

@@ -226,6 +226,8 @@ def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.Data
     first.
     """
     rows = metrics[metrics["metric"] == metric]
+    if "control" in rows:  # what was measured of a control is no condition's number
+        rows = rows[rows["control"].isna()]
     names = [c for c in metrics.columns if c not in NOT_CONDITIONS]
     named = (
         rows[names].notna().apply(tuple, axis=1)

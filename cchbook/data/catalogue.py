@@ -31,7 +31,7 @@ class DataSource:
     """The data that a notebook runs on.
 
     `kind` is "real", "embedded" (a stand-in) or "simulated"; `path` is the set's
-    folder, where it is real (for MNIST the folder that torchvision calls ``root``).
+    folder, where it is real.
     """
 
     name: str

@@ -7,8 +7,7 @@ images take their patches from photographs that training images never used.
 from __future__ import annotations
 
 import gzip
-import os
-import shutil
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from cchbook.data import catalogue
+from cchbook.data import catalogue, tables
 from cchlib import check
 
 SIDE = 28
@@ -167,59 +166,66 @@ def _images(name: str, value: np.ndarray) -> np.ndarray:
 
 
 def _mnist(source: catalogue.DataSource) -> Digits:
-    from torchvision.datasets import MNIST
+    folder = Path(source.path) / "MNIST" / "raw"
+    parts = {}
+    for split, count in (("train", 60000), ("t10k", 10000)):
+        images = read_idx(folder / f"{split}-images-idx3-ubyte.gz")
+        labels = read_idx(folder / f"{split}-labels-idx1-ubyte.gz")
+        if images.shape != (count, SIDE, SIDE) or labels.shape != (count,):
+            raise ValueError(
+                f"{folder}: {split} has images {images.shape} and labels "
+                f"{labels.shape}; {count} of {SIDE} × {SIDE} pixels are wanted"
+            )
+        parts[f"{split}_images"] = images.astype(np.float32) / 255
+        parts[f"{split}_labels"] = labels.astype(np.int64)
+    return Digits(
+        parts["train_images"],
+        parts["train_labels"],
+        parts["t10k_images"],
+        parts["t10k_labels"],
+        source,
+    )
 
-    root = _decompressed(Path(source.path))
-    parts = [MNIST(root=root, train=train, download=False) for train in (True, False)]
-    arrays = [
-        array
-        for part in parts
-        for array in (part.data.numpy().astype(np.float32) / 255, part.targets.numpy())
-    ]
-    if [a.shape for a in arrays] != [
-        (60000, SIDE, SIDE),
-        (60000,),
-        (10000, SIDE, SIDE),
-        (10000,),
-    ]:
-        raise ValueError(
-            f"MNIST in {root} has shapes {[a.shape for a in arrays]}; 60,000 and 10,000 images are wanted"
-        )
-    return Digits(*arrays, source)
 
+def read_idx(path: str | Path) -> np.ndarray:
+    """The uint8 array in a packed IDX file, the format of MNIST.
 
-def _decompressed(folder: Path) -> Path:
-    """A root that torchvision reads: it wants the files unpacked, and the data folder
-    may be read-only.
+    It is read from the very file that the catalogue verified: an unpacked one beside it
+    may hold anything.
+
+    Raises
+    ------
+    ValueError
+        The file is broken, or of another form.
     """
-    packed = sorted((folder / "MNIST" / "raw").glob("*.gz"))
-    if all(file.with_suffix("").exists() for file in packed):
-        return folder
-    root = catalogue.cache_home() / "unpacked"
-    for file in packed:
-        target = root / "MNIST" / "raw" / file.stem
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside = target.with_name(f"{target.name}.{os.getpid()}")
-            with gzip.open(file) as reader, open(beside, "wb") as writer:
-                shutil.copyfileobj(reader, writer)
-            beside.replace(target)
-    return root
+    path = Path(path)
+    with tables.named(path), gzip.open(path) as stream:
+        content = stream.read()
+    # two zeros, the type (8: unsigned bytes), the number of axes, each axis' length
+    axes = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    start = 4 + 4 * axes
+    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
+    if axes == 0 or len(content) != start + math.prod(shape):
+        raise ValueError(
+            f"{path}: holds {len(content)} bytes that are no IDX array of unsigned "
+            "bytes; the published file is wanted"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _bsds500(source: catalogue.DataSource) -> Photographs:
     from PIL import Image
 
     def read(*folders: str) -> list[np.ndarray]:
+        # those that were verified, and no other file of the folders
         files = [
             file
             for folder in folders
-            for file in sorted((Path(source.path) / "images" / folder).glob("*.jpg"))
+            for file in catalogue.get("bsds500").files
+            if file.startswith(f"bsds500/images/{folder}/")
         ]
-        return [
-            np.asarray(Image.open(file).convert("L"), np.float32) / 255
-            for file in files
-        ]
+        grey = (Image.open(catalogue.data_home() / file).convert("L") for file in files)
+        return [np.asarray(image, np.float32) / 255 for image in grey]
 
     train, test = read("train", "val"), read("test")
     if (len(train), len(test)) != (300, 200):

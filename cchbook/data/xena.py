@@ -10,14 +10,17 @@ samples are ever parsed, some hundred features at a time.
 from __future__ import annotations
 
 import gzip
+import io
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from cchbook.data import tables
 from cchlib import check
 
 PATIENT = re.compile(r"TCGA-\w{2}-\w{4}")
@@ -163,8 +166,8 @@ def samples(path: Path) -> list[str]:
         raise FileNotFoundError(
             f"{path} does not exist; `cch data fetch` brings the files of a set"
         )
-    with _open(path) as stream:
-        header = stream.readline().rstrip("\r\n").split("\t")[1:]
+    with tables.named(path), _open(path) as stream:
+        header = stream.readline().decode().rstrip("\r\n").split("\t")[1:]
     strange = [name for name in header if not BARCODE.fullmatch(name)]
     if not header or strange:
         raise ValueError(
@@ -190,19 +193,19 @@ def read_matrix(path: Path, columns: Sequence[int]) -> tuple[list[str], np.ndarr
         len(samples(path)) + 1
     )  # columns go by number: a barcode may occur twice in a header
     try:
-        for chunk in pd.read_csv(
-            path,
-            sep="\t",
-            header=0,
-            names=range(width),
-            usecols=wanted,
-            index_col=0,
-            dtype={0: str} | dict.fromkeys(wanted[1:], np.float32),
-            chunksize=CHUNK,
-        ):
+        for lines in _lines(path, width):
+            chunk = pd.read_csv(
+                io.BytesIO(b"".join(lines)),
+                sep="\t",
+                header=None,
+                names=range(width),
+                usecols=wanted,
+                index_col=0,
+                dtype={0: str} | dict.fromkeys(wanted[1:], np.float32),
+            )
             names += chunk.index.astype(str).tolist()
             parts.append(chunk.to_numpy()[:, back])
-    except (ValueError, EOFError, OSError) as error:
+    except tables.BROKEN as error:
         raise ValueError(
             f"{path}: could not be read after {len(names)} features ({error}); numbers or empty cells, "
             "tab-separated, are wanted"
@@ -248,7 +251,7 @@ def label_table(
     """
     source = "labels" if isinstance(table, pd.DataFrame) else str(table)
     if not isinstance(table, pd.DataFrame):
-        table = pd.read_csv(table, sep=None, engine="python", dtype=str)
+        table = tables.read(Path(table), sep=None, engine="python", dtype=str)
     if table.shape[1] < 2:
         raise ValueError(
             f"{source}: has {table.shape[1]} column; patient and label are wanted"
@@ -341,5 +344,24 @@ def _read_projects(
     return names, values
 
 
+def _lines(path: Path, width: int) -> Iterator[list[bytes]]:
+    """The lines below the header, `CHUNK` at a time, all of them with `width` cells."""
+    number = 1
+    with _open(path) as stream:
+        stream.readline()
+        while lines := list(itertools.islice(stream, CHUNK)):
+            for line in lines:
+                number += 1
+                if line.count(b"\t") != width - 1:
+                    raise ValueError(
+                        f"line {number} has another number of cells than the "
+                        f"header, {width}"
+                    )
+            # a packed file has a checksum at its end, a plain one only its last line
+            if path.suffix != ".gz" and not lines[-1].endswith(b"\n"):
+                raise ValueError(f"it ends within line {number}")
+            yield lines
+
+
 def _open(path: Path):
-    return gzip.open(path, "rt") if path.suffix == ".gz" else open(path)
+    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")

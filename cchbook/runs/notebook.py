@@ -88,6 +88,13 @@ class Notebook:
         """
         return self.content["metadata"].get("cch", {}).get("files", [])
 
+    @property
+    def split(self) -> dict[str, dict]:
+        """Parameters along which a run may be cut (metadata `cch.split`), and how: see
+        `cchbook.runs.pieces`.
+        """
+        return self.content["metadata"].get("cch", {}).get("split", {})
+
     @cached_property
     def parameters_cell(self) -> dict:
         """The one cell tagged `parameters`; ValueError where there is none or several."""

@@ -412,9 +412,9 @@ def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     """ρ(T, S) > ρ(T, y) ρ(S, y), that is Cov(T, S | y) > 0: teacher and best student
     agree beyond the label.
 
-    Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1) it
-    holds exactly when some λ > 0, at its best μ ≥ 0, has a lower risk than λ = 0 at its
-    own best μ; n does not enter. Where S or e is constant it is False, and nothing
+    Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1, and
+    for κ < 1 where Σ22 ∝ I) it holds exactly when some λ > 0, at its best μ ≥ 0, has a
+    lower risk than λ = 0 at its own best μ; n does not enter. Where S or e is constant it is False, and nothing
     beats the best shrinkage, whose risk is 0. w1 (..., p1); ties, to within rounding,
     are False.
     """
@@ -558,7 +558,7 @@ def sample_excess_risk(
         + weight**2 * teacher.given_x2
     )
     # g is turned so that its first coordinate lies along u: the others add their length
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     along = rng.standard_normal(size)
     across = rng.chisquare(model.p2 - 1, size) if model.p2 > 1 else np.zeros(size)
     shrink = noise / rng.chisquare(n - model.p2 + 1, size)
@@ -595,7 +595,7 @@ def simulate_excess_risk(
     weight = np.broadcast_to(
         weight, check.broadcast(lam=weight.shape, w1=w1.shape[:-1])
     )
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     risks = np.empty((trials, weight.size))
     for trial in range(trials):
         x1, x2, y = model.sample(n, rng)

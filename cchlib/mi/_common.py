@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.special import digamma, ndtri
+from scipy.stats import rankdata
 
 from cchlib import check
 
@@ -56,11 +58,39 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
     return np.eye(codes.max() + 1)[codes]
 
 
+def standard(x: np.ndarray) -> np.ndarray:
+    """Columns (n, p) with mean 0 and standard deviation 1, whatever their units: they
+    are scaled before they are squared, since 1e200² and 1e-200² are no numbers. A
+    column that doesn't vary becomes 0.
+    """
+    largest = np.abs(x).max(0)
+    x = x / np.where(largest > 0, largest, 1.0)
+    x = x - x.mean(0)
+    largest = np.abs(x).max(0)
+    x = x / np.where(largest > 1e-15, largest, np.inf)
+    deviation = x.std(0)
+    return x / np.where(deviation > 0, deviation, 1.0)
+
+
+def normal_scores(x: np.ndarray) -> np.ndarray:
+    """Every column by its ranks to a standard normal: invertible, and no tail is heavy
+    after it; ties share a rank.
+    """
+    return standard(ndtri((rankdata(x, axis=0) - 0.5) / len(x)))
+
+
 def entropy(codes: np.ndarray) -> float:
     """Plug-in entropy of the class frequencies, in nats."""
     p = np.bincount(codes) / len(codes)
     p = p[p > 0]
     return float(-(p * np.log(p)).sum())
+
+
+def nearest_ceiling(n: int, k: int) -> float:
+    """The most, in nats, that k nearest neighbours among n samples can say: each sample
+    contributes ψ(n) + ψ(k) - ψ(n_x) - ψ(n_y), and both counts are k or more.
+    """
+    return float(digamma(n) - digamma(k))
 
 
 def subsampling_error(

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import digamma, logsumexp
+from scipy.stats import beta
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from cchlib import check
-from cchlib.mi._common import entropy, is_discrete, subsampling_error
+from cchlib.mi._common import entropy, is_discrete, standard, subsampling_error
 
-LEAST = 1e-5  # standard deviation within classes, in units of that of all
+#: Standard deviation within classes, in units of that of all.
+LEAST = 1e-5
+#: All columns of x and y are used up to so many a sample, ...
+ALL_COLUMNS = 1 / 2
+#: ... beyond that the leading principal components with this share of the variance, ...
+VARIANCE = 0.95
+#: ... of which so many a sample are the most: at two thirds the standard deviation of
+#: the estimate is .4 nats at 32 + 32 columns, and grows without bound towards 1.
+MOST_COLUMNS = 2 / 3
+#: 1 - ρ² below this is rounding: one variable determines the other.
+ROUNDING = 1e-12
+#: Permutations of y that measure the bias under an explicit shrinkage.
+PERMUTATIONS = 20
 
 
 def gaussian(
@@ -24,25 +37,41 @@ def gaussian(
     """I(x; y) in nats of the Gaussian with the data's covariance, and its standard
     error.
 
-    Continuous y: ``-½ Σ log(1 - ρ²)`` over the canonical correlations ρ. Without
-    shrinkage the exact finite-sample bias of the Gaussian case (sample
-    log-determinants, e.g. Cai et al., 2015) is subtracted.
+    Continuous y: ``-½ Σ log(1 - ρ²)`` over the canonical correlations ρ, less the exact
+    finite-sample bias of the Gaussian case (sample log-determinants, e.g. Cai et al.,
+    2015). To the first order that bias, p q / 2n, is the same for all independent
+    variables, so that nothing is found where there is nothing; but only while no sample
+    weighs much more than others. Samples that lie further out than Gaussian ones would
+    are therefore drawn in, in each variable for itself (`_drawn_in`).
+
+    Many columns: with more than one column for two samples, x and y are represented by
+    their leading principal components, which hold 95 % of the variance of the
+    standardised columns. What the others share is then missing. Where even these are
+    more than two for three samples, no estimate holds, and there is an error.
 
     Discrete y: Gaussian classes of a common covariance (linear discriminant analysis).
     The mutual information of that mixture has no closed form, so the posterior is
-    closed-form and the average of
-    ``log p(y|x) / p(y)`` is taken over held-out samples (`folds`): H(Y) minus the cross-entropy, a
-    lower bound whatever the data, tight where the classes are Gaussian. The posterior
-    is mixed with 1/n of the prior, which leaves it a bound and keeps a single sample,
-    where x all but tells the class, from deciding the average.
+    closed-form and the average of ``log p(y|x) / p(y)`` is taken over held-out samples
+    (`folds`): H(Y) minus the cross-entropy, a lower bound whatever the data, tight
+    where the classes are Gaussian. The posterior is mixed with 1/n of the prior, which
+    leaves it a bound and keeps a single sample, where x all but tells the class, from
+    deciding the average.
 
     Parameters
     ----------
     shrinkage : "auto" or float in [0, 1]
-        Of the correlation matrix towards the identity. "auto" is 0 from five samples a
+        Of the correlation matrix towards the identity. Continuous y: "auto" is what
+        stands above; 0 is all columns, whatever their number; above 0 the bias is
+        measured on permutations of y. Discrete y: "auto" is 0 from five samples a
         column on, and below that Ledoit and Wolf's (2004).
     repeats : int
         Partitions into halves for the standard error; 0 for none (nan).
+
+    Raises
+    ------
+    ValueError
+        Fewer than 3 samples, a class of fewer samples than folds, more columns than an
+        estimate can hold.
     """
     if shrinkage != "auto":
         if isinstance(shrinkage, str):
@@ -52,97 +81,118 @@ def gaussian(
         check.within("shrinkage", shrinkage, 0.0, 1.0)
     check.integer("folds", folds, 2)
     check.integer("repeats", repeats)
-    codes = y if is_discrete(y) else None
-    if codes is not None and np.bincount(codes).min() < folds:
-        raise ValueError(
-            f"y has a class of {np.bincount(codes).min()} samples, too few for {folds} folds; at least "
-            f"{folds} in each class are wanted"
-        )
     if len(x) < 3:
         raise ValueError(f"x has {len(x)} samples; at least 3 are wanted")
-    # chosen once for the whole sample, so that the halves of the standard error are
-    # estimated alike
+    if is_discrete(y):
+        return _of_classes(x, y, shrinkage, folds, repeats, seed)
+    return _of_columns(x, y, shrinkage, repeats, seed)
+
+
+# ---------------------------------------------------------------- continuous y
+
+
+def _of_columns(
+    x: np.ndarray, y: np.ndarray, shrinkage: str | float, repeats: int, seed: int
+) -> tuple[float, float]:
+    n = len(x)
     if shrinkage == "auto":
-        shrinkage = _shrinkage(
-            np.hstack([x, y]) if codes is None else _centred(x, codes)
-        )
+        # chosen once for the whole sample, so that the halves of the standard error
+        # are estimated alike
+        x, y = _few_columns(x, y)
 
     def estimate(rows: np.ndarray) -> float:
-        if codes is None:
-            return _canonical(x[rows], y[rows], shrinkage)
-        return _discriminant(x[rows], y[rows], shrinkage, folds)
+        if shrinkage == "auto":
+            return _debiased(x[rows], y[rows], draw_in=True)
+        if shrinkage == 0.0:
+            return _debiased(x[rows], y[rows], draw_in=False)
+        return _shrunk(x[rows], y[rows], float(shrinkage), seed)
 
-    if (
-        codes is not None
-    ):  # stratified folds: position within the class, in an order of the seed's
-        order = np.random.default_rng(seed).permutation(len(x))
-        x, y = x[order], y[order]
-    value = estimate(np.arange(len(x)))
-    half = len(x) // 2
-    too_wide = (
-        x.shape[1] + y.shape[1] >= half
-        if codes is None
-        else _too_wide(x, y, half, folds)
-    )
-    if not repeats or not np.isfinite(value) or shrinkage == 0.0 and too_wide:
+    value = estimate(np.arange(n))
+    share = MOST_COLUMNS if shrinkage == "auto" else 1.0
+    too_wide = x.shape[1] + y.shape[1] >= share * (n // 2)
+    if shrinkage not in ("auto", 0.0):
+        too_wide = False
+    if not repeats or too_wide or not np.isfinite(value):
         return value, float("nan")
-    return value, subsampling_error(
-        estimate, len(x), 2, repeats, seed, y if codes is not None else None
-    )
+    return value, subsampling_error(estimate, n, 2, repeats, seed)
 
 
-def _shrinkage(data: np.ndarray) -> float:
-    n, p = data.shape
-    return 0.0 if n >= 5 * p else float(ledoit_wolf_shrinkage(_standard(data)))
-
-
-def _standard(data: np.ndarray) -> np.ndarray:
-    data = data - data.mean(0)
-    scale = data.std(0)
-    return data / np.where(scale > 0, scale, 1.0)
-
-
-def _centred(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    means = np.stack([x[codes == c].mean(0) for c in range(codes.max() + 1)])
-    return x - means[codes]
-
-
-def _canonical(x: np.ndarray, y: np.ndarray, shrinkage: float) -> float:
+def _few_columns(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns (n, r) and (n, s) that stand for x and y; refuses where they are too
+    many.
+    """
     n = len(x)
-    if shrinkage == 0.0:
-        # orthonormal bases of the column spaces: cosines of their angles are the
-        # canonical correlations
-        bases = [_basis(v) for v in (x, y)]
-        rho = np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
-        p, q = bases[0].shape[1], bases[1].shape[1]
-        bias = (
-            _log_det_bias(p, n) + _log_det_bias(q, n) - _log_det_bias(p + q, n)
-            if p + q < n
-            else np.nan
+    bases = [_basis(x), _basis(y)]
+    scores = [u * s for u, s in bases]
+    if sum(z.shape[1] for z in scores) <= ALL_COLUMNS * n:
+        return scores[0], scores[1]
+
+    # what x, or y, alone says decides its columns: independent stays independent
+    leading = []
+    for z, (_, s) in zip(scores, bases):
+        share = np.cumsum(s**2) / np.sum(s**2)
+        leading.append(z[:, : np.searchsorted(share, VARIANCE) + 1])
+    r, s = (z.shape[1] for z in leading)
+    if r + s > MOST_COLUMNS * n:
+        raise ValueError(
+            f"x and y have {x.shape[1]} + {y.shape[1]} columns, {VARIANCE:.0%} of whose "
+            f"variance lies in {r} + {s} directions: too many for {n} samples; at least "
+            f"{int(np.ceil((r + s) / MOST_COLUMNS))} samples, or no more than "
+            f"{int(MOST_COLUMNS * n)} columns in all, are wanted (with a shrinkage > 0 "
+            "there is a value whatever their number)"
         )
-        if not np.isfinite(bias):
-            raise ValueError(
-                f"x and y have {p} + {q} columns and only {n} samples; a shrinkage > 0 is wanted"
-            )
-        bias /= 2
-    else:
-        joint = np.hstack([_standard(x), _standard(y)])
-        p = x.shape[1]
-        s = (1 - shrinkage) * joint.T @ joint / n + shrinkage * np.eye(joint.shape[1])
-        lx, ly = np.linalg.cholesky(s[:p, :p]), np.linalg.cholesky(s[p:, p:])
-        rho = np.linalg.svd(
-            np.linalg.solve(ly, np.linalg.solve(lx, s[:p, p:]).T), compute_uv=False
-        )
-        bias = 0.0
-    with np.errstate(divide="ignore"):
-        return float(
-            -0.5 * np.log(np.maximum(1 - rho**2, 0)).sum() - bias
-        )  # inf where one determines the other
+    return leading[0], leading[1]
 
 
-def _basis(x: np.ndarray) -> np.ndarray:
-    u, s, _ = np.linalg.svd(_standard(x), full_matrices=False)
-    return u[:, s > 1e-10 * s[0]]
+def _basis(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal basis (n, r) of the standardised columns, and their singular values
+    (r,).
+    """
+    u, s, _ = np.linalg.svd(standard(x), full_matrices=False)
+    kept = s > 1e-10 * s[0]
+    return u[:, kept], s[kept]
+
+
+def _debiased(x: np.ndarray, y: np.ndarray, draw_in: bool) -> float:
+    n = len(x)
+    (u, _), (v, _) = _basis(x), _basis(y)
+    p, q = u.shape[1], v.shape[1]
+    if p + q >= n:
+        raise ValueError(
+            f"x and y have {p} + {q} columns and only {n} samples; a shrinkage > 0 is "
+            "wanted"
+        )
+    if draw_in:
+        u, v = _drawn_in(u), _drawn_in(v)
+    bias = _log_det_bias(p, n) + _log_det_bias(q, n) - _log_det_bias(p + q, n)
+    return _information(u.T @ v) - bias / 2
+
+
+def _shrunk(x: np.ndarray, y: np.ndarray, shrinkage: float, seed: int) -> float:
+    """With the correlation matrix ``(1 - shrinkage) R + shrinkage I``, in the bases of
+    x and of y, which are no more than n; less the mean over permutations of y.
+    """
+    weighted = []
+    for basis, s in (_basis(x), _basis(y)):
+        own = (1 - shrinkage) * s**2 / len(x)
+        weighted.append(basis * np.sqrt(own / (own + shrinkage)))
+    u, v = weighted
+    rng = np.random.default_rng(seed)
+    nothing = [
+        _information(u.T @ v[rng.permutation(len(v))]) for _ in range(PERMUTATIONS)
+    ]
+    return _information(u.T @ v) - float(np.mean(nothing))
+
+
+def _information(cross: np.ndarray) -> float:
+    """``-½ Σ log(1 - ρ²)`` over the singular values ρ; inf where one is 1."""
+    rho = np.linalg.svd(cross, compute_uv=False)
+    if not len(rho):
+        return 0.0
+    left = 1 - np.minimum(rho, 1.0) ** 2
+    if left.min() < ROUNDING:
+        return float("inf")
+    return float(-0.5 * np.log(left).sum())
 
 
 def _log_det_bias(p: int, n: int) -> float:
@@ -150,6 +200,74 @@ def _log_det_bias(p: int, n: int) -> float:
     the truth.
     """
     return float(digamma((n - np.arange(1, p + 1)) / 2).sum() - p * np.log((n - 1) / 2))
+
+
+def _drawn_in(u: np.ndarray, rounds: int = 20) -> np.ndarray:
+    """A basis (n, r) whose samples lie no further out than the furthest of n Gaussian
+    ones.
+
+    The squared length of a row (its leverage) is, for Gaussian samples, Beta(r/2,
+    (n-1-r)/2). Rows beyond the 1 - 0.01/n quantile are scaled down to it, which leaves
+    Gaussian samples as they are; what is left is made orthonormal, and again. Lengths
+    are the same in every basis of the columns, so the estimate stays invariant to
+    invertible linear maps.
+    """
+    n, r = u.shape
+    if r >= n - 2:
+        return u
+    furthest = beta.ppf(1 - 0.01 / n, r / 2, (n - 1 - r) / 2)
+    for _ in range(rounds):
+        length = (u**2).sum(1)
+        if length.max() <= 1.01 * furthest:
+            break
+        scale = np.sqrt(furthest / np.maximum(length, furthest))
+        u = u * scale[:, None]
+        u = np.linalg.qr(u - u.mean(0))[0]
+    return u
+
+
+# ---------------------------------------------------------------- discrete y
+
+
+def _of_classes(
+    x: np.ndarray,
+    codes: np.ndarray,
+    shrinkage: str | float,
+    folds: int,
+    repeats: int,
+    seed: int,
+) -> tuple[float, float]:
+    n, smallest = len(x), np.bincount(codes).min()
+    if smallest < folds:
+        raise ValueError(
+            f"y has a class of {smallest} samples, too few for {folds} folds; at least "
+            f"{folds} in each class are wanted (a float array is read as continuous)"
+        )
+    x = standard(x)
+    if shrinkage == "auto":
+        shrinkage = _ledoit_wolf(x, codes)
+
+    def estimate(rows: np.ndarray) -> float:
+        return _discriminant(x[rows], codes[rows], float(shrinkage), folds)
+
+    # stratified folds: position within the class, in an order of the seed's
+    order = np.random.default_rng(seed).permutation(n)
+    x, codes = x[order], codes[order]
+    value = estimate(np.arange(n))
+    half_too_wide = shrinkage == 0.0 and _too_wide(x, codes, n // 2, folds)
+    if not repeats or not np.isfinite(value) or half_too_wide:
+        return value, float("nan")
+    return value, subsampling_error(estimate, n, 2, repeats, seed, codes)
+
+
+def _ledoit_wolf(x: np.ndarray, codes: np.ndarray) -> float:
+    n, p = x.shape
+    if n >= 5 * p:
+        return 0.0
+    means = np.stack([x[codes == c].mean(0) for c in range(codes.max() + 1)])
+    within = x - means[codes]
+    varies = within.std(0) > 0
+    return float(ledoit_wolf_shrinkage(standard(within[:, varies])))
 
 
 def _too_wide(x: np.ndarray, codes: np.ndarray, n: int, folds: int) -> bool:
@@ -165,33 +283,56 @@ def _discriminant(
     n, classes = len(x), codes.max() + 1
     if shrinkage == 0.0 and _too_wide(x, codes, n, folds):
         raise ValueError(
-            f"x has {x.shape[1]} columns and only {n} samples; a shrinkage > 0 is wanted"
+            f"x has {x.shape[1]} columns and only {n} samples; a shrinkage > 0 is "
+            "wanted"
         )
     fold = np.empty(n, int)
     for c in range(classes):
         rows = np.flatnonzero(codes == c)
         fold[rows] = np.arange(len(rows)) % folds
+
     log_prior = np.log(np.bincount(codes) / n)
     log_posterior = np.empty(n)
     for f in range(folds):
         train, test = fold != f, fold == f
-        spread = x[train].std(0)
-        seen = x[:, spread > 0] / spread[spread > 0]
-        means = np.stack([seen[train & (codes == c)].mean(0) for c in range(classes)])
-        residual = seen[train] - means[codes[train]]
-        # where x tells the class exactly nothing is left within classes: a little, so
-        # that it counts as nearly that
-        scale = np.maximum(residual.std(0), LEAST)
-        residual = residual / scale
-        s = (1 - shrinkage) * residual.T @ residual / (len(residual) - classes)
-        white = np.linalg.inv(s + (shrinkage + LEAST**2) * np.eye(len(s)))
-        offset = (seen[test][:, None] - means) / scale
-        logits = log_prior - 0.5 * np.einsum(
-            "ncp,pq,ncq->nc", offset, white, offset, optimize=True
-        )
+        distance = _class_distances(x[train], codes[train], x[test], shrinkage)
+        logits = log_prior - 0.5 * distance
         own = codes[test]
         log_posterior[test] = logits[np.arange(len(own)), own] - logsumexp(logits, 1)
     log_posterior = np.logaddexp(
         log_posterior + np.log1p(-1 / n), log_prior[codes] - np.log(n)
     )
     return entropy(codes) + float(log_posterior.mean())
+
+
+def _class_distances(
+    x: np.ndarray, codes: np.ndarray, x_out: np.ndarray, shrinkage: float
+) -> np.ndarray:
+    """Squared Mahalanobis distances (m, K) of `x_out` (m, p) from the class means of
+    (x, codes).
+    """
+    classes = codes.max() + 1
+    spread = x.std(0)
+    varies = spread > 0
+    x, x_out = x[:, varies] / spread[varies], x_out[:, varies] / spread[varies]
+    means = np.stack([x[codes == c].mean(0) for c in range(classes)])
+    residual = x - means[codes]
+    # where x tells the class exactly nothing is left within classes: a little, so that
+    # it counts as nearly that
+    scale = np.maximum(residual.std(0), LEAST)
+    residual = residual / scale
+    ridge = shrinkage + LEAST**2
+    offset = (x_out[:, None] - means) / scale  # (m, K, p)
+
+    # with more columns than samples: all that the residuals say lies in their span,
+    # and outside of it the covariance is the ridge
+    outside = 0.0
+    if residual.shape[1] > len(residual):
+        span = np.linalg.qr(residual.T)[0]  # (p, samples)
+        inside = offset @ span
+        outside = np.maximum((offset**2).sum(2) - (inside**2).sum(2), 0.0) / ridge
+        offset, residual = inside, residual @ span
+
+    s = (1 - shrinkage) * residual.T @ residual / (len(residual) - classes)
+    white = np.linalg.inv(s + ridge * np.eye(len(s)))
+    return ((offset @ white) * offset).sum(2) + outside

@@ -1,5 +1,5 @@
-"""`make screenshots`: the front page and two chapters, light, dark and on a phone,
-below _build/screenshots.
+"""`make screenshots`: the front page, all chapters and the proofs, at desktop width
+(light and dark) and on a phone, below _build/screenshots.
 """
 
 from pathlib import Path
@@ -10,7 +10,13 @@ from cchbook.publish.slides import FLAGS, find_chromium
 
 HTML = Path("_build/html").absolute()
 OUT = Path("_build/screenshots")
-PAGES = ("book/index", "notebooks/01_gaussian_theory", "notebooks/03_image")
+CHAPTERS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+PAGES = (
+    "book/index",
+    "book/proofs",
+    "book/cluster",
+    *(f"notebooks/{name}" for name in CHAPTERS),
+)
 LOOKS = {
     "light": ("light", 1280, 900),
     "dark": ("dark", 1280, 900),
@@ -34,7 +40,7 @@ with sync_playwright() as play:
             page.goto((HTML / f"{name}.html").as_uri())
             page.wait_for_timeout(2500)
             target = OUT / f"{name.replace('/', '-')}.{look}.png"
-            page.screenshot(path=target, full_page=look != "phone")
+            page.screenshot(path=target, full_page=True)
             print(target)
             page.close()
     browser.close()

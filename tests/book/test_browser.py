@@ -32,6 +32,16 @@ FAINT = """() => {
         .filter(([contrast]) => contrast < 4.5); }"""
 
 
+# Code, tables and equations that are wider than their box: a reader sees a part of them.
+# Cells that are folded are opened first.
+CUT = """() => {
+    document.querySelectorAll('article details').forEach(node => { node.open = true; });
+    const wide = 'article pre, .cch-table-wrap, article table, mjx-container[display="true"]';
+    return [...document.querySelectorAll(wide)]
+        .filter(node => node.checkVisibility() && node.scrollWidth > node.clientWidth + 2)
+        .map(node => [node.scrollWidth, node.clientWidth, node.innerText.slice(0, 80)]); }"""
+
+
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as play:
@@ -45,7 +55,7 @@ def visits(browser, pages):
     """Each page seen once at desktop width and once at a phone's: what went wrong, and
     what it measured.
     """
-    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 900})
+    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
     found = {}
     for path in pages:
         page, wrong, asked = context.new_page(), [], []
@@ -83,6 +93,7 @@ def visits(browser, pages):
                 "theme => { document.documentElement.dataset.theme = theme; }", theme
             )
             seen[f"faint_{theme}"] = page.evaluate(FAINT)
+        seen["cut"] = page.evaluate(CUT)
         page.set_viewport_size({"width": 390, "height": 844})
         seen["overflow"] = page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -129,6 +140,11 @@ def test_formulas_are_typeset(visits):
     assert not broken(visits, "bad_math")
     assert sum(seen["math"] for seen in visits.values()) > 100
     assert all(seen["typeset"] >= seen["math"] for seen in visits.values())
+
+
+def test_nothing_is_cut_off(visits):
+    """At 1280 px no code, no table and no equation is wider than its box."""
+    assert not broken(visits, "cut")
 
 
 def test_readable_on_a_phone(visits):

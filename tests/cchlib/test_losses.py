@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cchlib.losses import (
     cross_entropy,
     distillation_loss,
+    fusion_distillation_loss,
     regression_distillation_loss,
     squared_error,
 )
@@ -235,3 +236,112 @@ def test_numpy_arrays_are_read_like_tensors():
     )
     with pytest.raises(ValueError, match="student_logits"):
         distillation_loss(np.full((6, 3), np.nan), teacher, labels, 0.5, 2.0)
+
+
+HALF = (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+KINDS = (*HALF, torch.float32, torch.float64, np.float16, np.longdouble)
+
+
+def in_kind(values, kind):
+    """`values` (float64) rounded to a type of torch's or NumPy's."""
+    if isinstance(kind, torch.dtype):
+        return values.to(kind)
+    return values.numpy().astype(kind)
+
+
+def in_float64(values):
+    if isinstance(values, torch.Tensor):
+        return values.double()
+    return torch.from_numpy(values.astype(np.float64))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0, 20.0, 300.0])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_type_gives_what_float64_gives(kind, temperature):
+    """The truth is the same loss of the same (rounded) numbers in float64."""
+    generator = torch.Generator().manual_seed(0)
+    draw = 3 * torch.randn(4, 50, 10, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 10, (50,), generator=generator)
+    student, teacher, target, joint = (in_kind(part, kind) for part in draw)
+    wide = [in_float64(part) for part in (student, teacher, target, joint)]
+    # float32 loses in log p - log q what a high temperature makes them agree in
+    tolerance = max(1e-6, 2e-6 * temperature)
+
+    loss = distillation_loss(student, teacher, labels, 0.5, temperature)
+    truth = distillation_loss(*wide[:2], labels, 0.5, temperature)
+    assert loss.item() == pytest.approx(truth.item(), rel=tolerance)
+    assert loss.dtype in (torch.float32, torch.float64)
+
+    loss = regression_distillation_loss(student, teacher, target, 0.5)
+    truth = regression_distillation_loss(*wide[:3], 0.5)
+    assert loss.item() == pytest.approx(truth.item(), rel=1e-6)
+
+    if isinstance(kind, torch.dtype):
+        blocks = torch.stack([in_float64(joint), wide[1], wide[0]], 1)
+        loss = fusion_distillation_loss(blocks.to(kind), labels, 0.5, temperature)
+        truth = fusion_distillation_loss(blocks, labels, 0.5, temperature)
+        assert loss.item() == pytest.approx(truth.item(), rel=tolerance)
+
+
+def test_the_gradient_comes_back_in_the_students_own_type():
+    student = torch.tensor([[1.0, -1.0]], dtype=torch.float16, requires_grad=True)
+    distillation_loss(
+        student, torch.zeros(1, 2), torch.tensor([0]), 0.5, 300
+    ).backward()
+    p = torch.softmax(torch.tensor([1.0, -1.0]), -1)
+    q = torch.softmax(torch.tensor([1.0, -1.0]) / 300, -1)
+    by_hand = 0.5 * (p - torch.tensor([1.0, 0.0])) + 0.5 * 300 * (q - 0.5)
+    assert student.grad.dtype == torch.float16
+    torch.testing.assert_close(student.grad[0].float(), by_hand, rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize(
+    "kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str
+)
+def test_classes_masked_with_the_lowest_number_count_nothing(kind, temperature):
+    """A masked class has probability 0, so the loss is that without it: 0 log 0 = 0."""
+    generator = torch.Generator().manual_seed(1)
+    student, teacher = torch.randn(2, 30, 5, generator=generator).to(kind)
+    labels = torch.randint(0, 4, (30,), generator=generator)
+    without = distillation_loss(
+        student[:, :4], teacher[:, :4], labels, 0.5, temperature
+    )
+    lowest = torch.finfo(kind).min
+    for masked in (student, teacher):
+        masked[:, 4] = lowest
+    student.requires_grad_()
+    loss = distillation_loss(student, teacher, labels, 0.5, temperature)
+    assert loss.item() == pytest.approx(without.item(), rel=1e-5)
+    loss.backward()
+    assert bool(student.grad.isfinite().all()) and not student.grad[:, 4].any()
+
+
+def test_a_weight_of_zero_leaves_nothing_of_an_infinite_term():
+    """The student rules out what the teacher is sure of: KL is beyond float32."""
+    lowest = torch.finfo(torch.float32).min
+    student = torch.tensor([[0.0, lowest]])
+    teacher = torch.tensor([[lowest, 0.0]])
+    labels = torch.tensor([0])
+    assert distillation_loss(student, teacher, labels, 1.0, 0.5).item() == math.inf
+    assert distillation_loss(student, teacher, labels, 0.0, 0.5).item() == 0.0
+
+
+MASKED = np.ma.array(np.zeros((3, 2)), mask=np.eye(3, 2))
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_masked_arrays_are_refused_by_name(place):
+    names = ("student_logits", "teacher_logits", "labels", "lam", "temperature")
+    arguments = [LOGITS, LOGITS, LABELS, 0.5, 1.0]
+    arguments[place] = MASKED if place != 2 else np.ma.array([0, 1, 0], mask=[1, 0, 0])
+    with pytest.raises(ValueError, match=f"{names[place]} is a masked array"):
+        distillation_loss(*arguments)
+
+
+def test_dates_and_single_numbers_are_refused_by_name():
+    dates = np.array(["2020-01-01", "NaT", "2020-01-02"], "M8[ns]")
+    with pytest.raises(ValueError, match="target holds datetime64"):
+        regression_distillation_loss(torch.zeros(3), torch.zeros(3), dates, 0.5)
+    with pytest.raises(ValueError, match="student is a single number"):
+        regression_distillation_loss(1.0, 1.0, 1.0, 0.5)

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from cchlib import models
+from cchlib.losses import cross_entropy
+from cchlib.training import fit
 
 
 def layers(module):
@@ -103,3 +105,59 @@ def test_fusion_width_is_checked(width):
 def test_sizes_are_checked(sizes):
     with pytest.raises(ValueError, match="sizes"):
         models.MLP(sizes)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_equal_channels_are_one_channel_under_sgd(weight_decay):
+    x = torch.rand(
+        40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    y = torch.arange(40) % 4
+    rgb = models.MLP((18, 16, 8, 4), nn.LeakyReLU, seed=3).double()
+    one = models.fold_channels(rgb, 3)
+    assert one.inputs == 6 and torch.equal(one.body[0].bias, rgb.body[0].bias)
+
+    settings = dict(
+        epochs=30, lr=0.05, optimizer="sgd", momentum=0.9, weight_decay=weight_decay
+    )
+    inputs = {rgb: x.repeat(1, 3), one: 3**0.5 * x}
+    before = rgb(inputs[rgb]).detach()
+    for network, seen in inputs.items():
+        fit(network, seen, y, cross_entropy, batch_size=8, device="cpu", **settings)
+    logits = [network(seen).detach() for network, seen in inputs.items()]
+    assert (logits[0] - before).abs().max() > 0.1  # 150 steps have taught something
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-12)
+
+
+def test_equal_channels_are_not_one_channel_under_adam():
+    x, y = torch.rand(40, 6, dtype=torch.float64), torch.arange(40) % 4
+    rgb = models.MLP((18, 16, 8, 4), nn.LeakyReLU, seed=3).double()
+    one = models.fold_channels(rgb, 3)
+    inputs = {rgb: x.repeat(1, 3), one: 3**0.5 * x}
+    for network, seen in inputs.items():
+        fit(network, seen, y, cross_entropy, epochs=5, lr=0.01, device="cpu")
+    logits = [network(seen).detach() for network, seen in inputs.items()]
+    assert (logits[0] - logits[1]).abs().max() > 1e-3
+
+
+def test_channels_that_do_not_divide_the_inputs_are_refused():
+    with pytest.raises(ValueError, match="channels"):
+        models.fold_channels(models.MLP((7, 3, 2)), 3)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, None, "1"])
+def test_seeds_are_checked(seed):
+    for make in (
+        lambda: models.MLP((3, 2, 1), seed=seed),
+        lambda: models.FusionNetwork(3, 2, 2, seed=seed),
+    ):
+        with pytest.raises(ValueError, match="seed is"):
+            make()
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), "0.5", [0.5]])
+def test_dropout_is_checked(p):
+    with pytest.raises(ValueError, match="dropout "):
+        models.Dropout(p, 3)
+    with pytest.raises(ValueError, match="dropout "):
+        models.FusionNetwork(3, 2, 2, dropout=p)

@@ -170,6 +170,57 @@ def test_a_single_network_and_its_history():
     assert network.training  # as it was
 
 
+def test_on_epoch_sees_the_networks_as_they_are_and_changes_nothing():
+    watched, alone = networks(), networks()
+    settings = dict(epochs=3, lr=0.01, batch_size=6, seeds=[1, 2], device="cpu")
+    seen = []
+
+    def look(epoch, loss):
+        seen.append(training.predict(watched, X, device="cpu"))
+
+    fit(watched, X, Y, _shared, on_epoch=look, **settings)
+    fit(alone, X, Y, _shared, **settings)
+    assert len(seen) == 3 and not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[-1], training.predict(watched, X, device="cpu"))
+    assert torch.equal(seen[-1], training.predict(alone, X, device="cpu"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_written_out_gradients_are_those_of_autograd(optimizer, monkeypatch):
+    """With a distillation loss, weight decay, momentum and a falling rate."""
+    x = torch.randn(30, 2, 4, dtype=torch.float64)
+    teacher = PerNetwork(torch.randn(3, 30, 5, dtype=torch.float64))
+    labels, lam = torch.arange(30) % 5, torch.tensor([0.0, 0.5, 1.0])
+
+    def loss(output, says, y):
+        return losses.distillation_loss(output, says, y, lam, 2.0)
+
+    settings = dict(
+        epochs=5, lr=0.05, momentum=0.9, weight_decay=0.01, schedule="cosine"
+    )
+    groups = {}
+    for applies in (True, False):
+        group = [models.MLP((8, 6, 7, 5), nn.LeakyReLU, seed=s) for s in range(3)]
+        groups[applies] = [network.double() for network in group]
+        if not applies:
+            monkeypatch.setattr(training._WrittenOut, "applies", lambda stack: False)
+        assert training._WrittenOut.applies(training.Stack(group)) == applies
+        fit(
+            groups[applies],
+            x,
+            [teacher, labels],
+            loss,
+            optimizer=optimizer,
+            batch_size=7,
+            seeds=[1, 2, 3],
+            device="cpu",
+            **settings,
+        )
+    for a, b in zip(groups[True], groups[False]):
+        for p, q in zip(a.parameters(), b.parameters()):
+            torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-12)
+
+
 def test_a_last_batch_of_one_joins_the_one_before():
     """BatchNorm can't take one sample: 21 samples in batches of 5 are 5, 5, 5, 6."""
     streams = [torch.Generator().manual_seed(0)]
@@ -311,3 +362,323 @@ def test_speed_habit_weights_lie_in_the_order_of_their_gradients():
     stack(X).sum().backward()
     for name, leaf in stack.leaves.items():
         assert leaf.is_contiguous() and leaf.grad.stride() == leaf.stride(), name
+
+
+# Early stopping on held-out data.
+
+
+def regression_data(seed, n=40):
+    generator = torch.Generator().manual_seed(seed)
+    x, noise = torch.randn(2, n, 4, generator=generator, dtype=torch.float64)
+    return x, x[:, :1] + 0.5 * noise[:, :1]
+
+
+@pytest.mark.parametrize("maker", ["table9", "table14"])
+def test_early_stopping_is_that_of_a_textbook_loop(maker):
+    """Weights of the best epoch, by hand: train epoch by epoch, copy when it is best."""
+    makers = {
+        "table9": lambda seed: models.tabular_network(4, seed=seed).double(),
+        "table14": lambda seed: models.MLP(
+            (4, 16, 1), batch_norm=True, dropout=0.3, seed=seed
+        ).double(),
+    }
+    x, y = regression_data(0)
+    held_out = regression_data(1)
+    settings = dict(lr=0.05, batch_size=16, device="cpu")
+    stack = [makers[maker](seed) for seed in range(3)]
+    history = fit(
+        stack,
+        x,
+        y,
+        losses.squared_error,
+        epochs=60,
+        seeds=[5, 6, 7],
+        validation=held_out,
+        patience=4,
+        **settings,
+    )
+
+    for s, network in enumerate(stack):
+        single = makers[maker](s)
+        seen, best, weights = [], None, None
+
+        def look(epoch, loss, single=single, seen=seen):
+            error = training.predict(single, held_out[0], device="cpu") - held_out[1]
+            seen.append((error.square().mean().item(), _copy(single)))
+
+        fit(
+            single,
+            x,
+            y,
+            losses.squared_error,
+            epochs=60,
+            seeds=5 + s,
+            on_epoch=look,
+            **settings,
+        )
+        for epoch, (value, state) in enumerate(seen):
+            if best is None or value < seen[best][0]:
+                best, weights = epoch, state
+            if epoch - best >= 4:
+                break
+        assert history.best_epoch[s] == best
+        for name, value in network.state_dict().items():
+            torch.testing.assert_close(value, weights[name], rtol=1e-9, atol=1e-10)
+        by_hand = [value for value, _ in seen[: epoch + 1]]
+        found = history.validation[:, s]
+        assert found[: epoch + 1].tolist() == pytest.approx(by_hand, rel=1e-9)
+        assert bool(found[epoch + 1 :].isnan().all())
+        assert bool(history.loss[epoch + 1 :, s].isnan().all())
+    assert len(history.loss) == len(history.validation) < 60
+
+
+def _copy(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def test_a_validation_without_patience_is_only_recorded():
+    """The weights are those of a fit that saw no validation, to the bit."""
+    first, second = networks(), networks()
+    plain = fit(first, X, Y, _shared, epochs=3, lr=0.01, batch_size=6, device="cpu")
+    history = fit(
+        second,
+        X,
+        Y,
+        _shared,
+        epochs=3,
+        lr=0.01,
+        batch_size=6,
+        device="cpu",
+        validation=(X[:5], Y[:5]),
+    )
+    assert plain.validation is None and plain.best_epoch is None
+    assert history.validation.shape == (3, 2) and history.best_epoch is None
+    assert torch.equal(plain.loss, history.loss)
+    for one, other in zip(first, second):
+        assert all(map(torch.equal, one.parameters(), other.parameters()))
+    last = losses.cross_entropy(
+        training.predict(second, X[:5], device="cpu"), Y[:5].expand(2, 5)
+    )
+    torch.testing.assert_close(history.validation[-1], last)
+
+
+def test_a_network_that_is_done_may_diverge():
+    """It is trained on with the others, and what becomes of it doesn't count."""
+    weights = torch.tensor([1.0, 1.0])
+    best = training.BestEpoch([weights], patience=2)
+    assert not best.see(torch.tensor([1.0, 3.0]), 0)
+    weights[:] = 2.0
+    assert not best.see(torch.tensor([2.0, 2.0]), 1)
+    weights[:] = 3.0
+    assert not best.see(torch.tensor([torch.nan, 1.0]), 2)
+    assert best.done.tolist() == [True, False]
+    weights[:] = torch.tensor([torch.nan, 4.0])
+    assert not best.see(torch.tensor([0.0, 2.0]), 3)  # too late for the first
+    assert best.see(torch.tensor([0.0, 1.0]), 4)
+    best.restore()
+    assert best.epoch.tolist() == [0, 2] and weights.tolist() == [1.0, 3.0]
+
+
+def test_best_epoch_beats_the_start_by_a_margin():
+    tensor = torch.zeros(1)
+    best = training.BestEpoch([tensor], patience=3, margin=0.5, start=1.0)
+    tensor[:] = 1.0
+    best.see(torch.tensor([0.6]), 0)
+    assert best.epoch.tolist() == [-1]
+    best.see(torch.tensor([0.4]), 1)
+    best.restore()
+    assert best.epoch.tolist() == [1] and tensor.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (dict(patience=2), "patience is 2 without validation"),
+        (dict(validation=(X, Y), patience=0), "patience is 0"),
+        (dict(validation=X), "validation must be a tuple"),
+        (dict(validation=(X,)), "validation must be a tuple"),
+        (dict(validation=(X, Y[:3])), "validation: x and targets have .* samples"),
+        (dict(validation=(X / 0, Y)), "validation: x holds NaN"),
+        (dict(validation=(X[:, :2], Y)), "validation: x is .* don't take"),
+    ],
+)
+def test_validation_is_checked(change, said):
+    with pytest.raises(ValueError, match=said):
+        fit(networks(), X, Y, _shared, epochs=1, lr=0.1, device="cpu", **change)
+
+
+# What gave an answer that is none, or an error without a name.
+
+
+def test_a_network_twice_is_refused():
+    one, other = networks()
+    for stack in ([one, other, one], [one, one]):
+        with pytest.raises(ValueError, match="networks 0 and . are one network"):
+            fit(stack, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
+    other.head = one.head
+    with pytest.raises(ValueError, match="share head.weight"):
+        fit([one, other], X, Y, _shared, epochs=1, lr=0.1, device="cpu")
+    assert training.predict([one, one], X, device="cpu").shape == (2, 20, 2)
+
+
+@pytest.mark.parametrize("optimizer", training.OPTIMIZERS)
+def test_infinite_weights_after_the_last_step_are_refused(optimizer):
+    stack = networks()
+    before = [_copy(network) for network in stack]
+    with pytest.raises(ValueError, match="weights became NaN or infinite.*smaller lr"):
+        fit(
+            stack,
+            1e30 * X,
+            Y,
+            _shared,
+            epochs=1,
+            lr=1e38,
+            optimizer=optimizer,
+            weight_decay=1e5,
+            device="cpu",
+        )
+    for network, state in zip(stack, before):
+        assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
+
+
+NOISY = [
+    nn.Dropout(0.5),
+    nn.Dropout1d(0.5),
+    nn.AlphaDropout(0.5),
+    nn.RReLU(),
+    nn.Sequential(nn.ReLU(), nn.Dropout(0.1)),
+]
+
+
+@pytest.mark.parametrize("layer", NOISY, ids=str)
+def test_noise_that_seeds_do_not_decide_is_refused(layer):
+    network = nn.Sequential(nn.Linear(4, 8), layer, nn.Linear(8, 2))
+    with pytest.raises(ValueError, match=r"nn\.\w+ \(1[.1]*\), .*models.Dropout"):
+        fit(network, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
+
+
+def test_a_dropout_of_nothing_is_no_noise():
+    network = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.0), nn.Linear(8, 2))
+    fit(network, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
+
+
+def test_a_dropout_that_is_the_network_itself():
+    """Its name is empty; the noise finds it nevertheless."""
+    drop = [models.Dropout(0.5, 4) for _ in range(2)]
+    stack = training.Stack(drop)
+    noise = torch.tensor([[[0.1, 0.6, 0.6, 0.1]], [[0.6, 0.6, 0.1, 0.1]]])
+    out = stack(torch.ones(1, 4), noise)
+    assert out.tolist() == [[[0.0, 2.0, 2.0, 0.0]], [[2.0, 2.0, 0.0, 0.0]]]
+    assert drop[0].noise is None
+
+
+class Pair(nn.Module):
+    """Two layers of equal shapes, however they are put together."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 4), activation, nn.Linear(4, 2))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Pair(nn.Tanh()),
+        Pair(nn.LeakyReLU()),
+        Pair(nn.ReLU()).double(),
+        nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)),
+    ],
+    ids=["tanh", "leaky", "double", "class"],
+)
+def test_networks_that_differ_are_refused(other):
+    """One of them would be computed as if it were the other."""
+    for call in (training.predict, training.Stack):
+        with pytest.raises(ValueError, match="networks differ in architecture"):
+            call([Pair(nn.ReLU()), other], X) if call is training.predict else call(
+                [Pair(nn.ReLU()), other]
+            )
+
+
+def test_pooling_of_time_is_part_of_the_architecture():
+    pair = [models.MLP((4, 8, 2), pool_time=pool) for pool in (False, True)]
+    with pytest.raises(ValueError, match="networks differ in architecture"):
+        training.predict(pair, X)
+
+
+MASK = np.eye(20, 4, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (dict(x=X[:, 0]), r"x is torch.float32 with samples of shape \(\)"),
+        (dict(x=PerNetwork(X[:, 0])), "x is a PerNetwork of shape"),
+        (dict(x=PerNetwork(np.float64(1))), "x is a single number"),
+        (dict(x=np.ma.array(X.numpy(), mask=MASK)), "x is a masked array"),
+        (
+            dict(targets=np.ma.array(Y.numpy(), mask=MASK[:, 0])),
+            "targets is a masked array",
+        ),
+        (dict(targets=np.full(20, "NaT", "M8[ns]")), "targets holds datetime64"),
+        (dict(targets=None), "targets is ragged or holds objects"),
+        (dict(x=X.to_sparse()), "x is a sparse"),
+        (dict(x=X.to("meta")), "x is on the meta device"),
+        (dict(x=X.numpy() + 1j), "x holds complex"),
+        (dict(loss=None), "loss is None"),
+        (dict(loss=lambda output, labels: 1.0), "loss returned float"),
+        (
+            dict(loss=lambda output, labels: output.detach().mean((1, 2))),
+            "loss returned values without a gradient",
+        ),
+        (dict(lr=np.array([0.1, 0.2])), "lr has shape"),
+        (dict(lr=torch.tensor([0.1])), "lr has shape"),
+        (dict(momentum=[0.9]), "momentum has shape"),
+        (dict(weight_decay=np.ones(2)), "weight_decay has shape"),
+        (dict(seeds=2**64), "seeds is .* below"),
+        (dict(seeds=[1, -1]), "seeds is -1"),
+        (dict(seeds="12"), "seeds is '1'"),
+        (dict(seeds=None), "seeds is None"),
+        (dict(networks=[1, 2]), "networks holds int"),
+        (dict(networks=None), "networks holds NoneType"),
+        (dict(networks=nn.LazyLinear(2)), "networks hold lazy layers"),
+        (dict(device="meta"), "device is 'meta', which is not there"),
+        (dict(device="xpu"), "device is 'xpu', which is not there"),
+        (dict(device=7), "device is 7"),
+        (dict(optimizer=["adam"]), r"optimizer is \['adam'\]"),
+        (dict(epochs=True), "epochs is True"),
+    ],
+)
+def test_fit_refuses_by_name(change, said):
+    good = dict(networks=networks(), x=X, targets=Y, loss=_shared, epochs=1, lr=0.1)
+    with pytest.raises(ValueError, match=said):
+        fit(**(good | dict(device="cpu") | change))
+
+
+def test_the_largest_seed_and_odd_types_of_numbers():
+    stack = networks()
+    fit(
+        stack,
+        X.numpy().astype(np.longdouble),
+        pd.Series(Y.numpy(), dtype="Int64"),
+        _shared,
+        epochs=1,
+        lr=np.float64(0.1),
+        seeds=np.array([2**64 - 1, 0], np.uint64),
+        device=torch.device("cpu"),
+    )
+    assert torch.isfinite(training.predict(stack, X, device="cpu")).all()
+
+
+def test_per_network_stack_reads_arrays_and_refuses_unequal_shapes():
+    assert PerNetwork.stack([X.numpy(), X]).tensor.shape == (2, 20, 4)
+    for tensors in ([X, X[:3]], []):
+        with pytest.raises(ValueError, match="tensors have shapes"):
+            PerNetwork.stack(tensors)
+
+
+def test_features_of_a_network_without_them():
+    with pytest.raises(ValueError, match="networks holds a Linear, which has no"):
+        training.features(nn.Linear(4, 2), X)

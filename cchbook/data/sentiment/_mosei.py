@@ -162,6 +162,11 @@ def _checked(path: Path, content: object) -> dict[str, dict[str, StoredArray]]:
                 raise ValueError(
                     f"{where}: {name} is no array of numbers; one is wanted"
                 )
+            if name == "labels" and (array.shape == () or 0 in array.shape):
+                raise ValueError(
+                    f"{where}: labels has shape {array.shape}; (n,) or (n, columns), "
+                    "with the sentiment first, is wanted"
+                )
             if name != "labels" and (len(array.shape) != 3 or 0 in array.shape):
                 raise ValueError(
                     f"{where}: {name} has shape {array.shape}; (n, steps, features) is wanted"

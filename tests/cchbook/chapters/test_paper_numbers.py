@@ -220,6 +220,8 @@ def test_paper_profile_is_as_printed(notebook, parameter):
     ]
     if any(row["type"] == "range" for row in printed_settings()[notebook, parameter]):
         assert [[min(ours), max(ours)]] == values
+    elif any(row["type"] == "among" for row in printed_settings()[notebook, parameter]):
+        assert set(sum(values, [])) <= set(ours)  # ours beside the paper's
     elif isinstance(ours, list):
         assert set(ours) == {
             v

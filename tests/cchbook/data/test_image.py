@@ -1,10 +1,12 @@
 """MNIST-M's making on arrays whose result is known, and the stand-in."""
 
+import gzip
+
 import numpy as np
 import pytest
 import torch
 
-from cchbook.data import image
+from cchbook.data import catalogue, download, image
 
 
 def test_blend_by_hand():
@@ -133,3 +135,101 @@ def test_binary_images_are_blurred_as_numbers():
     assert image.blend(torch.tensor(point), point * 0.5, 0.2) == pytest.approx(
         image.blend(point, point * 0.5, 0.2)
     )
+
+
+def idx(array):
+    """`array` (uint8) as MNIST's publisher writes it, before packing."""
+    header = bytes([0, 0, 8, array.ndim])
+    lengths = np.array(array.shape, ">u4").tobytes()
+    return header + lengths + array.tobytes()
+
+
+def test_idx_files(tmp_path):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    file = tmp_path / "a.gz"
+    file.write_bytes(gzip.compress(idx(array)))
+    np.testing.assert_array_equal(image.read_idx(file), array)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\0\x08",
+        b"\0\0\x08\0",
+        b"no idx file at all",
+        idx(np.zeros((2, 3), np.uint8))[:-1],
+        idx(np.zeros((2, 3), np.uint8)) + b"x",
+        idx(np.zeros(3, np.uint8)).replace(b"\x08", b"\x0d", 1),
+    ],
+)
+def test_broken_idx_files_are_named(tmp_path, content):
+    file = tmp_path / "a.gz"
+    file.write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match=r"a\.gz: holds \d+ bytes that are no IDX"):
+        image.read_idx(file)
+
+
+@pytest.mark.parametrize("change", ["cut", "bits", "plain"])
+def test_a_broken_packing_is_named(tmp_path, change):
+    file = tmp_path / "a.gz"
+    packed = bytearray(gzip.compress(idx(np.arange(250, dtype=np.uint8))))
+    if change == "bits":
+        packed[30] ^= 255
+    content = {"cut": packed[:-9], "bits": packed, "plain": b"plain"}[change]
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.gz: could not be read"):
+        image.read_idx(file)
+
+
+@pytest.fixture
+def tiny_mnist(tmp_path, monkeypatch):
+    """MNIST's four files with one image in five hundred, as if they were published."""
+    monkeypatch.setenv("CCH_DATA", str(tmp_path))
+    monkeypatch.setattr(catalogue, "cache_home", lambda: tmp_path / "cache")
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    sums = {}
+    for split, count in (("train", 60000), ("t10k", 10000)):
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[::500] = random.integers(0, 256, (count // 500, 28, 28))
+        labels = random.integers(0, 10, count).astype(np.uint8)
+        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+            file = folder / f"{split}-{name}-ubyte.gz"
+            file.write_bytes(gzip.compress(idx(array), 1))
+            sums[f"MNIST/raw/{file.name}"] = download.sha256_of(file)
+    monkeypatch.setattr(catalogue, "_checksums", lambda: sums)
+    return folder
+
+
+def test_an_unpacked_file_beside_a_verified_one_is_not_read(tiny_mnist):
+    """It would be served as real, with the checksum of what was not read."""
+    source = catalogue.resolve("mnist", "real")
+    before = image._mnist(source)
+    for packed in tiny_mnist.glob("*.gz"):
+        content = bytearray(gzip.decompress(packed.read_bytes()))
+        content[-20:] = bytes(20)
+        packed.with_suffix("").write_bytes(content)
+    after = image._mnist(catalogue.resolve("mnist", "real"))
+    assert after.source.sha256 == before.source.sha256
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    assert before.train_images.max() <= 1 and before.train_labels.dtype == np.int64
+    assert not (tiny_mnist.parents[1] / "cache" / "unpacked").exists()
+
+
+def test_mnist_of_another_size_is_named(tiny_mnist):
+    file = tiny_mnist / "t10k-labels-idx1-ubyte.gz"
+    file.write_bytes(gzip.compress(idx(np.zeros(9, np.uint8))))
+    source = catalogue.DataSource("mnist", "real", None, tiny_mnist.parents[1], "")
+    with pytest.raises(ValueError, match=r"t10k has .* labels \(9,\); 10000 of 28"):
+        image._mnist(source)
+
+
+@pytest.mark.parametrize("name", ["digits", "patches"])
+def test_masked_images_are_refused(name):
+    images = {"digits": np.zeros((1, 2, 2)), "patches": np.zeros((1, 2, 2))}
+    images[name] = np.ma.array(images[name], mask=np.ones((1, 2, 2)))
+    with pytest.raises(ValueError, match=f"{name} is a masked array"):
+        image.blend(**images, alpha=0.5)

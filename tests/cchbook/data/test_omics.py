@@ -12,30 +12,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit
+from xena_files import GDC, PATIENTS, barcode, write_all, write_matrix
 
 from cchbook.data import catalogue, omics, xena
-
-GDC = {
-    "mRNA": "TCGA-{project}.star_counts.tsv.gz",
-    "CNV": "TCGA-{project}.gene-level_ascat3.tsv.gz",
-    "RPPA": "TCGA-{project}.protein.tsv.gz",
-}
-
-
-def barcode(patient: int, tissue: str = "01", vial: str = "A") -> str:
-    return f"TCGA-AB-{patient:04d}-{tissue}{vial}"
-
-
-def write_matrix(path, barcodes, values, features=None):
-    """A features × samples table as Xena publishes it; `values` is (features, samples)."""
-    features = features or [f"ENSG{i:011d}.1" for i in range(len(values))]
-    lines = ["\t".join(["Ensembl_ID", *barcodes])]
-    for name, row in zip(features, values):
-        lines.append(
-            "\t".join([name, *("" if np.isnan(v) else f"{v:.6g}" for v in row)])
-        )
-    with gzip.open(path, "wt") if path.suffix == ".gz" else open(path, "w") as stream:
-        stream.write("\n".join(lines) + "\n")
 
 
 def coded(barcodes, p, offset=0.0):
@@ -665,6 +644,40 @@ def test_a_fetched_set_is_loaded_through_the_catalogue(brca, monkeypatch, tmp_pa
         and cohort.source.kind == "real"
         and len(cohort.source.sha256) == 64
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("tcga_brca", dict.fromkeys(xena.PAM50.values(), 16)),
+        ("tcga_kipan", {p: len(PATIENTS[p]) for p in ("KICH", "KIRC", "KIRP")}),
+        ("tcga_lihc", {"iCluster 1": 20, "iCluster 2": 20, "iCluster 3": 20}),
+    ],
+)
+def test_published_files_go_from_download_to_split(
+    name, classes, monkeypatch, tmp_path
+):
+    """`cch data fetch` puts the files where the loader looks; from there to the stack
+    that a chapter trains.
+    """
+    write_all(tmp_path / "hub")
+    monkeypatch.setenv("CCH_DATA", str(tmp_path / "home"))
+    monkeypatch.setattr(catalogue, "cache_home", lambda: tmp_path / "cache")
+
+    def served(urls, path, sha256=None, progress=None):
+        assert sha256 is None and urls[0].endswith(path.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((tmp_path / "hub" / "tcga" / "xena" / path.name).read_bytes())
+
+    monkeypatch.setattr(catalogue.download, "download", served)
+    assert catalogue.fetch(name).kind == "real"
+    cohort = omics.load(name, "real")
+    assert cohort.class_counts().to_dict() == classes
+    assert tuple(cohort.modalities) == omics.MODALITIES[name]
+    inputs, labels, m = omics.repeated_splits(cohort, 0.25, 2, 10)
+    for x in inputs.values():
+        assert x.shape == (2, len(cohort), 10) and bool(torch.isfinite(x).all())
+    assert labels.shape == (2, len(cohort)) and m < len(cohort)
 
 
 # Hygiene of selection and scaling.

@@ -76,6 +76,7 @@ def test_a_finished_run_reads_back_as_it_was_logged(toy):
         "data",
         "start",
         "seconds",
+        "host",
         "key",
     }
     assert set(read.record) == wanted

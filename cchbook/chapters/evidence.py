@@ -1,0 +1,139 @@
+"""What a page has to show: the recorded run, which leads, and the live one beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cchbook.chapters import plots, scorecard
+from cchbook.runs import records
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run's measurements.
+
+    Attributes
+    ----------
+    name : str
+        "recorded" or "this run".
+    metrics : DataFrame
+        Of the record; a condition that the run did not know has the value that it ran
+        with.
+    parameters : dict
+    about : str
+        The run in words, for a caption.
+    defaults : dict
+        What such conditions are.
+    """
+
+    name: str
+    metrics: pd.DataFrame
+    parameters: dict[str, Any]
+    about: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether this is the committed run."""
+        return self.name == "recorded"
+
+    def rows(self, metric: str, **where: Any) -> pd.DataFrame:
+        """The rows of a metric under conditions; None means: not named there."""
+        rows = self.metrics[self.metrics["metric"] == metric]
+        for name, value in where.items():
+            if name not in rows:
+                told = self.defaults.get(name)
+                rows = rows if value is None or value == told else rows[:0]
+            elif value is None:
+                rows = rows[rows[name].isna()]
+            else:
+                rows = rows[rows[name] == value]
+        return rows
+
+    def mean(self, metric: str, by: str | Sequence[str], **where: Any) -> pd.DataFrame:
+        """Mean, standard error over seeds and their number: columns `by`, mean, se, n.
+
+        Where splits are repeated, over splits that share patients
+        (`plots.mean_se_over_splits`).
+        """
+        rows = self.rows(metric, **where)
+        by = [by] if isinstance(by, str) else list(by)
+        lacking = {name: self.defaults.get(name) for name in by if name not in rows}
+        rows = rows.assign(**lacking)
+        runs, held_out = scorecard._protocol(metric, self.parameters)
+        if not held_out:
+            # several values of a seed, of runs of an estimator say, are one repetition
+            each = rows.groupby([*by, "seed"], sort=False, dropna=False)["value"]
+            return plots.mean_se(each.mean().reset_index(), by)
+        return plots.mean_se_over_splits(rows, by, seeds=runs, test_fraction=held_out)
+
+    def text(self, metric: str, **where: Any) -> str:
+        """One condition's mean ± standard error; "–" where it was not measured."""
+        found = self.mean(metric, "metric", **where)
+        return plots.pm(*found.loc[0, ["mean", "se"]]) if len(found) else "–"
+
+
+def of(run: records.Run, **defaults: Any) -> list[Evidence]:
+    """The newest committed run of the same notebook, if there is one, then this run.
+
+    Parameters
+    ----------
+    run : Run
+        The live run.
+    **defaults
+        Conditions that older records lack, with what they were run with, such as
+        ``estimator="lmi"``.
+    """
+    found = []
+    for record in records.recorded(run.notebook)[-1:]:
+        about, parameters = record.record, record.record["parameters"]
+        changed = [f"{name} = {value}" for name, value in about["overrides"].items()]
+        told = "; ".join([f"profile {about['profile'] or 'by hand'}", *changed])
+        minutes = about["seconds"] / 60
+        words = f"the run recorded on {about['start'][:10]} ({told}; {minutes:.0f} min)"
+        found.append(
+            Evidence(
+                "recorded",
+                record.metrics,
+                parameters,
+                words,
+                _known(parameters, defaults),
+            )
+        )
+    live = Evidence("this run", run.frame(), run.parameters, "the run of this page")
+    return [*found, live]
+
+
+def _known(parameters: Mapping, defaults: Mapping) -> dict[str, Any]:
+    """A record's own parameter goes before the default for a condition of that name."""
+    return {
+        name: parameters[name] if name in parameters else value
+        for name, value in defaults.items()
+    }
+
+
+def first_with(evidence: Sequence[Evidence], metric: str, **where: Any) -> Evidence:
+    """The first run that measured a metric under conditions; the last where none did."""
+    for one in evidence:
+        if len(one.rows(metric, **where)):
+            return one
+    return evidence[-1]
+
+
+def caption(evidence: Sequence[Evidence], what: str) -> str:
+    """`what`, and which mark or column is which run."""
+    first = evidence[0]
+    if first.recorded:
+        return f"{what} First {first.about}, beside it the smaller run of this page."
+    return f"{what} No larger run is recorded: the run of this page alone."
+
+
+def decided(table: pd.DataFrame) -> pd.Series:
+    """Of a table of `Evidence.mean`: further from 0 than luck reaches."""
+    reach = np.where(table["n"] > 1, scorecard.reach(table["n"]), np.inf)
+    return table["mean"].abs() > reach * table["se"].fillna(0)

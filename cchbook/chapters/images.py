@@ -1,0 +1,326 @@
+"""The tables and figures of the image chapter, one call each.
+
+They show a recorded run first, the live one beside it, and what the paper prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from cchbook.chapters import evidence as evidences
+from cchbook.chapters import plots, tables
+from cchbook.chapters.evidence import Evidence
+from cchbook.runs import records
+
+#: what a distilled student's rows name, and a control's do not leave out
+DISTILLED = {"control": None}
+#: quantity that the paper prints -> the metric that it is, and the paper's estimator
+PRINTED = {
+    "mi_gap": ("gap", {"estimator": "package"}),
+    "i_ts": ("i_ts", {"estimator": "package"}),
+    "i_sl": ("i_sl", {"estimator": "package"}),
+    "i_tl": ("i_tl", {"estimator": "package", "gamma": 0.0}),
+    "teacher_accuracy": ("teacher_accuracy", {"gamma": 0.0}),
+    "accuracy_kd": ("student_accuracy_kd", DISTILLED),
+    "accuracy_no_kd": ("student_accuracy", {}),
+    "accuracy_difference": ("gain", {}),
+}
+
+
+def printed(table: str, quantity: str, **where: Any) -> str:
+    """What the paper prints, as printed; "–" where it prints nothing."""
+    rows = records.paper(table).query("quantity == @quantity")
+    for name, value in where.items():
+        rows = rows[rows[name] == value]
+    if not len(rows):
+        return "–"
+    value, error = rows[["value", "std_error"]].iloc[0]
+    return plots.pm(value, error) if np.isfinite(error) else f"{value:g}"
+
+
+def samples(rows: Mapping[str, np.ndarray]) -> None:
+    """Figure 5: a line of pictures (n, 28, 28) under each name."""
+    count = len(next(iter(rows.values())))
+    figure, axes = plt.subplots(len(rows), count, figsize=(6.4, 0.85 * len(rows)))
+    for line, (name, images) in zip(axes, rows.items()):
+        for ax, picture in zip(line, images):
+            ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    plt.show()
+
+
+def figure2(told: Sequence[Evidence], alpha: float, temperature: float) -> None:
+    """Accuracies and mutual informations against the blur, at one α and T."""
+    figure, (left, right) = plt.subplots(1, 2)
+    where = {"alpha": alpha, "temperature": temperature, **DISTILLED}
+    name = "student_accuracy_kd"
+    plots.two_runs(
+        left, told, name, "gamma", kind="kd", label=plots.LABELS["kd"], **where
+    )
+    label = "teacher, of what it sees"
+    plots.two_runs(left, told, "teacher_accuracy", "gamma", kind="teacher", label=label)
+    _level(left, told, "student_accuracy", "no_kd", "student without KD", alpha=alpha)
+    left.set(xlabel="blur γ (pixels)", ylabel="test accuracy")
+    left.legend()
+
+    estimator = tables.leading_estimator(told[0])
+    found = {"alpha": alpha, "estimator": estimator}
+    label = f"{plots.LABELS['i_ts']}, {estimator}"
+    plots.two_runs(right, told[:1], "i_ts", "gamma", kind="i_ts", label=label, **found)
+    _level(right, told[:1], "i_sl", "i_sl", plots.LABELS["i_sl"], **found)
+    right.axhline(np.log(10), color="0.6", lw=0.8, label="H(Y) = ln 10")
+    right.set(xlabel="blur γ (pixels)", ylabel="mutual information (nats)")
+    right.legend()
+    plt.show()
+
+
+def _level(
+    ax: plt.Axes, told: Sequence[Evidence], metric: str, kind: str, label: str, **where
+) -> None:
+    """What does not depend on the blur: a band for the first run, a line for the next."""
+    for i, one in enumerate(told):
+        table = one.mean(metric, "metric", **where)
+        if not len(table):
+            continue
+        mean, error = table.loc[0, "mean"], np.nan_to_num(table.loc[0, "se"])
+        color = plots.COLORS[kind]
+        style = dict(ls=":", lw=1) if i else dict(ls="--", label=label)
+        ax.axhline(mean, color=color, **style)
+        if not i:
+            ax.axhspan(mean - error, mean + error, color=color, alpha=0.15)
+
+
+def table1(told: Sequence[Evidence], alpha: float, real: bool) -> None:
+    """Gains of all blurs and temperatures, and the gap of each blur, at one α."""
+    by = {"gamma": "γ", "temperature": "T"}
+    where = {"alpha": alpha}
+    gains = {
+        "gain": ("gain", where),
+        "over the best control": ("gain_over_control", where),
+    }
+    table = _beside(told, by, gains)
+    if real and len(table):
+        table["paper's gain"] = [
+            printed(
+                "table1", "accuracy_difference", alpha=alpha, gamma=g, temperature=t
+            )
+            for g, t in zip(table["γ"], table["T"])
+        ]
+    caption = f"Table 1, α = {alpha}: gain in test accuracy, mean ± standard error."
+    plots.show_table(table, evidences.caption(told, caption))
+
+    informed = _beside(told, {"gamma": "γ"}, _informations(told, "gap", where))
+    if real and len(informed):
+        informed["paper's gap"] = [
+            printed("table1", "mi_gap", alpha=alpha, gamma=g) for g in informed["γ"]
+        ]
+    caption = (
+        f"Table 1, α = {alpha}: the gap I(H1;H2) − I(H2;Y) in nats, by estimator "
+        "(package: the paper's)."
+    )
+    plots.show_table(informed, evidences.caption(told, caption))
+
+
+def table13(
+    told: Sequence[Evidence], alpha: float, temperature: float, real: bool
+) -> None:
+    """The table of the other α: information, accuracy and gain of each blur."""
+    where = {"alpha": alpha}
+    hot = where | {"temperature": temperature}
+    wanted = {
+        **_informations(told, "i_ts", where),
+        **_informations(told, "gap", where),
+        "accuracy with KD": ("student_accuracy_kd", hot | DISTILLED),
+        "gain": ("gain", hot),
+        "over the best control": ("gain_over_control", hot),
+    }
+    table = _beside(told, {"gamma": "γ"}, wanted)
+    if real and len(table):
+        for name, quantity in (
+            ("I(H1;H2)", "i_ts"),
+            ("gap", "mi_gap"),
+            ("accuracy", "accuracy_kd"),
+            ("gain", "accuracy_difference"),
+        ):
+            table[f"paper's {name}"] = [
+                printed("table13", quantity, alpha=alpha, gamma=g) for g in table["γ"]
+            ]
+    caption = (
+        f"Table 13: with a teacher on blurred digits, T = {temperature:g}, α = {alpha}."
+    )
+    plots.show_table(table, evidences.caption(told, caption))
+
+
+def unblurred(told: Sequence[Evidence], alphas: Sequence[float], real: bool) -> None:
+    """What no blur changes: the teacher on sharp digits, the students without it."""
+    estimators = _estimators(told)
+    quantities = [("teacher's accuracy", "teacher_accuracy", {"gamma": 0.0}, None)]
+    for estimator in estimators:
+        named = {"estimator": estimator, "gamma": 0.0}
+        quantities.append((f"I(H1;Y), nats, {estimator}", "i_tl", named, None))
+    for alpha in alphas:
+        where = {"alpha": alpha}
+        without = f"accuracy without KD, α = {alpha}"
+        quantities.append((without, "student_accuracy", where, alpha))
+        for estimator in estimators:
+            named = where | {"estimator": estimator}
+            text = f"I(H2;Y), nats, {estimator}, α = {alpha}"
+            quantities.append((text, "i_sl", named, alpha))
+    rows = []
+    for text, metric, where, alpha in quantities:
+        row = {"quantity": text}
+        for one in told:
+            row[one.name] = one.text(metric, **where)
+        if real:
+            row |= _captions(metric, where, alpha)
+        rows.append(row)
+    caption = "What does not depend on the blur."
+    plots.show_table(pd.DataFrame(rows), evidences.caption(told, caption))
+
+
+def _captions(metric: str, where: Mapping, alpha: float | None) -> dict[str, str]:
+    """What Figure 2's and Table 13's captions and columns say of a quantity."""
+    if where.get("estimator", "package") != "package":
+        return {}
+    quantity = {"student_accuracy": "accuracy_no_kd"}.get(metric, metric)
+    of = {} if alpha is None else {"alpha": alpha}
+    return {
+        "Figure 2 prints": printed("figure2", quantity, **of),
+        "Table 13 prints": printed("table13", quantity, **of),
+    }
+
+
+def controls(told: Sequence[Evidence], alphas: Sequence[float]) -> None:
+    """The accuracy of the plain student and of each control, of every run."""
+    kinds = {
+        "plain": ("student_accuracy", {}),
+        "scaled_ce": ("student_accuracy_kd", {"control": "scaled_ce"}),
+        "smoothing": ("student_accuracy_kd", {"control": "smoothing"}),
+    }
+    rows = []
+    for alpha in alphas:
+        for kind, (metric, where) in kinds.items():
+            row = {"α": alpha, "student": kind}
+            for one in told:
+                row[one.name] = one.text(metric, alpha=alpha, **where)
+            rows.append(row)
+        shuffled = {"alpha": alpha, "control": "shuffled"}
+        seen = [one.rows("student_accuracy_kd", **shuffled) for one in told]
+        for gamma in sorted(
+            {g for rows_ in seen if "gamma" in rows_ for g in rows_.gamma}
+        ):
+            row = {"α": alpha, "student": f"shuffled, γ = {gamma:g}"}
+            for one in told:
+                row[one.name] = one.text("student_accuracy_kd", gamma=gamma, **shuffled)
+            rows.append(row)
+    caption = "Test accuracy of the students that no teacher helps."
+    plots.show_table(pd.DataFrame(rows), evidences.caption(told, caption))
+
+
+def signs(one: Evidence, alpha: float) -> pd.DataFrame:
+    """Of each condition at one α: gain, gap by the leading estimator, and who agrees.
+
+    Returns
+    -------
+    DataFrame
+        Columns gamma, temperature, ``gain``, ``over_control``, ``gap``, ``i_sl``,
+        ``i_tl`` (of the sharp teacher), ``estimator``; ``agrees``: gap and gain have one
+        sign; ``clear``: the gain is further from 0 than luck reaches.
+    """
+    by = ["gamma", "temperature"]
+    table = one.mean("gain", by, alpha=alpha)
+    table["clear"] = evidences.decided(table)
+    table = table.rename(columns={"mean": "gain"})
+    over = one.mean("gain_over_control", by, alpha=alpha)
+    over = over.rename(columns={"mean": "over_control"})
+    table = table.merge(over[[*by, "over_control"]], how="left", on=by)
+    estimator = tables.leading_estimator(one)
+    of = {"estimator": estimator}
+    gap = one.mean("gap", "gamma", alpha=alpha, **of).rename(columns={"mean": "gap"})
+    table = table.merge(gap[["gamma", "gap"]], how="left", on="gamma")
+    table["estimator"] = estimator
+    table["agrees"] = (table["gap"] > 0) == (table["gain"] > 0)
+    table["i_sl"] = one.mean("i_sl", "metric", alpha=alpha, **of)["mean"].mean()
+    table["i_tl"] = one.mean("i_tl", "metric", gamma=0.0, **of)["mean"].mean()
+    return table
+
+
+def curves(told: Sequence[Evidence], alpha: float, temperature: float) -> None:
+    """Test accuracy by epoch: plain, and with each blur; a panel a run that looked.
+
+    These are all recorded runs, not the leading one alone: a longer one of few
+    conditions says what more epochs change.
+    """
+    looked = [r for r in records.recorded("03_image") if _looked(r.metrics)]
+    panels = {
+        f"recorded, {r.record['parameters']['epochs']} epochs": r.metrics
+        for r in looked
+    }
+    if _looked(told[-1].metrics):
+        panels[told[-1].name] = told[-1].metrics
+    if not panels:
+        return
+    figure, axes = plt.subplots(1, len(panels), squeeze=False)
+    for ax, (title, metrics) in zip(axes[0], panels.items()):
+        rows = metrics[metrics["metric"] == "accuracy_by_epoch"]
+        rows = rows[rows["alpha"] == alpha]
+        if "control" in rows:
+            rows = rows[rows["control"].isna()]
+        plain = rows[rows["lam"] == 0]
+        plots.errorbar(ax, plots.mean_se(plain, "epoch"), "epoch", kind="no_kd")
+        hot = rows[(rows["temperature"] == temperature) & (rows["lam"] < 1)]
+        hot = hot[hot["lam"] > 0]
+        for gamma, part in hot.groupby("gamma"):
+            table = plots.mean_se(part, "epoch").sort_values("epoch")
+            ax.plot(table["epoch"], table["mean"], label=f"with KD, γ = {gamma:g}")
+        ax.set(xlabel="epoch", ylabel="test accuracy", title=title)
+        ax.legend()
+    plt.show()
+
+
+def _looked(metrics: pd.DataFrame) -> bool:
+    return "accuracy_by_epoch" in set(metrics["metric"])
+
+
+def _estimators(told: Sequence[Evidence]) -> list[str]:
+    """Those of all runs, the paper's first."""
+    found = {}
+    for one in told:
+        default = one.defaults.get("estimator", "lmi")
+        rows = one.rows("i_sl")
+        names = rows["estimator"].dropna() if "estimator" in rows else [default]
+        found |= dict.fromkeys(names)
+    return sorted(found, key=lambda name: name != "package")
+
+
+def _informations(
+    told: Sequence[Evidence], metric: str, where: Mapping[str, Any]
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    label = {"i_ts": "I(H1;H2)", "gap": "gap"}[metric]
+    return {
+        f"{label} by {name}": (metric, {**where, "estimator": name})
+        for name in _estimators(told)
+    }
+
+
+def _beside(
+    told: Sequence[Evidence],
+    by: Mapping[str, str],
+    wanted: Mapping[str, tuple[str, Mapping[str, Any]]],
+) -> pd.DataFrame:
+    """One row a condition, a column for each metric of each run that measured it."""
+    table = pd.DataFrame(columns=list(by))
+    for header, (metric, where) in wanted.items():
+        for one in told:
+            found = one.mean(metric, list(by), **where)
+            name = f"{header}, {one.name}"
+            found[name] = [plots.pm(*v) for v in zip(found["mean"], found["se"])]
+            if len(found):
+                table = table.merge(found[[*by, name]], how="outer", on=list(by))
+    return table.sort_values(list(by)).fillna("–").rename(columns=dict(by))
