@@ -134,9 +134,9 @@ def test_a_teacher_that_knows_the_law_is_worth_it():
         "accuracy_gain"
     ]
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((200, 120))
+    x = rng.standard_normal((400, 100))
     truth = x[:, 0]
-    y = truth + rng.standard_normal(200)
+    y = truth + rng.standard_normal(400)
     found = pilot(x, y, truth, device="cpu")
     assert found.gain.low > 0 and found.over_smoothing.low > 0 and found.lam == 0.9
 
