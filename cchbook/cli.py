@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,6 +33,8 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
+LOOK = 1.0  # seconds between two looks at what runs, on a terminal
+TELL = 30.0  # and between the lines that say it elsewhere
 ROWS = 40  # of the summary: beyond it only what failed is listed
 
 BuildDir = Annotated[
@@ -38,6 +42,20 @@ BuildDir = Annotated[
     typer.Option(help="Where everything goes (default: CCH_BUILD_DIR, or _build)."),
 ]
 Profile = Annotated[str, typer.Option(help="quick, paper or smoke.")]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or URL (s3://, gs://) of the runs (default: runs in the build "
+        "folder)."
+    ),
+]
+Runs = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or URL of the runs that the book is made of, the --output of their "
+        "`cch run` (default: runs in the build folder)."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -82,9 +100,28 @@ def run(
     sweep: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="A YAML grid.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="Folder or URL (s3://, gs://) for the runs.")
+    output: Output = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds that a job may take.")
     ] = None,
+    cell_timeout: Annotated[
+        int | None, typer.Option(min=1, help="Seconds that a cell may take.")
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="How often a job that its machine killed is tried again; one whose "
+            "notebook failed never is.",
+        ),
+    ] = 0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also run what is complete.")
+    ] = False,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="Take notebooks that keep no record, too."),
+    ] = False,
     build_dir: BuildDir = None,
 ) -> None:
     """Execute notebooks, leaving out runs that are complete; exit code 1 where one
@@ -92,33 +129,41 @@ def run(
     """
     with _plainly(build_dir):
         from cchbook.runs import batch
+        from cchbook.runs.job import Limits
 
         if cluster and workers:
             raise ValueError(
                 "--workers is for this machine, --cluster brings its own workers; one of them is wanted"
             )
         grid = batch.read_sweep(sweep) if sweep else None
+        for said in batch.readings(settings or []):
+            print(f"cch: {said}", file=sys.stderr)
         todo = batch.Batch(
-            notebooks or [], profile, settings or [], grid, output, split or []
+            notebooks or [],
+            profile,
+            settings or [],
+            grid,
+            output,
+            split or [],
+            plain,
+            Limits(timeout, cell_timeout, again),
+            retries,
         )
         pool = batch.cluster(cluster) if cluster else batch.local(workers or _workers())
-        console, outcomes, began = (
-            Console(soft_wrap=not sys.stdout.isatty()),
-            [],
-            time.perf_counter(),
-        )
+        console = Console(soft_wrap=not sys.stdout.isatty())
+        outcomes, began = [], time.perf_counter()
+        # the end of a batch job's time, and a plain kill, are told as interruptions
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            with pool as workers_at_hand:
-                for outcome in _shown(todo.run(workers_at_hand), len(todo), console):
+            with pool as workers_at_hand, _Progress(todo, console) as shown:
+                for outcome in todo.run(workers_at_hand):
                     outcomes.append(outcome)
+                    shown(outcome)
         finally:  # also of a batch that was broken off
-            _summary(
-                console,
-                outcomes,
-                len(todo),
-                time.perf_counter() - began,
-                todo.store.url,
-            )
+            signal.signal(signal.SIGTERM, before)
+            outcomes += todo.broken_off()
+            spent = time.perf_counter() - began
+            _summary(console, outcomes, len(todo), spent, todo.store.url)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -126,9 +171,7 @@ def run(
 @app.command()
 def record(
     keys: Annotated[list[str], typer.Argument(help="Keys of complete runs.")],
-    output: Annotated[
-        str | None, typer.Option(help="Folder or URL of the runs, as of `cch run`.")
-    ] = None,
+    output: Output = None,
     build_dir: BuildDir = None,
 ) -> None:
     """Put finished runs under data/recorded, with a line in its README."""
@@ -140,13 +183,112 @@ def record(
 
 
 @app.command()
+def export(
+    keys: Annotated[
+        list[str], typer.Argument(help="Keys of complete or recorded runs.")
+    ],
+    to: Annotated[
+        Path, typer.Option("--ro-crate", metavar="ZIP", help="The zip to write.")
+    ],
+    output: Output = None,
+    build_dir: BuildDir = None,
+) -> None:
+    """Pack finished runs with their notebooks, parameters, data checksums and versions
+    as a Process Run Crate, which others' tools read.
+    """
+    with _plainly(build_dir):
+        from cchbook.runs import crate
+
+        print(crate.export(keys, to, output))
+
+
+@app.command()
+def status(
+    batch: Annotated[
+        str | None, typer.Argument(help="Name of a batch (default: the newest).")
+    ] = None,
+    output: Output = None,
+    build_dir: BuildDir = None,
+) -> None:
+    """Say what of a batch runs where since when, is done, failed or missing; works while
+    it runs, from any machine that sees its --output.
+    """
+    with _plainly(build_dir):
+        from cchbook.runs import records, watch
+        from cchbook.runs.store import Store
+
+        store = Store(output or str(records.build_dir() / "runs"))
+        plan, lines = watch.status(store, batch)
+        counts = Counter(line.state for line in lines)
+        words = ("done", "running", "failed", "missing")
+        said = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
+        print(
+            f"{said} of {len(lines)}; {watch.client(plan)}; runs are below {store.url}"
+        )
+        # plain lines, with full paths: they are read by eyes and by grep
+        for line in lines:
+            changed = " ".join(f"{k}={v}" for k, v in line.overrides.items())
+            words = (line.state, line.notebook, line.key, changed, line.said)
+            print(" ".join(word for word in words if word))
+
+
+@app.command()
+def collect(
+    notebook: Annotated[
+        str | None, typer.Argument(help="Of this notebook (default: of all).")
+    ] = None,
+    to: Annotated[
+        Path, typer.Option("-o", "--to", help="The table: .csv or .parquet.")
+    ] = Path("all.csv"),
+    sweep: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Only the runs of this grid."),
+    ] = None,
+    profile: Profile = "quick",
+    settings: Settings = None,
+    output: Output = None,
+    build_dir: BuildDir = None,
+) -> None:
+    """Put the metrics of complete runs into one tidy table, with their parameters as
+    columns.
+    """
+    with _plainly(build_dir):
+        from cchbook.runs import batch, records
+
+        if to.suffix not in (".csv", ".parquet"):
+            raise ValueError(
+                f"-o is {to}; a name that ends in .csv or .parquet is wanted"
+            )
+        keys = None
+        if sweep:
+            grid = batch.read_sweep(sweep)
+            names = [notebook] if notebook else []
+            planned = batch.Batch(names, profile, settings or [], grid, output)
+            done = planned.complete()
+            wanted = [*planned.first, *planned.late(done)]
+            keys = [job.key for job in wanted]
+            missing = sum(job.run not in done for job in wanted)
+            if missing:
+                print(
+                    f"cch: {missing} of {len(keys)} runs are missing", file=sys.stderr
+                )
+        table = records.collect(notebook, output, keys)
+        if to.suffix == ".csv":
+            table.to_csv(to, index=False)
+        else:
+            table.to_parquet(to, index=False)
+        print(f"{to}: {len(table)} rows of {table['key'].nunique()} runs")
+
+
+@app.command()
 def build(
     profile: Profile = "quick",
     settings: Settings = None,
+    runs: Runs = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the HTML pages (default: html in the build folder)."
+            help="Folder that the HTML pages go to (default: html in the build folder)."
         ),
     ] = None,
     build_dir: BuildDir = None,
@@ -156,7 +298,7 @@ def build(
         from cchbook.publish.build import build as build_book
 
         began = time.perf_counter()
-        path, built = build_book(profile, settings or [], out)
+        path, built = build_book(profile, settings or [], out, runs)
         said = (
             f"built in {time.perf_counter() - began:.0f} s"
             if built
@@ -167,24 +309,30 @@ def build(
 
 @app.command()
 def slides(
-    profile: Profile = "quick", settings: Settings = None, build_dir: BuildDir = None
+    profile: Profile = "quick",
+    settings: Settings = None,
+    runs: Runs = None,
+    build_dir: BuildDir = None,
 ) -> None:
     """Make slides of each chapter from the built book; they work without a network."""
     with _plainly(build_dir):
         from cchbook.publish import slides as publish
 
-        print(*publish.slides(profile, settings or []), sep="\n")
+        print(*publish.slides(profile, settings or [], runs), sep="\n")
 
 
 @app.command()
 def pdf(
-    profile: Profile = "quick", settings: Settings = None, build_dir: BuildDir = None
+    profile: Profile = "quick",
+    settings: Settings = None,
+    runs: Runs = None,
+    build_dir: BuildDir = None,
 ) -> None:
     """Print the built book as one PDF, with headless Chromium."""
     with _plainly(build_dir):
         from cchbook.publish import slides as publish
 
-        print(publish.pdf(profile, settings or []))
+        print(publish.pdf(profile, settings or [], runs))
 
 
 @data_app.command("list")
@@ -305,39 +453,98 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def _shown(outcomes: Iterable, total: int, console: Console) -> Iterator:
-    """Pass the outcomes on: a bar on a terminal, a line for each elsewhere."""
-    with _bar(console) if console.is_terminal else _no_bar() as bar:
-        task = bar.add_task("runs", total=total) if bar else None
-        for count, outcome in enumerate(outcomes, 1):
-            if bar:
-                bar.advance(task)
-            if outcome.status == "failed" or not bar and outcome.status == "done":
-                words = (
-                    f"[{count}/{total}]",
-                    outcome.job.notebook,
-                    outcome.job.key,
-                    outcome.status,
-                    f"{outcome.seconds:.1f} s",
-                    outcome.why,
-                )
-                console.print(escape(" ".join(words).rstrip()), highlight=False)
-            yield outcome
+class _Progress:
+    """What runs: bars on a terminal; elsewhere a line for each job that ends, and now
+    and then one for each that runs.
+    """
 
+    def __init__(self, batch: Any, console: Console):
+        self._batch, self._console = batch, console
+        self._count, self._total = 0, len(batch)
+        self._bar = _bar(console) if console.is_terminal else None
+        self._tasks: dict[tuple[str, str], int] = {}
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
 
-@contextmanager
-def _no_bar() -> Iterator[None]:
-    yield None
+    def __enter__(self) -> Callable[[Any], None]:
+        if self._bar:
+            self._bar.start()
+            self._all = self._bar.add_task("runs", total=self._total)
+        self._watcher.start()
+        return self._outcome
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watcher.join()
+        if self._bar:
+            self._bar.stop()
+
+    def _outcome(self, outcome: Any) -> None:
+        self._count += 1
+        if self._bar:
+            self._bar.advance(self._all)
+        if outcome.status != "failed" and (self._bar or outcome.status == "kept"):
+            return
+        words = (
+            f"[{self._count}/{self._total}]",
+            outcome.job.notebook,
+            outcome.job.key,
+            outcome.status,
+            f"{outcome.seconds:.1f} s",
+            outcome.why,
+        )
+        self._console.print(escape(" ".join(words).rstrip()), highlight=False)
+
+    def _watch(self) -> None:
+        from cchbook.runs import watch
+        from cchbook.runs.store import Store
+
+        store = Store(self._batch.store.url)  # of its own: another thread uses that one
+        mine = {(p["notebook"], p["key"]) for p in self._batch.plan()}
+        kinds = {(p["notebook"], bool(p["piece"])) for p in self._batch.plan()}
+        expected = watch.expectations(store, kinds, self._batch.profile)
+        every = LOOK if self._bar else TELL
+        while not self._ended.wait(every):
+            running = [
+                lease
+                for lease in store.running()
+                if (lease["notebook"], lease["key"]) in mine
+                or lease["notebook"] in {notebook for notebook, key in mine if not key}
+            ]
+            if self._bar:
+                self._show(running)
+            for lease in running if not self._bar else ():
+                piece = bool(lease.get("piece"))
+                said = watch.progress(lease, expected.get((lease["notebook"], piece)))
+                line = f"  {lease['notebook']} {lease['key']} {said}"
+                self._console.print(escape(line), highlight=False)
+
+    def _show(self, running: list[dict]) -> None:
+        """A bar for each job that runs."""
+        now = {(lease["notebook"], lease["key"]): lease for lease in running}
+        for run in [run for run in self._tasks if run not in now]:
+            self._bar.remove_task(self._tasks.pop(run))
+        for run, lease in now.items():
+            if run not in self._tasks:
+                self._tasks[run] = self._bar.add_task("", total=None)
+            heading = lease.get("heading") or "starts"
+            what = escape(f"  {lease['notebook']} on {lease['host']}: {heading[:40]}")
+            self._bar.update(
+                self._tasks[run],
+                description=what,
+                completed=lease.get("cell", 0),
+                total=lease.get("of"),
+            )
 
 
 def _summary(
     console: Console, outcomes: list, total: int, seconds: float, store: str
 ) -> None:
     counts = Counter(outcome.status for outcome in outcomes)
-    counts["not run"] = total - len(outcomes)
+    counts["not run"] = max(0, total - len(outcomes))
     said = ", ".join(
         f"{counts[status]} {status}"
-        for status in ("done", "kept", "failed", "not run")
+        for status in ("done", "kept", "failed", "interrupted", "not run")
         if counts[status]
     )
     rows = (

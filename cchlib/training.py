@@ -579,7 +579,10 @@ class _WrittenOut:
         if type(network) is not MLP or network.pool_time:
             return False
         known = {nn.Linear, nn.ReLU, nn.LeakyReLU}
-        plain = all(type(module) in known for module in network.body)
+        slopes = [getattr(module, "negative_slope", 0.0) for module in network.body]
+        plain = (
+            all(type(module) in known for module in network.body) and min(slopes) >= 0
+        )
         hooked = any(
             m._forward_hooks or m._forward_pre_hooks for m in network.modules()
         )

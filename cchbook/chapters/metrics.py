@@ -6,11 +6,13 @@ The same numbers as scikit-learn's, which scores one network a call: seeds × co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import softmax
-from scipy.stats import rankdata
+from scipy.stats import binomtest, rankdata
 
 from cchlib import check
 
@@ -73,6 +75,103 @@ def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
         "macro_f1": f1.sum(-1) / (support + claims > 0).sum(-1),
         "weighted_f1": (f1 * support).sum(-1) / support.sum(-1),
     }
+
+
+def resampled_f1(logits: Any, labels: Any, weights: np.ndarray) -> np.ndarray:
+    """Weighted F1 of every network on every resample of the test samples.
+
+    Parameters
+    ----------
+    logits : array or Tensor (R, n, K)
+    labels : integer array or Tensor (n,)
+    weights : array (B, n)
+        How often each sample is in a resample; see `resamples`.
+
+    Returns
+    -------
+    array (B, R)
+    """
+    logits, labels = check.finite("logits", logits), check.as_array("labels", labels)
+    identity = np.eye(logits.shape[-1])
+    true, predicted = identity[labels], identity[logits.argmax(-1)]
+    hits = np.einsum("bn,nk,rnk->brk", weights, true, predicted, optimize=True)
+    support = weights @ true  # (B, K)
+    claims = np.einsum("bn,rnk->brk", weights, predicted)
+    f1 = 2 * hits / np.maximum(support[:, None] + claims, 1)
+    return (f1 * support[:, None]).sum(-1) / support.sum(-1, keepdims=True)
+
+
+def resamples(n: int, number: int, seed: int = 0) -> np.ndarray:
+    """Bootstrap: how often each of n samples is drawn in each resample, (number, n)."""
+    check.integer("n", n, 1)
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), check.integer("number", number, 1))
+
+
+def wrong_signs(
+    gains: pd.DataFrame,
+    by: Sequence[str],
+    seeds: int,
+    *,
+    runs: int,
+    resamples: int,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How often the mean of a few runs has the sign opposite to that of all.
+
+    Parameters
+    ----------
+    gains : DataFrame
+        Columns `by`, value, and seed, which is split · `seeds` + run.
+    seeds, runs, resamples : int
+        Runs a split; runs that are averaged; how often so many are drawn.
+
+    Returns
+    -------
+    DataFrame
+        Columns `by`, ``any_runs`` (the share of draws, with replacement, from all runs)
+        and ``one_split`` (the share of splits, each by the mean of its runs).
+    """
+    rng, rows = np.random.default_rng(seed), []
+    for key, part in gains.groupby(list(by), sort=False):
+        values = part.sort_values("seed")["value"].to_numpy()
+        sign = np.sign(values.mean())
+        drawn = rng.choice(values, (resamples, runs)).mean(1)
+        of_splits = values.reshape(-1, seeds).mean(1)
+        rows.append((*key, *((v * sign < 0).mean() for v in (drawn, of_splits))))
+    return pd.DataFrame(rows, columns=[*by, "any_runs", "one_split"])
+
+
+def rule_hits(rule: pd.DataFrame) -> dict[tuple[str, str], tuple]:
+    """How often the design rule for fusion, always and never have the sign of the gain.
+
+    Parameters
+    ----------
+    rule : DataFrame
+        Columns gap (nats), gain, and clear (whether the gain can be told from 0).
+
+    Returns
+    -------
+    dict of (rule, pairs) to (hits, count, low, high)
+        Over all pairs but those without any gain, and over the clear ones; with Wilson's
+        95 % interval.
+    """
+    says = {
+        "add KD when I(TS) > I(SL)": rule["gap"] > 0,
+        "always add KD": rule["gap"].notna() | True,
+        "never add KD": rule["gap"].notna() & False,
+    }
+    which = {"all pairs": rule["gain"] != 0, "gain beyond 2 s.e.": rule["clear"]}
+    hits = {}
+    for name, positive in says.items():
+        for pairs, chosen in which.items():
+            hit = int(((rule["gain"] > 0) == positive)[chosen].sum())
+            count = int(chosen.sum())
+            interval = (0.0, 1.0)
+            if count:
+                interval = binomtest(hit, count).proportion_ci(method="wilson")
+            hits[name, pairs] = (hit, count, *interval)
+    return hits
 
 
 def _auc(logits: np.ndarray, true: np.ndarray) -> np.ndarray:

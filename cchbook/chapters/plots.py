@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
 
 from cchlib.criterion.figures import COLORS, LABELS, MARKERS, pm
 
@@ -230,7 +231,7 @@ def least_squares(table: pd.DataFrame, lam: float) -> None:
     )
     panels = (
         ("gain", "cch", f"gain, λ = {lam}"),
-        ("beyond", "shrinkage", "beyond the best shrinkage"),
+        ("beyond", "shrinkage", "added to the best shrunken student"),
     )
     for row, reading in zip(axes, readings):
         part = table[table["reading"] == reading].sort_values("sigma12")
@@ -284,7 +285,7 @@ def two_runs(
                 "linestyle": "",
                 "markerfacecolor": "white",
                 "alpha": 0.8,
-                "label": None,
+                "label": "_live",
             }
         )
         errorbar(ax, table, x, kind=kind, **look)
@@ -495,4 +496,146 @@ def cancer_noise(
                 said.index, said[quantity], "x", color=COLORS["paper"], label="paper"
             )
     axes[0].legend()
+    plt.show()
+
+
+# Chapter 6 ----------------------------------------------------------------------------
+
+
+def fusion_diagram() -> None:
+    """Figure 3: direct fusion and Fusion+KD."""
+    boxes = {
+        "modality 1\n(teacher)": (0, 2),
+        "modality 2\n(student)": (0, 0),
+        "encoder 1": (1.4, 2),
+        "encoder 2": (1.4, 0),
+        "head 1": (2.9, 2),
+        "head 2": (2.9, 0),
+        "joint head": (4.1, 1),
+        "CE with y": (5.5, 1),
+    }
+    arrows = [
+        ("modality 1\n(teacher)", "encoder 1"),
+        ("modality 2\n(student)", "encoder 2"),
+        ("encoder 1", "head 1"),
+        ("encoder 2", "head 2"),
+        ("encoder 1", "joint head"),
+        ("encoder 2", "joint head"),
+        ("head 1", "CE with y"),
+        ("joint head", "CE with y"),
+        ("head 2", "CE with y"),
+    ]
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 2.7))
+    for ax, title in zip(axes, ("direct fusion", "Fusion+KD")):
+        for label, (a, b) in boxes.items():
+            color = (
+                COLORS["teacher"]
+                if "1" in label
+                else COLORS["no_kd"]
+                if "2" in label
+                else "0.4"
+            )
+            ax.add_patch(
+                FancyBboxPatch(
+                    (a - 0.5, b - 0.26),
+                    1,
+                    0.52,
+                    boxstyle="round,pad=0.03",
+                    fc="white",
+                    ec=color,
+                    lw=1.4,
+                )
+            )
+            ax.text(a, b, label, ha="center", va="center", fontsize=7.5)
+        if title == "Fusion+KD":
+            ax.annotate(
+                "",
+                (2.9, 0.32),
+                (2.9, 1.68),
+                arrowprops={"arrowstyle": "->", "color": COLORS["kd"], "lw": 2},
+            )
+            ax.text(
+                2.9,
+                1,
+                "λ T² KL",
+                color=COLORS["kd"],
+                fontsize=8,
+                ha="center",
+                va="center",
+                bbox={"fc": "white", "ec": "none", "pad": 1},
+            )
+        for (a, b), (c, d) in ((boxes[start], boxes[end]) for start, end in arrows):
+            ax.annotate(
+                "",
+                (c - 0.55, d),
+                (a + 0.55, b),
+                arrowprops={"arrowstyle": "->", "color": "0.4", "lw": 0.9},
+            )
+        ax.set(xlim=(-0.7, 6.2), ylim=(-0.5, 2.5), title=title)
+        ax.axis("off")
+    plt.show()
+
+
+def fusion_patients(one, tested: dict[str, int]) -> None:
+    """Fusion+KD less direct fusion in test patients: a dot a run, bars are means."""
+    rows = one.rows("gain_accuracy")
+    groups = list(rows.groupby(["cohort", "teacher", "student"], sort=False))
+    figure, ax = plt.subplots(figsize=(7.0, 0.24 * len(groups) + 0.8))
+    rng = np.random.default_rng(0)
+    for row, ((cohort, teacher, student), part) in enumerate(groups):
+        patients = part["value"] * tested[cohort]
+        place = row + rng.uniform(-0.25, 0.25, len(part))
+        ax.plot(patients, place, ".", color=COLORS["kd"], alpha=0.5)
+        ax.plot([patients.mean()] * 2, [row - 0.35, row + 0.35], color="black")
+        ax.text(
+            -0.01,
+            row,
+            f"{cohort}: {teacher} → {student}",
+            transform=ax.get_yaxis_transform(),
+            ha="right",
+            va="center",
+            fontsize=7.5,
+        )
+    ax.axvline(0, color="0.4", lw=0.8)
+    ax.set(
+        xlabel="difference in correctly classified test patients",
+        yticks=[],
+        ylim=(len(groups) - 0.5, -0.5),
+    )
+    plt.show()
+
+
+# Chapter 4 ----------------------------------------------------------------------------
+
+
+def sentiment_noise(one, at: dict[str, str]) -> None:
+    """Information and gain against the noise level, a line a reading of the level."""
+    rows = one.rows("gain", **at)
+    readings = [name for name in rows["noise"].unique() if name != "none"]
+    estimator = None
+    if "estimator" in one.metrics:
+        told = one.rows("i_ts", **at)["estimator"].dropna().unique()
+        estimator = "package" if "package" in told else next(iter(told), None)
+    figure, (left, right) = plt.subplots(1, 2)
+    for i, reading in enumerate(readings):
+        for ax, metric, more in (
+            (left, "i_ts", {"estimator": estimator} if estimator else {}),
+            (right, "gain", {}),
+        ):
+            parts = [one.rows(metric, noise=n, **at, **more) for n in ("none", reading)]
+            table = mean_se(pd.concat(parts), "level")
+            errorbar(ax, table, "level", label=reading, marker="osD"[i % 3])
+    i_sl = one.rows("i_sl", level=0.0, **at, **more)["value"].mean()
+    left.axhline(i_sl, color=COLORS["i_sl"], ls="--", label=LABELS["i_sl"])
+    right.axhline(0, color="0.4", lw=0.8)
+    left.set(xlabel="noise level", ylabel=r"$I(H_1;H_2)$ (nats)")
+    right.set(xlabel="noise level", ylabel="gain in weighted F1")
+    left.legend()
+    plt.show()
+
+
+def all_conditions(table: pd.DataFrame, by: str, gain_label: str) -> None:
+    """`gap_and_gain` of a table of all conditions, in a figure of its own."""
+    _, ax = plt.subplots(figsize=(5.6, 3.5))
+    gap_and_gain(table, by=by, ax=ax, gain_label=gain_label)
     plt.show()

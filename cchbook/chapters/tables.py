@@ -95,7 +95,7 @@ def least_squares(table: pd.DataFrame, lam: float, seeds: int) -> None:
             "CCH says": np.where(table["cch"], "distil", "don't"),
             "right?": _right(table, "cch", "gain"),
             "Eq. 17 says": np.where(table["eq17"], "distil", "don't"),
-            "gain beyond the best shrinkage": _pm(table, "beyond"),
+            "teacher added to the best shrunken student": _pm(table, "beyond"),
             "ρ(T,S) > ρ(T,y) ρ(S,y)": np.where(table["shrinkage"], "yes", "no"),
             "right? ": _right(table, "shrinkage", "beyond"),
         }
@@ -236,7 +236,9 @@ def selection(leak: pd.DataFrame, cohort: str, chance: float) -> None:
         ],
     ).pivot(index=["labels", "modality"], columns="column", values="text")
     plots.show_table(
-        shown.sort_index(level=0, ascending=False).reset_index(),
+        shown.sort_index(level=0, ascending=False)
+        .reset_index()
+        .rename_axis(columns=None),
         f"{cohort}: networks on one modality, without distillation. Chance is weighted "
         f"F1 {chance:.2f}, AUC 0.5.",
     )
@@ -348,3 +350,352 @@ def wrong_signs(
         }
     )
     plots.show_table(shown, f"{cohort}, {' → '.join(pair)}. From {about}.")
+
+
+# Chapter 6 ----------------------------------------------------------------------------
+
+SCORES = {
+    "accuracy": "acc",
+    "auc": "AUC",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+}
+PAIR = ["cohort", "teacher", "student"]
+
+
+def printed_fusion() -> pd.DataFrame:
+    """Tables 8 and 20: one row a cohort, teacher and student, one column a quantity."""
+    said = pd.concat([records.paper("table8"), records.paper("table20")])
+    said = said.pivot(index=PAIR, columns="quantity", values="value")
+    return said.rename_axis(columns=None)
+
+
+def fusion(
+    evidence: Sequence[Evidence], names: Mapping[str, str], *, with_paper: bool
+) -> pd.DataFrame:
+    """Show Tables 8 and 20 and their form on every ordered pair; returns the paper's."""
+    said, rows = printed_fusion(), []
+    for (cohort, teacher, student), row in said.iterrows() if with_paper else ():
+        shown = {"cohort": f"{cohort}, the paper", "pair": f"{teacher} → {student}"}
+        shown |= {name: f"{row[name]:.3f}" for name in ("i_tl", "i_ts", "i_sl")}
+        for metric, label in SCORES.items():
+            shown[f"{label}, fusion"] = f"{row[f'{metric}_fusion']:.4f}"
+            shown[f"{label}, +KD"] = f"{row[f'{metric}_fusion_kd']:.4f}"
+        rows.append(shown)
+    for key, name in names.items():
+        lead = evidences.first_with(evidence, "gain", cohort=key)
+        estimator = leading_estimator(lead, cohort=key)
+        known = lead.rows("gain", cohort=key)[PAIR].drop_duplicates()
+        for at in known.to_dict("records"):
+            shown = {"cohort": f"{name} ({lead.name})"}
+            shown["pair"] = f"{at['teacher']} → {at['student']}"
+            for metric in ("i_tl", "i_ts", "i_sl"):
+                shown[metric] = lead.text(metric, estimator=estimator, **at)
+            for metric, label in SCORES.items():
+                shown[f"{label}, fusion"] = lead.text(f"{metric}_fusion", **at)
+                shown[f"{label}, +KD"] = lead.text(f"{metric}_fusion_kd", **at)
+            rows.append(shown)
+    heads = {"i_tl": "I(TL)", "i_ts": "I(TS)", "i_sl": "I(SL)"}
+    plots.show_table(
+        pd.DataFrame(rows).rename(columns=heads),
+        "Tables 8 and 20, and their form on every ordered pair; information in nats. "
+        + evidences.caption(evidence, ""),
+    )
+    return said
+
+
+def test_patients(one: Evidence, tested: Mapping[str, int]) -> dict[str, int]:
+    """Test patients of each cohort of a run, as counted here; of others from its gains."""
+    counted = {}
+    for cohort, part in one.rows("accuracy_fusion").groupby("cohort", sort=False):
+        if cohort in tested:
+            counted[cohort] = tested[cohort]
+            continue
+        values = part["value"].to_numpy()
+        counted[cohort] = next(
+            n
+            for n in range(2, 501)
+            if np.allclose(values * n, (values * n).round(), atol=1e-3)
+        )
+    return counted
+
+
+def fusion_in_patients(
+    evidence: Sequence[Evidence],
+    names: Mapping[str, str],
+    tested: Mapping[str, int],
+    said: pd.DataFrame | None,
+) -> None:
+    """Show accuracies as numbers of test patients."""
+    rows = []
+    counts = records.paper("table16").groupby("cohort")["value"].sum()
+    for (cohort, teacher, student), row in said.iterrows() if said is not None else ():
+        of = round(counts[cohort] / 10)
+        before, after = (row[f"accuracy_{how}"] * of for how in ("fusion", "fusion_kd"))
+        rows.append(
+            {
+                "cohort": f"{cohort}, the paper",
+                "pair": f"{teacher} → {student}",
+                "test patients": of,
+                "right by fusion": f"{before:.2f}",
+                "right by Fusion+KD": f"{after:.2f}",
+                "difference, patients": f"{after - before:+.1f}",
+            }
+        )
+    for key, name in names.items():
+        lead = evidences.first_with(evidence, "gain", cohort=key)
+        of = tested[key]
+        columns = {
+            metric: lead.mean(metric, PAIR, cohort=key).set_index(PAIR)
+            for metric in ("accuracy_fusion", "accuracy_fusion_kd", "gain_accuracy")
+        }
+        for at, gain in columns["gain_accuracy"].iterrows():
+            before, after = (
+                columns[metric].loc[at, "mean"] * of
+                for metric in ("accuracy_fusion", "accuracy_fusion_kd")
+            )
+            rows.append(
+                {
+                    "cohort": f"{name} ({lead.name})",
+                    "pair": f"{at[1]} → {at[2]}",
+                    "test patients": of,
+                    "right by fusion": f"{before:.2f}",
+                    "right by Fusion+KD": f"{after:.2f}",
+                    "difference, patients": plots.pm(
+                        gain["mean"] * of, gain["se"] * of
+                    ),
+                }
+            )
+    plots.show_table(pd.DataFrame(rows), "Accuracy in patients.")
+
+
+def fusion_rules(
+    rule: pd.DataFrame, hits: Mapping[tuple[str, str], tuple], about: str
+) -> None:
+    """Show how often each rule has the sign, and the rule pair by pair."""
+    rows = {}
+    for (name, pairs), (hit, count, low, high) in hits.items():
+        row = rows.setdefault(name, {"rule": name})
+        row[f"hits, {pairs}"] = f"{hit} of {count}"
+        row[f"95 %, {pairs}"] = f"{low:.0%} – {high:.0%}"
+    followed = {
+        "add KD when I(TS) > I(SL)": rule["gain"].where(rule["gap"] > 0, 0).mean(),
+        "always add KD": rule["gain"].mean(),
+        "never add KD": 0.0,
+    }
+    for name, row in rows.items():
+        row["mean gain if followed"] = f"{followed[name]:+.4f}"
+    plots.show_table(
+        pd.DataFrame(rows.values()),
+        "Rules against the sign of the gain in weighted F1; pairs with a gain of 0 left "
+        f"out. From {about}.",
+    )
+    errors = rule["gap_se"] if "gap_se" in rule else [np.nan] * len(rule)
+    shown = pd.DataFrame(
+        {
+            "cohort": rule["cohort"],
+            "pair": rule["teacher"] + " → " + rule["student"],
+            "gap (nats)": [plots.pm(m, e) for m, e in zip(rule["gap"], errors)],
+            "gain in weighted F1": [
+                plots.pm(m, e) for m, e in zip(rule["gain"], rule["gain_se"])
+            ],
+            "rule says": np.where(rule["gap"] > 0, "add KD", "don't"),
+            "best": np.select(
+                [rule["gain"] > 0, rule["gain"] < 0], ["add KD", "don't"], "either"
+            ),
+            "beyond 2 s.e.": np.where(rule["clear"], "yes", "no"),
+        }
+    )
+    plots.show_table(shown, f"The rule, pair by pair. From {about}.")
+
+
+# Chapter 4 ----------------------------------------------------------------------------
+
+
+def utterances(sets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show the size of every split and the shape of every modality, and the paper's."""
+    rows = []
+    for name, parts in sets.items():
+        for split, data in parts.items():
+            row = {"data": name, "split": split, "utterances": len(data)}
+            row["positive"] = f"{data.labels.mean():.3f}"
+            for modality, array in data.modalities().items():
+                row[modality] = "×".join(map(str, array.shape[1:]))
+            rows.append(row)
+    said = records.paper("settings").query("notebook == '04_sentiment'")
+    said = said.set_index("setting")["value"]
+    row = {"data": "mosei, as the paper states it", "split": "all"}
+    row |= {"utterances": said["annotated segments"], "positive": "–"}
+    for modality in ("text", "audio", "vision"):
+        row[modality] = f"{said['length']}×{said[f'{modality} features']}"
+    plots.show_table(
+        pd.DataFrame([*rows, row]).fillna("–"),
+        "Steps × features of each modality, as found in the files.",
+    )
+
+
+def single_modalities(
+    evidence: Sequence[Evidence], larger: Mapping[str, float]
+) -> None:
+    """Show each modality's accuracy; `larger` is the share of the larger class."""
+    by = {"data": "data", "modality": "modality"}
+    wanted = {
+        "accuracy, train": ("accuracy", {"split": "train"}),
+        "accuracy, test": ("accuracy", {"split": "test"}),
+    }
+    shown = beside(evidence, by, wanted)
+    if "data" in shown:
+        share = shown["data"].map(larger)
+        shown["always the larger class"] = [
+            f"{one:.3f}" if one == one else "–" for one in share
+        ]
+    plots.show_table(
+        shown,
+        evidences.caption(
+            evidence, "Networks trained on the labels alone, mean ± standard error."
+        ),
+    )
+
+
+def sentiment_information(evidence: Sequence[Evidence], *, with_paper: bool) -> None:
+    """Show Table 2: what the representations of each pair share, by every estimator."""
+    by = ["data", "estimator", "x", "y"]
+    parts = []
+    for one in evidence:
+        found = one.mean("mutual_information", by)
+        found = found[~found["x"].str.contains(" ")]  # the other text is Table 3's
+        parts.append(found.assign(data=found["data"] + f", {one.name}"))
+    if with_paper:
+        said = records.paper("table2").query("quantity == 'mutual_information'")
+        said = said.rename(columns={"value": "mean", "std_error": "se"})
+        parts.append(said.assign(data="mosei: the paper"))
+    table = pd.concat(parts)
+    table["text"] = [plots.pm(m, e) for m, e in zip(table["mean"], table["se"])]
+    table["pair"] = "I(" + table["x"] + "; " + table["y"].replace("label", "Y") + ")"
+    order = list(dict.fromkeys(table["pair"]))
+    shown = table.pivot(index=["data", "estimator"], columns="pair", values="text")
+    plots.show_table(
+        shown[order].fillna("–").reset_index().rename_axis(columns=None),
+        "Table 2, in nats: mean ± standard error over networks. The paper's estimator is "
+        "“package”. The paper: mean ± standard deviation over 50 runs. "
+        + evidences.caption(evidence, ""),
+    )
+
+
+DISTILLED = {
+    "accuracy_no_kd": "accuracy, no KD",
+    "accuracy_kd": "accuracy, KD",
+    "weighted_f1_no_kd": "F1, no KD",
+    "weighted_f1_kd": "F1, KD",
+    "gain": "gain",
+    "gain_over_control": "gain over the best control",
+}
+
+
+def sentiment_distillation(evidence: Sequence[Evidence], *, with_paper: bool) -> None:
+    """Show Table 3: every direction without noise."""
+    rows = []
+    for one in evidence:
+        estimator = leading_estimator(one)
+        known = one.rows("gain", level=0.0)[["data", "teacher", "student"]]
+        for at in known.drop_duplicates().to_dict("records"):
+            where = at | {"level": 0.0}
+            row = {"data": f"{at['data']}, {one.name}"}
+            row["pair"] = f"{at['teacher']} → {at['student']}"
+            for metric in ("i_ts", "i_sl", "gap"):
+                row[metric] = one.text(metric, estimator=estimator, **where)
+            for metric, header in DISTILLED.items():
+                row[header] = one.text(metric, control=None, **where)
+            row["± over utterances"] = one.text("gain_test_se", **where)
+            rows.append(row)
+    if with_paper:
+        said = records.paper("table3").dropna(subset="student")
+        for (teacher, student), part in said.groupby(["teacher", "student"]):
+            cells = part.set_index("quantity")
+            row = {"data": "mosei: the paper", "pair": f"{teacher} → {student}"}
+            for metric, header in {"i_ts": "i_ts", "i_sl": "i_sl", **DISTILLED}.items():
+                if metric in cells.index:
+                    row[header] = plots.pm(*cells.loc[metric, ["value", "std_error"]])
+            rows.append(row)
+    heads = {"i_ts": "I(H₁;H₂)", "i_sl": "I(H₂;Y)"}
+    plots.show_table(
+        pd.DataFrame(rows).rename(columns=heads).fillna("–"),
+        "Table 3, every direction: nats, accuracy and weighted F1 on the test split; mean "
+        "± standard error over seeds. " + evidences.caption(evidence, ""),
+    )
+
+
+def sentiment_noise(
+    evidence: Sequence[Evidence], at: Mapping[str, str], *, with_paper: bool
+) -> None:
+    """Show Table 4 under every reading of a noise level, beside the paper's columns."""
+    lead = evidences.first_with(evidence, "gain", **at)
+    live = evidence[-1]
+    estimator = leading_estimator(lead)
+    known = lead.rows("gain", **at)[["noise", "level"]].drop_duplicates()
+    said = records.paper("table4").set_index(["quantity", "noise_level"])
+    said = said[["value", "std_error"]]
+    rows = []
+    for noise, level in known.itertuples(index=False):
+        where = {**at, "noise": noise, "level": level}
+        row = {"noise is": noise if level else "–", "level": f"{level:.0%}"}
+        row["I(H₁;H₂)"] = lead.text("i_ts", estimator=estimator, **where)
+        row["gap"] = lead.text("gap", estimator=estimator, **where)
+        row["teacher's accuracy on it"] = lead.text("teacher_accuracy", **where)
+        for metric in (
+            "weighted_f1_no_kd",
+            "weighted_f1_kd",
+            "gain",
+            "gain_over_control",
+        ):
+            row[DISTILLED[metric]] = lead.text(metric, control=None, **where)
+        if lead is not live:
+            row["gain, this run"] = live.text("gain", **where)
+        for quantity, header in (
+            ("i_ts", "paper: I(H₁;H₂)"),
+            ("weighted_f1_kd", "paper: “KD F1”"),
+            ("weighted_f1_no_kd", "paper: “No-KD F1”"),
+        ):
+            if with_paper and (quantity, level) in said.index:
+                row[header] = plots.pm(*said.loc[(quantity, level)])
+        rows.append(row)
+    plots.show_table(
+        pd.DataFrame(rows).fillna("–"),
+        f"Table 4, all readings: {at['teacher']} teaches {at['student']} on "
+        f"{at['data']}; nats by {estimator}. From {lead.about}.",
+    )
+
+
+def sentiment_by_split(
+    evidence: Sequence[Evidence], verdicts: Mapping[tuple[str, str], str], what: str
+) -> None:
+    """Show the same networks' information on training and on held-out utterances."""
+    by = {"teacher": "teacher", "split": "split"}
+    wanted = {
+        "I(H₁;Y)": ("i_tl_by_split", {}),
+        "I(H₁;H₂)": ("i_ts_by_split", {}),
+        "I(H₂;Y)": ("i_sl_by_split", {}),
+    }
+    shown = beside(evidence, by, wanted)
+    if {"teacher", "split"} <= set(shown):
+        keys = zip(shown["teacher"], shown["split"])
+        shown["verdict, first network"] = [verdicts.get(key, "–") for key in keys]
+    plots.show_table(shown, evidences.caption(evidence, f"{what}, nats."))
+
+
+def conditions(one: Evidence, by: Sequence[str]) -> pd.DataFrame:
+    """Gap and gain of every condition, and whether each can be told from 0.
+
+    Where a run resampled its test samples, that error is part of the gain's.
+    """
+    gain = one.mean("gain", by)
+    over_samples = one.mean("gain_test_se", by)[[*by, "mean"]]
+    gain = gain.merge(over_samples, how="left", on=list(by), suffixes=("", "_test"))
+    gain["se"] = np.hypot(gain["se"], gain["mean_test"].fillna(0))
+    gap = one.mean("gap", by, estimator=leading_estimator(one))
+    table = gain.merge(gap, how="left", on=list(by), suffixes=("", "_gap"))
+    table["gain_clear"] = evidences.decided(table)
+    told = table[["mean_gap", "se_gap", "n_gap"]].set_axis(["mean", "se", "n"], axis=1)
+    table["gap_clear"] = evidences.decided(told)
+    names = {"mean": "gain", "se": "gain_se", "mean_gap": "gap", "se_gap": "gap_se"}
+    return table.rename(columns=names).drop(columns=["n", "n_gap", "mean_test"])

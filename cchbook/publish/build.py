@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -36,10 +37,14 @@ JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no `py
 
 
 def build(
-    profile: str = "quick", settings: Sequence[str] = (), out: str | Path | None = None
+    profile: str = "quick",
+    settings: Sequence[str] = (),
+    out: str | Path | None = None,
+    runs: str | None = None,
 ) -> tuple[Path, bool]:
     """Build the book from the complete runs of `profile` (with the overrides that `cch
-    run` was given).
+    run` was given) below `runs`, a folder or URL (by default `runs` in the build
+    folder).
 
     Returns
     -------
@@ -75,7 +80,9 @@ def build(
     out = Path(out or records.build_dir() / "html").absolute()
     stage = records.build_dir() / "stage"
     shutil.rmtree(stage, ignore_errors=True)
-    stage_book(root, stage, finished_runs(root, profile, settings))
+    with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
+        found = finished_runs(root, profile, settings, runs, Path(scratch))
+        stage_book(root, stage, found)
     stamp = _stamp(stage)
     if (out / STAMP).is_file() and (out / STAMP).read_text() == stamp:
         return out, False
@@ -88,38 +95,48 @@ def build(
 
 
 def finished_runs(
-    root: Path, profile: str, settings: Sequence[str] = ()
+    root: Path,
+    profile: str,
+    settings: Sequence[str] = (),
+    runs: str | None = None,
+    scratch: Path | None = None,
 ) -> dict[str, tuple[Job, Record]]:
     """The complete run of each notebook in `_toc.yml`, by name, in the order of the
     book.
+
+    `runs` is where they lie, `scratch` a folder for copies of those that lie in an
+    object store.
     """
     names = [
         Path(file).stem for file in toc_files(root) if file.startswith("notebooks/")
     ]
     if not names:
         return {}
-    batch = Batch(names, profile, settings)
+    batch = Batch(names, profile, settings, output=runs)
+    if not batch.store.local and scratch is None:
+        raise ValueError(f"runs is {runs}; a folder to copy from there to is wanted")
     done = batch.complete()
     found = {job.notebook: job for job in (*batch.first, *batch.late(done))}
     missing = [name for name in names if found[name].run not in done]
     if missing:
         said = "".join(f" --set {setting}" for setting in settings)
+        said += f" --output {runs}" if runs else ""
         raise FileNotFoundError(
             f"no complete {profile} run of {', '.join(missing)}; make it: "
             f"cch run {' '.join(missing)} --profile {profile}{said}"
         )
-    runs = {
-        name: (found[name], records.read(batch.store.where(*found[name].run)))
-        for name in names
-    }
-    for name, (job, record) in runs.items():
+    ready = {}
+    for name in names:
+        folder = batch.store.fetch(*found[name].run, scratch)
+        ready[name] = (found[name], records.read(folder))
+    for name, (job, record) in ready.items():
         if "pieces" in record.record:
             raise FileNotFoundError(
                 f"the {profile} run {job.key} of {name} was put together of pieces: it "
                 f"has numbers and no page. Record it (cch record {job.key}), and the "
                 "chapter shows it beside a shorter run"
             )
-    return runs
+    return ready
 
 
 def toc_files(root: Path) -> list[str]:
@@ -164,7 +181,7 @@ def stage_book(root: Path, stage: Path, runs: dict[str, tuple[Job, Record]]) -> 
     for name, (job, record) in runs.items():
         page = executed(
             Notebook.read(root / "notebooks" / f"{name}.ipynb"),
-            Notebook.read(record.path / f"{name}.ipynb"),
+            Notebook.read(record.file(f"{name}.ipynb")),
             job.parameters,
         )
         records.write_json(stage / "notebooks" / f"{name}.ipynb", page)

@@ -48,7 +48,9 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
-def slides(profile: str = "quick", settings: Sequence[str] = ()) -> list[Path]:
+def slides(
+    profile: str = "quick", settings: Sequence[str] = (), runs: str | None = None
+) -> list[Path]:
     """Slides of each chapter that is a notebook: `slides/NN.html` in the build folder,
     which needs no network.
 
@@ -66,7 +68,7 @@ def slides(profile: str = "quick", settings: Sequence[str] = ()) -> list[Path]:
     reveal = (
         Path(_package("sphinx_revealjs")) / "_static" / "revealjs" / "dist"
     )  # reveal.js on the package index
-    pages, _ = build(profile, settings)
+    pages, _ = build(profile, settings, runs=runs)
     out, made = records.build_dir() / "slides", []
     shutil.rmtree(out, ignore_errors=True)
     (out / "_static").mkdir(parents=True)
@@ -160,7 +162,9 @@ def _stack(heading: str, blocks: list[Tag]) -> str:
 # PDF ----------------------------------------------------------------------------------
 
 
-def pdf(profile: str = "quick", settings: Sequence[str] = ()) -> Path:
+def pdf(
+    profile: str = "quick", settings: Sequence[str] = (), runs: str | None = None
+) -> Path:
     """The whole book as one document with bookmarks and links within: `book.pdf` in the
     build folder.
 
@@ -182,7 +186,7 @@ def pdf(profile: str = "quick", settings: Sequence[str] = ()) -> Path:
             "install it (Debian: apt-get install chromium)"
         )
     _package("playwright")
-    pages, _ = build(profile, settings)
+    pages, _ = build(profile, settings, runs=runs)
     source, out = (
         records.build_dir() / "book.print.html",
         records.build_dir() / "book.pdf",

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import os
+import queue
+import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     CancelledError,
     Executor,
     Future,
     ThreadPoolExecutor,
-    as_completed,
 )
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,12 +30,13 @@ from typing import Any
 
 import yaml
 
+from cchbook.runs import files, leases, pieces, records
 from cchbook.runs import job as jobs
-from cchbook.runs import pieces, records
-from cchbook.runs.job import Job, Outcome
-from cchbook.runs.notebook import Notebook
-from cchbook.runs.store import HOST, TOGETHER, Store
+from cchbook.runs.job import Job, Limits, Outcome
+from cchbook.runs.notebook import Notebook, source
+from cchbook.runs.store import Store
 
+ANSWER = 10  # seconds within which a scheduler answers
 PROFILES = ("quick", "paper", "smoke")
 
 
@@ -93,15 +98,66 @@ def overrides(
 
 
 def _value(text: str) -> Any:
+    """A value of the command line: JSON (which reads 1e-3 as a number), else YAML."""
     try:
-        return json.loads(text)  # reads 1e-3 as a number, which YAML does not
+        return json.loads(text)
+    except json.JSONDecodeError:  # a bare word, or YAML's own way to write a list
+        return _yaml(text)
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"--set has the value {text!r}, which is neither JSON nor YAML ({error})"
+        ) from None
+
+
+def readings(settings: Sequence[str]) -> list[str]:
+    """What to say of settings that are read as something else than they look: `010` is
+    8 in YAML, `on` is true.
+    """
+    said = []
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        value = _value(text)
+        plain = isinstance(value, str) or json.dumps(value) == text
+        if isinstance(value, (bool, int, float)) and not plain and not _number(text):
+            told = f"--set {setting} is read as {json.dumps(value)}"
+            said.append(f"{told}; {name}='\"{text}\"' would be the text")
+    return said
+
+
+def _number(text: str) -> bool:
+    """Whether JSON reads a text as a number, or as true or false."""
+    try:
+        return isinstance(json.loads(text), (bool, int, float))
     except json.JSONDecodeError:
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(
-                f"--set has the value {text!r}, which is neither JSON nor YAML ({error})"
-            ) from None
+        return False
+
+
+def _refuse_odd(name: str, value: Any) -> None:
+    """Refuse what a record, which is JSON, can't hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"parameter {name!r} is {value}; finite numbers are wanted")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(
+                    f"parameter {name!r} has the key {key!r}; a text is wanted "
+                    f'("{key}"), as JSON has no other keys'
+                )
+            _refuse_odd(name, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_odd(name, inner)
+    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        raise ValueError(
+            f"parameter {name!r} is {value!r} of type {type(value).__name__}; "
+            "a number, text, true, false, null, or lists and mappings of them are wanted "
+            f"(a date as text: '\"{value}\"')"
+        )
 
 
 def parameters(
@@ -135,6 +191,7 @@ def parameters(
                 f"parameter {name!r} is not declared by {notebook.name}; "
                 f"one of {', '.join(final)} is wanted"
             )
+        _refuse_odd(name, value)
         if not notebook.parameters[name].accepts(value):
             raise ValueError(
                 f"parameter {name!r} of {notebook.name} is {value!r}; "
@@ -199,6 +256,12 @@ class Batch:
         Parameters along which runs are cut into pieces, each a job: see
         `cchbook.runs.pieces`. Where no notebook is named those that declare none of
         them run whole.
+    plain
+        Take notebooks that keep no record of their own, too: they get a bare one.
+    limits
+        Of each job's time, and whether complete runs are made again.
+    retries
+        How often a job that failed of its machine is tried again.
     """
 
     def __init__(
@@ -209,8 +272,15 @@ class Batch:
         sweep: Mapping[str, list[dict]] | None = None,
         output: str | None = None,
         split: Sequence[str] = (),
+        plain: bool = False,
+        limits: Limits = Limits(),
+        retries: int = 0,
     ):
         chosen = notebooks(names or list(sweep or ()))
+        for notebook in () if plain else chosen:
+            _refuse_without_record(notebook)
+        self.limits, self.retries = limits, retries
+        self._left: dict[Future, Job] = {}
         self.store = Store(output or str(records.build_dir() / "runs"))
         self.profile = profile
         given = overrides(settings, chosen)
@@ -223,7 +293,10 @@ class Batch:
         }
         planned = {
             n.name: _plan(
-                n, profile, [{**given[n.name], **point} for point in grid[n.name]]
+                n,
+                profile,
+                [{**given[n.name], **point} for point in grid[n.name]],
+                plain,
             )
             for n in chosen
         }
@@ -274,12 +347,31 @@ class Batch:
             The cluster's scheduler went away. What is complete is kept: the same batch
             goes on from there.
         """
+        name = f"{time.strftime('%Y%m%dT%H%M%S')}-{leases.HOST}-{os.getpid()}"
+        plan = {**leases.mine(), "since": time.time(), "profile": self.profile}
+        self.store.sweep()
+        self.store.put_batch(name, {**plan, "jobs": self.plan()})
         yield from self._stage(self.first, pool)
         if self._late:
-            yield from self._stage(self.late(self.complete()), pool)
+            late = self.late(self.complete())
+            self.store.put_batch(name, {**plan, "jobs": self.plan(late)})
+            yield from self._stage(late, pool)
+
+    def plan(self, late: Sequence[Job] | None = None) -> list[dict]:
+        """All jobs in the order of the grid, each run before its pieces.
+
+        Those that read others' records have no key until these are there, and they are
+        given as `late`.
+        """
+        found = []
+        for job in self.first:
+            found += map(_told, [job, *self.pieces.get(job.run, [])])
+        if late is not None:
+            return [*found, *map(_told, late)]
+        return [*found, *({**_told(job), "key": None} for job, _ in self._late)]
 
     def _stage(self, asked: list[Job], pool: Pool) -> Iterator[Outcome]:
-        complete = self.complete()
+        complete = set() if self.limits.again else self.complete()
         yield from (Outcome(job, "kept") for job in asked if job.run in complete)
         wanted = [job for job in asked if job.run not in complete]
 
@@ -296,7 +388,10 @@ class Batch:
                 yield self._put_together(job)
         for outcome in self._executed(todo, pool):
             yield outcome
-            if outcome.status == "failed" or outcome.job.run not in of_pieces:
+            if (
+                outcome.status not in ("done", "kept")
+                or outcome.job.run not in of_pieces
+            ):
                 continue
             done.add(outcome.job.run)
             for job in in_pieces:
@@ -314,29 +409,60 @@ class Batch:
         slots = pool.slots
         if isinstance(slots, int):
             slots = min(slots, len(todo))
+        ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         waiting: dict[Future, Job] = {}
-        for job in todo:
-            future = pool.executor.submit(jobs.execute, job, self.store.url, slots)
+        tries = dict.fromkeys((job.run for job in todo), 1)
+
+        def submit(job: Job) -> None:
+            task = (jobs.execute, job, self.store.url, slots, self.limits)
+            future = pool.executor.submit(*task)
             waiting[future] = job
-        for future in as_completed(list(waiting)):
-            job = waiting.pop(future)
-            try:
-                outcome = future.result()
-            except CancelledError:
-                raise ConnectionError(
-                    f"{pool.name} went away; what is complete is kept, and the same "
-                    "command goes on from there"
-                ) from None
-            except Exception as error:  # the worker's or the store's: others go on
-                yield Outcome(job, "failed", why=f"{type(error).__name__}: {error}")
-                continue
-            if outcome.status == "done" and not self.store.complete(*job.run):
-                why = (
-                    f"its run is not at {self.store.url} as this machine sees it: "
-                    "an --output that it shares with the workers is wanted"
-                )
-                outcome = replace(outcome, status="failed", why=why)
-            yield outcome
+            future.add_done_callback(ended.put)
+
+        try:
+            for job in todo:
+                submit(job)
+            while waiting:
+                future = ended.get()
+                job = waiting[future]
+                outcome = self._outcome(job, future, pool)
+                del waiting[future]
+                if outcome.machine and tries[job.run] <= self.retries:
+                    tries[job.run] += 1
+                    submit(job)
+                    continue
+                if tries[job.run] > 1:
+                    why = f"{outcome.why} (attempt {tries[job.run]})".strip()
+                    outcome = replace(outcome, why=why)
+                yield outcome
+        finally:  # what is left has been broken off: see `broken_off`
+            self._left = dict(waiting)
+
+    def _outcome(self, job: Job, future: Future, pool: Pool) -> Outcome:
+        """What became of a job that has ended."""
+        try:
+            outcome = future.result()
+        except CancelledError:
+            raise ConnectionError(
+                f"{pool.name} went away; what is complete is kept, and the same command "
+                "goes on from there"
+            ) from None
+        except Exception as error:  # the worker's or the store's: the others go on
+            why = f"{type(error).__name__}: {error}"
+            return Outcome(job, "failed", why=why, machine=True)
+        if outcome.status == "done" and not self.store.complete(*job.run):
+            why = (
+                f"its run is not at {self.store.url} as this machine sees it: "
+                "an --output that it shares with the workers is wanted"
+            )
+            return replace(outcome, status="failed", why=why)
+        return outcome
+
+    def broken_off(self) -> list[Outcome]:
+        """Of a batch that was left early: what became of the jobs that had begun."""
+        ended = [future for future in self._left if future.done()]
+        told = [f for f in ended if not f.cancelled() and f.exception() is None]
+        return [future.result() for future in told]
 
     def _put_together(self, job: Job) -> Outcome:
         """Make the record of a run whose pieces are complete."""
@@ -350,20 +476,21 @@ class Batch:
         }
         try:
             with (
-                self.store.workplace(*job.run) as folder,
+                self.store.workplace(*job.run, overrides=job.overrides) as place,
                 tempfile.TemporaryDirectory(prefix="cch-") as scratch,
             ):
                 found = [
                     (p.piece, records.read(self.store.fetch(*p.run, Path(scratch))))
                     for p in of_run
                 ]
+                folder = place.folder
                 record, metrics = pieces.put_together(whole, found)
-                told = "".join(f"{p.notebook}/{p.key} {p.piece}\n" for p in of_run)
-                records.write_text(folder / TOGETHER, told)
-                metrics_text = metrics.to_csv(index=False)
-                records.write_text(folder / "metrics.csv", metrics_text)
-                records.write_json(folder / "record.json", record)
-                published = self.store.publish(folder, *job.run)
+                files.write_text(folder / "metrics.csv", metrics.to_csv(index=False))
+                record["files"] = files.inventory(folder, ["metrics.csv"])
+                files.write_json(folder / "record.json", record)
+                published = self.store.publish(
+                    folder, *job.run, again=self.limits.again
+                )
         except (OSError, ValueError) as error:
             return Outcome(job, "failed", why=str(error))
         if not published:
@@ -393,8 +520,35 @@ class Batch:
         return found
 
 
+def _told(job: Job) -> dict:
+    """A job as the plan of a batch lists it."""
+    return {
+        "notebook": job.notebook,
+        "key": job.key,
+        "overrides": job.overrides,
+        "piece": job.piece,
+    }
+
+
+def _refuse_without_record(notebook: Notebook) -> None:
+    code = "\n".join(source(cell) for cell in notebook.code_cells)
+    if "records" in code and re.search(r"\bstart\(", code):
+        return
+    raise ValueError(
+        f"notebook {notebook.name} keeps no record; three lines are wanted:\n"
+        "  from cchbook.runs import records\n"
+        f'  run = records.start("{notebook.name}", globals())'
+        "    # after the parameters\n"
+        "  run.finish()    # in the last cell\n"
+        "or --plain, with which it gets a bare record (parameters, seconds, copy)"
+    )
+
+
 def _plan(
-    notebook: Notebook, profile: str, points: Iterable[Mapping[str, Any]]
+    notebook: Notebook,
+    profile: str,
+    points: Iterable[Mapping[str, Any]],
+    plain: bool = False,
 ) -> list[Job]:
     """Jobs of one notebook; what they share is hashed once."""
     known = records.ingredients(notebook)
@@ -410,6 +564,7 @@ def _plan(
                 dict(changes),
                 final,
                 records.run_key(known, final),
+                plain=plain,
             )
         )
     return found
@@ -450,6 +605,7 @@ class Pool:
 def local(workers: int) -> Iterator[Pool]:
     """Processes of this machine, `workers` at once; leaving early ends those that run."""
     executor = ThreadPoolExecutor(workers, thread_name_prefix="cch-job")
+    jobs.ready()
     try:
         yield Pool("this machine", executor, workers)
     finally:
@@ -470,9 +626,12 @@ def cluster(address: str) -> Iterator[Pool]:
             "--cluster needs dask.distributed: pip install 'cchlib[cluster]'"
         ) from None
     try:
-        client = Client(address)
-    except OSError as error:
-        raise ConnectionError(f"no scheduler answers at {address}: {error}") from None
+        client = Client(address, timeout=ANSWER)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(
+            f"no scheduler answers at {address} within {ANSWER} s ({error}); "
+            "the address that `dask scheduler` prints is wanted (tcp://host:8786)"
+        ) from None
     with client:
         slots: dict[str, int] = {}
         # each worker's own host name: addresses are not names that a worker knows
@@ -487,7 +646,5 @@ def cluster(address: str) -> Iterator[Pool]:
 
 
 def _host_and_threads(dask_worker: Any) -> tuple[str, int]:
-    return (
-        HOST,
-        dask_worker.state.nthreads,
-    )  # HOST is that of the machine on which this is called
+    # HOST is that of the machine on which this is called
+    return leases.HOST, dask_worker.state.nthreads

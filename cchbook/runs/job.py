@@ -13,20 +13,24 @@ import json
 import os
 import queue
 import random
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cchbook.runs import records
-from cchbook.runs.notebook import Notebook
-from cchbook.runs.store import HOST, Store
+from cchbook.runs import files, records
+from cchbook.runs.leases import HOST
+from cchbook.runs.notebook import Notebook, injected
+from cchbook.runs.store import Store, Workplace
 
 THREADS = (
     "OMP_NUM_THREADS",
@@ -60,6 +64,8 @@ class Job:
     after: tuple[tuple[str, str], ...] = ()
     # what it is of a longer run: {"seeds": 3}
     piece: dict[str, Any] = field(default_factory=dict)
+    # a notebook that keeps no record of its own gets a bare one
+    plain: bool = False
 
     @property
     def run(self) -> tuple[str, str]:
@@ -68,9 +74,23 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How a job is run: seconds that it, and each of its cells, may take (None: as long
+    as it likes), and whether it is run `again` where it is complete.
+    """
+
+    job: float | None = None
+    cell: float | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What became of a job: "done", "kept" (was complete before) or "failed", and then
-    why and where it shows.
+    """What became of a job: "done", "kept" (was complete before), "interrupted" or
+    "failed", and then why and where it shows.
+
+    `machine` says that it failed of its machine (it was killed, a kernel did not start,
+    the store was gone) and not of its notebook.
     """
 
     job: Job
@@ -78,10 +98,17 @@ class Outcome:
     seconds: float = 0.0
     why: str = ""
     copy: str = ""
+    machine: bool = False
     worker: str = field(default_factory=lambda: f"{HOST}:{os.getpid()}")
 
 
-def execute(job: Job, output: str, slots: int | Mapping[str, int]) -> Outcome:
+class Interrupted(Exception):
+    """The batch was stopped while this job ran."""
+
+
+def execute(
+    job: Job, output: str, slots: int | Mapping[str, int], limits: Limits = Limits()
+) -> Outcome:
     """Run a job and publish its folder in the store `output`.
 
     Parameters
@@ -91,6 +118,8 @@ def execute(job: Job, output: str, slots: int | Mapping[str, int]) -> Outcome:
     slots
         How many jobs run on this machine at once, or {host: jobs} on a cluster: each
         gets its share of the cores.
+    limits
+        Of its time.
 
     Returns
     -------
@@ -98,43 +127,87 @@ def execute(job: Job, output: str, slots: int | Mapping[str, int]) -> Outcome:
         A notebook that fails is an outcome, no exception.
     """
     began, store = time.perf_counter(), Store(output)
-    if store.complete(
-        *job.run
-    ):  # a worker that was thought dead, or another batch, came first
+    # a worker that was thought dead, or another batch, may have come first
+    if store.complete(*job.run) and not limits.again:
         return Outcome(job, "kept")
     path = _here(job.path)
     if why := _differs(job, path):
         return Outcome(job, "failed", 0.0, why)
-    with (
-        store.workplace(*job.run) as folder,
-        tempfile.TemporaryDirectory(prefix="cch-") as scratch,
-    ):
-        reads = [str(store.fetch(*run, into=Path(scratch))) for run in job.after]
-        slots = slots.get(HOST, 1) if isinstance(slots, Mapping) else slots
-        copy = folder / f"{job.notebook}.ipynb"
-        declared = Notebook.read(path).parameters
-        changed = {k: v for k, v in job.parameters.items() if v != declared[k].default}
-        env = _environment(
-            job, folder, scratch, reads, threads=max(1, records.cores() // slots)
-        )
-        why = _drive(
-            {
-                "path": str(path),
-                "copy": str(copy),
-                "parameters": changed,
-                "folder": str(folder),
-                "env": env,
-            }
-        )
-        if not why and not (folder / "record.json").is_file():
-            why = "left no record: records.start(...) after the parameters and run.finish() at the end are wanted"
+
+    said = ""
+    if job.run in store.broken:
+        aside = store.set_aside(*job.run)
+        said = f"again: {store.broken[job.run]}; set aside as {aside}"
+    slots = slots.get(HOST, 1) if isinstance(slots, Mapping) else slots
+    threads = max(1, records.cores() // slots)
+    told = {"overrides": job.overrides, "piece": job.piece, "profile": job.profile}
+    with store.workplace(*job.run, **told) as place:
+        try:
+            why, machine = _run(job, path, store, place, threads, limits)
+        except Interrupted:
+            spent = time.perf_counter() - began
+            return Outcome(job, "interrupted", spent)
         seconds = time.perf_counter() - began
         if why:
-            kept = store.keep_failure(copy, *job.run) if copy.is_file() else ""
-            return Outcome(job, "failed", seconds, why, kept)
-        return Outcome(
-            job, "done" if store.publish(folder, *job.run) else "kept", seconds
+            kept = store.keep_failure(
+                place.folder,
+                *job.run,
+                why=why,
+                host=HOST,
+                seconds=seconds,
+                overrides=job.overrides,
+            )
+            return Outcome(job, "failed", seconds, why, kept, machine)
+        mine = store.publish(place.folder, *job.run, again=limits.again)
+        return Outcome(job, "done" if mine else "kept", seconds, said)
+
+
+def _run(
+    job: Job,
+    path: Path,
+    store: Store,
+    place: Workplace,
+    threads: int,
+    limits: Limits,
+) -> tuple[str, bool]:
+    """Run a job in its workplace; returns why it failed, or "", and whether it failed
+    of its machine.
+    """
+    started = datetime.now(UTC)
+    declared = Notebook.read(path).parameters
+    changed = {k: v for k, v in job.parameters.items() if v != declared[k].default}
+    with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
+        reads = [str(store.fetch(*run, into=Path(scratch))) for run in job.after]
+        task = {
+            "path": str(path),
+            "copy": str(place.folder / f"{job.notebook}.ipynb"),
+            "parameters": changed,
+            "folder": str(place.folder),
+            "env": _environment(job, path, place.folder, scratch, reads, threads),
+            "cell_limit": limits.cell,
+        }
+        why, machine = _drive(task, limits.job, place.tell)
+    if why:
+        return why, machine
+    record = place.folder / "record.json"
+    if job.plain and not record.is_file():
+        records.bare(job, place.folder, started)
+    if not record.is_file():
+        return (
+            "left no record: records.start(...) after the parameters and run.finish() "
+            "at the end are wanted",
+            False,
         )
+    _seal(job, place.folder)
+    return "", False
+
+
+def _seal(job: Job, folder: Path) -> None:
+    """List in the record what belongs to the run, by which one tells it whole."""
+    content = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    names = ["metrics.csv", f"{job.notebook}.ipynb"]
+    content["files"] = files.inventory(folder, names)
+    files.write_json(folder / "record.json", content)
 
 
 def _here(path: str) -> Path:
@@ -176,9 +249,10 @@ def _data_here(path: str, modified: int) -> dict:
 
 
 def _environment(
-    job: Job, folder: Path, scratch: str, reads: list[str], threads: int
+    job: Job, path: Path, folder: Path, scratch: str, reads: list[str], threads: int
 ) -> dict[str, str]:
     told = {
+        "path": str(path),
         "key": job.key,
         "profile": job.profile,
         "overrides": job.overrides,
@@ -217,23 +291,51 @@ class Driver:
             stdout=subprocess.PIPE,
             stderr=self.noise,
             text=True,
+            # Ctrl-C in a terminal goes to the whole group: this process decides
+            start_new_session=True,
         )
         _drivers.add(self)
 
-    def run(self, task: dict) -> str:
-        """Run one job to its end; returns why it failed, or ""."""
+    def run(
+        self, task: dict, limit: float | None, tell: Callable[..., None]
+    ) -> tuple[str, bool]:
+        """Run one job to its end.
+
+        Parameters
+        ----------
+        task
+            Of `_papermill`.
+        limit
+            Seconds that it may take, or None.
+        tell
+            Is called with the progress: cell, of, heading.
+
+        Returns
+        -------
+        (why, machine)
+            Why it failed, or "", and whether it failed of its machine.
+        """
+        expired = threading.Event()
+        clock = threading.Timer(limit or 0, self._expire, [expired])
+        if limit is not None:
+            clock.start()
         try:
-            self.process.stdin.write(json.dumps(task) + "\n")
-            self.process.stdin.flush()
-            said = self.process.stdout.readline()
-        except (
-            BrokenPipeError,
-            ValueError,
-        ):  # it has ended, or `stop` has closed the pipe
-            said = ""
-        if said:
-            return json.loads(said)["why"]
+            # it may have ended, or `stop` may have closed the pipe: told below
+            with suppress(BrokenPipeError, ValueError):
+                self.process.stdin.write(json.dumps(task) + "\n")
+                self.process.stdin.flush()
+            for line in self.process.stdout:
+                said = json.loads(line)
+                if "why" in said:
+                    return said["why"], said["machine"]
+                tell(**said)
+        finally:
+            clock.cancel()
         code = self.process.wait()
+        if _stopping.is_set():
+            raise Interrupted
+        if expired.is_set():
+            return f"took longer than {limit:g} s (--timeout)", False
         self.noise.seek(0)
         last = (self.noise.read().strip().splitlines() or [""])[-1]
         ended = (
@@ -241,27 +343,47 @@ class Driver:
             if code < 0
             else f"ended with code {code}"
         )
-        return f"its process {ended} {last}".strip()
+        return f"its process {ended} {last}".strip(), True
+
+    def end(self) -> None:
+        """End it and what it runs, now: at the end of its input it does."""
+        self.process.stdin.close()
+
+    def _expire(self, expired: threading.Event) -> None:
+        expired.set()
+        self.end()
 
 
 _drivers: set[Driver] = set()
 _thread = threading.local()
+_stopping = threading.Event()
 
 
-def _drive(task: dict) -> str:
+def _drive(
+    task: dict, limit: float | None, tell: Callable[..., None]
+) -> tuple[str, bool]:
     """Run one job in this thread's driver."""
     driver = getattr(_thread, "driver", None)
     if driver is None or driver.process.poll() is not None:
         _drivers.discard(driver)
         driver = _thread.driver = Driver()
-    return driver.run(task)
+    if _stopping.is_set():  # since the driver was started, or before
+        driver.end()
+        raise Interrupted
+    return driver.run(task, limit, tell)
+
+
+def ready() -> None:
+    """Jobs may run in this process: the opposite of `stop`."""
+    _stopping.clear()
 
 
 def stop() -> None:
     """End all drivers of this process and what they run, now."""
+    _stopping.set()
     while _drivers:
         driver = _drivers.pop()
-        driver.process.stdin.close()
+        driver.end()
         driver.process.wait()
 
 
@@ -282,21 +404,30 @@ def _main() -> None:
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the kernel inherits 1: what it prints there is no answer
+
+    def say(**words: Any) -> None:
+        answers.write(json.dumps(words) + "\n")
+        answers.flush()
+
     tasks: queue.SimpleQueue = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks, psutil.Process()), daemon=True).start()
     while True:
-        answers.write(json.dumps({"why": _papermill(tasks.get())}) + "\n")
-        answers.flush()
+        why, machine = _papermill(tasks.get(), say)
+        say(why=why, machine=machine)
 
 
-def _papermill(task: dict) -> str:
-    """Execute a notebook; returns why it failed, or ""."""
+def _papermill(task: dict, say: Callable[..., None]) -> tuple[str, bool]:
+    """Execute a notebook; returns why it failed, or "", and whether it failed of its
+    machine.
+    """
     # jsonschema's optional check of addresses: its grammar takes a second to compile,
     # and no notebook needs it
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
+    from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
 
+    _register_engine(say)
     os.environ.update(task["env"])  # which the kernel inherits
     for attempt in range(1, STARTS + 1):
         try:
@@ -305,26 +436,59 @@ def _papermill(task: dict) -> str:
                 task["copy"],
                 task["parameters"],
                 cwd=task["folder"],
+                engine_name="cch",
                 progress_bar=False,
                 start_timeout=120,
+                execution_timeout=task["cell_limit"],
             )
-            return ""
+            return "", False
         except PapermillExecutionError as error:
-            return (
-                f"cell [{error.exec_count}] {error.ename}: {error.evalue}".splitlines()[
-                    0
-                ]
-            )
+            said = f"cell [{error.exec_count}] {error.ename}: {error.evalue}"
+            return said.splitlines()[0], False
+        except CellTimeoutError:
+            return f"a cell took longer than {task['cell_limit']:g} s", False
         except RuntimeError as error:  # the kernel, not the code
             if _ran(task["copy"]):
-                return f"the kernel died in mid-run ({error})"
+                return f"the kernel died in mid-run ({error})", True
             why = f"the kernel did not start in {attempt} attempts ({error})"
             time.sleep(random.uniform(0.2, 0.6) * 2**attempt)
-        except (
-            Exception
-        ) as error:  # of papermill's own: a broken file, an unknown kernel
-            return f"{type(error).__name__}: {error}"
-    return why
+        except OSError as error:  # a full disk
+            return f"{type(error).__name__}: {error}", True
+        except Exception as error:  # papermill's own: a broken file, an unknown kernel
+            return f"{type(error).__name__}: {error}", False
+    return why, True
+
+
+def _register_engine(say: Callable[..., None]) -> None:
+    """Papermill's own engine, which also says what cell it is at."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Telling(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, manager, kernel_name, **settings):
+            begin, cells = manager.cell_start, manager.nb.cells
+
+            def cell_start(cell, cell_index=None, **more):
+                if cell.cell_type == "code":
+                    code = [c.cell_type == "code" and not injected(c) for c in cells]
+                    done, heading = sum(code[:cell_index]), _heading(cells[:cell_index])
+                    say(cell=done, of=sum(code), heading=heading)
+                return begin(cell, cell_index, **more)
+
+            manager.cell_start = cell_start
+            return super().execute_managed_notebook(manager, kernel_name, **settings)
+
+    papermill_engines.register("cch", Telling)
+
+
+def _heading(cells: list) -> str:
+    """The last heading of the text in these cells, "" where there is none."""
+    for cell in reversed(cells):
+        if cell.cell_type == "markdown":
+            found = re.findall(r"^#{1,6} +(.+)$", cell.source, flags=re.MULTILINE)
+            if found:
+                return found[-1].strip()
+    return ""
 
 
 def _ran(copy: str) -> bool:

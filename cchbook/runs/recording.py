@@ -48,9 +48,14 @@ def record(key: str, output: str | None = None) -> Path:
                 f"key {key} is a piece of a run ({_said(run.record['piece'])}); "
                 "the key of the whole run is wanted"
             )
+        if wrong := run.changed():
+            raise ValueError(
+                f"{', '.join(wrong)} of {notebook}/{key} is not what was written; "
+                "a run that is whole is wanted"
+            )
         target = root / "data" / "recorded" / notebook / key
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(run.path / "metrics.csv", target / "metrics.csv")
+        shutil.copyfile(run.file("metrics.csv"), target / "metrics.csv")
         # last: without it there is no run
         records.write_json(target / "record.json", _unnamed(run.record))
     _describe(root / "data" / "recorded" / "README.md", records.read(target))

@@ -21,9 +21,9 @@ import json
 import os
 import platform
 import re
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,6 +35,8 @@ from typing import Any
 
 import pandas as pd
 
+from cchbook.runs import leases
+from cchbook.runs.files import inventory, write_json, write_text
 from cchbook.runs.notebook import Notebook, source
 
 PACKAGE = Path(__file__).resolve().parents[1]  # cchbook; cchlib lies beside it
@@ -90,21 +92,6 @@ def build_dir() -> Path:
     return Path(
         os.environ.get("CCH_BUILD_DIR") or (repository() or Path.cwd()) / "_build"
     ).absolute()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never a
-    half.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """`write_text` of a value as JSON, NaN and infinity refused."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 # The key of a run ---------------------------------------------------------------------
@@ -234,18 +221,113 @@ class Record:
     def metrics(self) -> pd.DataFrame:
         """The rows of metrics.csv."""
         frame = pd.read_csv(
-            self.path / "metrics.csv",
-            dtype={"seed": "Int64", "unit": str},
+            self.file("metrics.csv"), dtype={"seed": "Int64", "unit": str}
         )
         return frame.fillna({"unit": ""})
 
+    def file(self, name: str) -> Path:
+        """Where a file of the run lies: an object store has it in a folder more."""
+        return self.path / self.record.get("at", "") / name
+
+    def changed(self) -> list[str]:
+        """Names of the files that are not what was written: those that the record lists
+        with another checksum, or that are gone.
+        """
+        wrong = []
+        for name, about in self.record.get("files", {}).items():
+            there = self.file(name).is_file()
+            if not there or inventory(self.file(name).parent, [name])[name] != about:
+                wrong.append(name)
+        return wrong
+
 
 def read(path: str | Path) -> Record:
-    """The record in a run's folder; FileNotFoundError where there is none (or only a
-    half).
+    """The record in a run's folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none, or only a half.
+    ValueError
+        It can't be read.
     """
     path = Path(path)
-    return Record(path, json.loads((path / "record.json").read_text(encoding="utf-8")))
+    text = (path / "record.json").read_bytes()
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{path / 'record.json'} can't be read ({error}); "
+            "the record of a run is wanted"
+        ) from None
+    return Record(path, record)
+
+
+def collect(
+    notebook: str | None = None,
+    output: str | None = None,
+    keys: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """The metrics of all complete runs as one tidy table.
+
+    Parameters
+    ----------
+    notebook
+        Of one notebook only.
+    output
+        URL of the store; by default `runs` in the build folder.
+    keys
+        Of these runs only.
+
+    Returns
+    -------
+    DataFrame
+        A row a measurement: notebook, key, the parameters of its run, then the columns
+        of metrics.csv. A parameter that is a list is its JSON; one with the name of a
+        condition is `parameter.NAME`. Pieces of a run that was put together are left
+        out: their rows are its.
+
+    Raises
+    ------
+    ValueError
+        There is no complete run.
+    """
+    from cchbook.runs.store import Store
+
+    store = Store(output or str(build_dir() / "runs"))
+    names = [notebook] if notebook else store.notebooks()
+    runs = store.all_complete(names)
+    wanted = None if keys is None else set(keys)
+    within = {
+        piece["key"] for run in runs for piece in store.seen[run].get("pieces", [])
+    }
+    frames = []
+    with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
+        for name, key in sorted(
+            runs, key=lambda run: (run[0], store.seen[run]["start"])
+        ):
+            if key in within or wanted is not None and key not in wanted:
+                continue
+            run = read(store.fetch(name, key, Path(scratch)))
+            frames.append(_with_parameters(run))
+    if not frames:
+        raise ValueError(
+            f"no complete run of {notebook or 'any notebook'} below {store.url}; "
+            "cch run makes one"
+        )
+    every = pd.concat(frames, ignore_index=True)
+    return every[[c for c in every if c not in COLUMNS] + list(COLUMNS)]
+
+
+def _with_parameters(run: Record) -> pd.DataFrame:
+    """The metrics of a run, with what it was run with as columns in front."""
+    front = {"notebook": run.record["notebook"], "key": run.record["key"]}
+    for name, value in run.record["parameters"].items():
+        taken = name in run.metrics or name in front
+        text = json.dumps(value) if isinstance(value, (list, dict)) else value
+        front[f"parameter.{name}" if taken else name] = text
+    columns = {name: [value] * len(run.metrics) for name, value in front.items()}
+    return pd.concat([pd.DataFrame(columns), run.metrics], axis=1)
 
 
 def recorded(notebook: str) -> list[Record]:
@@ -341,15 +423,22 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
     The folder is `CCH_RUN_DIR`, set by `cch run`; under plain papermill it is
     `_build/runs/<notebook>/<key>` of the checkout, or of the working directory outside
     of one.
+
+    Raises
+    ------
+    ValueError
+        A name that the notebook's parameters cell does not declare, as papermill puts
+        one in by `-p` where it is misspelt.
     """
     parameters = parameters_of(names)
     job = _job()
+    file = _own_file(notebook, job)
+    if file is not None:
+        _refuse_undeclared(Notebook.read(file), parameters)
     if "CCH_RUN_DIR" in os.environ:
         return Run(notebook, parameters, Path(os.environ["CCH_RUN_DIR"]), job)
-    root = repository()
-    path = root / "notebooks" / f"{notebook}.ipynb" if root else None
-    if path and path.is_file():
-        known = ingredients(Notebook.read(path))
+    if file is not None:
+        known = ingredients(Notebook.read(file))
     else:  # far from a checkout the kernel can't see its own code
         known = {
             "notebook": notebook,
@@ -361,6 +450,26 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
         }
     job = {**job, "key": run_key(known, parameters)}
     return Run(notebook, parameters, build_dir() / "runs" / notebook / job["key"], job)
+
+
+def _own_file(notebook: str, job: Mapping) -> Path | None:
+    """The file of the notebook that runs; a kernel far from a checkout can't see it."""
+    if "path" in job:
+        return Path(job["path"])
+    root = repository()
+    path = root / "notebooks" / f"{notebook}.ipynb" if root else None
+    return path if path and path.is_file() else None
+
+
+def _refuse_undeclared(notebook: Notebook, parameters: Mapping[str, Any]) -> None:
+    declared = notebook.parameters
+    for name in parameters:
+        if name not in declared:
+            raise ValueError(
+                f"parameter {name!r} is not declared by {notebook.name}; one of "
+                f"{', '.join(declared)} is wanted (or a name in capitals, or with an "
+                "underscore before it, for what is no parameter)"
+            )
 
 
 class Run:
@@ -497,7 +606,7 @@ class Run:
                 ],
                 "start": self._start.isoformat(timespec="seconds"),
                 "seconds": round(time.perf_counter() - self._clock, 2),
-                "host": socket.gethostname(),
+                "host": leases.HOST,
                 "key": self.key,
                 **({"piece": self._job["piece"]} if self._job.get("piece") else {}),
             },
@@ -508,6 +617,29 @@ class Run:
         if self._rows:
             self._frames.append(pd.DataFrame(self._rows))
             self._rows = []
+
+
+def bare(job: Any, folder: Path, started: datetime) -> None:
+    """Leave a record without metrics, of a notebook that keeps none of its own."""
+    write_text(folder / "metrics.csv", ",".join(COLUMNS) + "\n")
+    seconds = (datetime.now(UTC) - started).total_seconds()
+    record = {
+        "notebook": job.notebook,
+        "profile": job.profile,
+        "overrides": job.overrides,
+        "parameters": job.parameters,
+        "seeds": [],
+        "packages": package_versions(),
+        "commit": commit(),
+        "device": device("cpu"),
+        "data": [],
+        "start": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "host": leases.HOST,
+        "key": job.key,
+        "plain": True,
+    }
+    write_json(folder / "record.json", record)
 
 
 def _number(metric: str, value: Any) -> float:

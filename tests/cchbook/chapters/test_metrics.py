@@ -1,6 +1,7 @@
 """classification_metrics: scikit-learn's numbers, for a stack in one call."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +9,14 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from cchbook.chapters.metrics import METRICS, classification_metrics
+from cchbook.chapters.metrics import (
+    METRICS,
+    classification_metrics,
+    resampled_f1,
+    resamples,
+    rule_hits,
+    wrong_signs,
+)
 
 
 def by_scikit_learn(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -108,3 +116,49 @@ def test_a_perfect_and_a_hopeless_classifier():
 def test_bad_input_is_named(logits, labels, named):
     with pytest.raises(ValueError, match=named):
         classification_metrics(logits, labels)
+
+
+def test_wrong_signs_by_hand():
+    gains = pd.DataFrame(
+        {"pair": "a", "seed": range(4), "value": [3.0, 3.0, -1.0, -1.0]}
+    )
+    found = wrong_signs(gains, ["pair"], 2, runs=1, resamples=4000).iloc[0]
+    assert found["one_split"] == 0.5
+    assert found["any_runs"] == pytest.approx(0.5, abs=0.03)
+    sure = wrong_signs(gains.assign(value=1.0), ["pair"], 2, runs=3, resamples=9)
+    assert sure.loc[0, ["any_runs", "one_split"]].tolist() == [0, 0]
+
+
+def test_rule_hits_by_hand():
+    rule = pd.DataFrame(
+        {
+            "gap": [0.1, -0.1, 0.2, -0.2],
+            "gain": [0.3, 0.1, -0.1, 0.0],
+            "clear": [True, False, False, False],
+        }
+    )
+    hits = rule_hits(rule)
+    assert hits["add KD when I(TS) > I(SL)", "all pairs"][:2] == (1, 3)
+    assert hits["always add KD", "all pairs"][:2] == (2, 3)
+    assert hits["never add KD", "gain beyond 2 s.e."][:2] == (0, 1)
+    low, high = hits["always add KD", "gain beyond 2 s.e."][2:]
+    assert low == pytest.approx(1 / (1 + 1.959964**2)) and high == pytest.approx(1)
+
+
+def test_f1_of_resamples_is_that_of_the_drawn_samples():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(2, 30, 3)), np.arange(30) % 3
+    weights = resamples(30, 4, seed=1)
+    assert weights.shape == (4, 30) and (weights.sum(1) == 30).all()
+    found = resampled_f1(logits, labels, weights)
+    for b, row in enumerate(weights):
+        drawn = np.repeat(np.arange(30), row)
+        expected = classification_metrics(logits[:, drawn], labels[drawn])
+        assert np.allclose(found[b], expected["weighted_f1"])
+
+
+def test_the_error_over_samples_is_the_binomials():
+    labels = np.zeros(400, int)
+    logits = np.where(np.arange(400)[:, None] < 100, [[0, 1.0]], [[1.0, 0]])[None]
+    hits = (resamples(400, 2000) * (logits[0].argmax(-1) == labels)).mean(1)
+    assert hits.std() == pytest.approx(np.sqrt(0.25 * 0.75 / 400), rel=0.06)

@@ -15,7 +15,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from toy_checkout import CCH, PARAMETERS, alive, complete, wait_until
 
-from cchbook.runs import batch, records
+from cchbook.runs import batch, files, records
 from cchbook.runs import job as jobs
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.store import Store
@@ -240,29 +240,33 @@ def folder_with(path, **files):
     return path
 
 
+def whole_run(path, content="whole"):
+    """The folder of a run that is ready to be published."""
+    folder_with(path, metrics__csv=content, n__ipynb="{}")
+    listed = files.inventory(path, ["metrics.csv", "n.ipynb"])
+    files.write_json(path / "record.json", {"files": listed})
+    return path
+
+
 def test_a_complete_run_is_never_replaced_and_a_bare_record_is(tmp_path):
     store, run = Store(tmp_path / "runs"), tmp_path / "runs" / "n" / "k"
-    mine = folder_with(tmp_path / "mine", record__json="mine", n__ipynb="mine")
-    folder_with(run, record__json="by plain papermill")
-    assert not store.complete("n", "k") and store.publish(mine, "n", "k")
-    late = folder_with(tmp_path / "late", record__json="late", n__ipynb="late")
-    assert (
-        not store.publish(late, "n", "k")
-        and (run / "record.json").read_text() == "mine"
-    )
+    folder_with(run, record__json='{"by": "plain papermill"}')
+    assert not store.complete("n", "k") and not store.broken
+    assert store.publish(whole_run(tmp_path / "mine", "mine"), "n", "k")
+    assert not store.publish(whole_run(tmp_path / "late", "late"), "n", "k")
+    assert (run / "metrics.csv").read_text() == "mine"
     assert store.all_complete(["n", "m"]) == {("n", "k")}
 
 
 def test_failures_are_forgotten_once_a_run_succeeds(tmp_path):
     store = Store(tmp_path / "runs")
-    with store.workplace("n", "k") as folder:
-        (folder / "n.ipynb").write_text("traceback")
-        kept = Path(store.keep_failure(folder / "n.ipynb", "n", "k"))
-    assert kept.read_text() == "traceback" and not folder.exists()
-    store.publish(
-        folder_with(tmp_path / "mine", record__json="", n__ipynb=""), "n", "k"
-    )
-    assert not kept.exists()
+    with store.workplace("n", "k") as place:
+        (place.folder / "n.ipynb").write_text('"traceback"')
+        kept = Path(store.keep_failure(place.folder, "n", "k", why="it broke"))
+    assert kept.read_text() == '"traceback"' and not place.folder.exists()
+    assert store.failures("n") == {"k": {"why": "it broke", "copy": str(kept)}}
+    store.publish(whole_run(tmp_path / "mine"), "n", "k")
+    assert not kept.exists() and store.failures("n") == {}
 
 
 # Planning -----------------------------------------------------------------------------
