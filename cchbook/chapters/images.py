@@ -252,23 +252,40 @@ def signs(one: Evidence, alpha: float) -> pd.DataFrame:
 
 
 def curves(told: Sequence[Evidence], alpha: float, temperature: float) -> None:
-    """Test accuracy by epoch: plain, and with each blur, of the first run that has it."""
-    known = [one for one in told if len(one.rows("accuracy_by_epoch"))]
-    if not known:
+    """Test accuracy by epoch: plain, and with each blur; a panel a run that looked.
+
+    These are all recorded runs, not the leading one alone: a longer one of few
+    conditions says what more epochs change.
+    """
+    looked = [r for r in records.recorded("03_image") if _looked(r.metrics)]
+    panels = {
+        f"recorded, {r.record['parameters']['epochs']} epochs": r.metrics
+        for r in looked
+    }
+    if _looked(told[-1].metrics):
+        panels[told[-1].name] = told[-1].metrics
+    if not panels:
         return
-    figure, axes = plt.subplots(1, len(known), squeeze=False)
-    for ax, one in zip(axes[0], known):
-        rows = one.rows("accuracy_by_epoch", alpha=alpha, control=None)
+    figure, axes = plt.subplots(1, len(panels), squeeze=False)
+    for ax, (title, metrics) in zip(axes[0], panels.items()):
+        rows = metrics[metrics["metric"] == "accuracy_by_epoch"]
+        rows = rows[rows["alpha"] == alpha]
+        if "control" in rows:
+            rows = rows[rows["control"].isna()]
         plain = rows[rows["lam"] == 0]
-        table = plots.mean_se(plain, "epoch")
-        plots.errorbar(ax, table, "epoch", kind="no_kd", label="without KD")
+        plots.errorbar(ax, plots.mean_se(plain, "epoch"), "epoch", kind="no_kd")
         hot = rows[(rows["temperature"] == temperature) & (rows["lam"] < 1)]
+        hot = hot[hot["lam"] > 0]
         for gamma, part in hot.groupby("gamma"):
             table = plots.mean_se(part, "epoch").sort_values("epoch")
-            ax.plot(table["epoch"], table["mean"], label=f"KD, γ = {gamma:g}")
-        ax.set(xlabel="epoch", ylabel="test accuracy", title=one.name)
-    axes[0, 0].legend()
+            ax.plot(table["epoch"], table["mean"], label=f"with KD, γ = {gamma:g}")
+        ax.set(xlabel="epoch", ylabel="test accuracy", title=title)
+        ax.legend()
     plt.show()
+
+
+def _looked(metrics: pd.DataFrame) -> bool:
+    return "accuracy_by_epoch" in set(metrics["metric"])
 
 
 def _estimators(told: Sequence[Evidence]) -> list[str]:

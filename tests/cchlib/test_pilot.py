@@ -127,16 +127,16 @@ def test_a_copy_of_the_student_adds_nothing_to_the_student():
 
 
 def test_a_teacher_that_knows_the_law_is_worth_it():
-    found = pilot(*classes(400, "oracle", p=20), **FAST)
+    found = pilot(*classes(400, "oracle", p=60), **FAST)
     assert found.gain.low > 0 and found.over_smoothing.low > 0
     assert "over label smoothing" in repr(found)
     assert list(found.table) == ["lam", "temperature", "gain", "low", "high"] + [
         "accuracy_gain"
     ]
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((300, 20))
+    x = rng.standard_normal((150, 60))
     truth = x[:, 0]
-    y = truth + 2 * rng.standard_normal(300)
+    y = truth + rng.standard_normal(150)
     found = pilot(x, y, truth, device="cpu")
     assert found.gain.low > 0 and found.over_smoothing.low > 0 and found.lam == 0.9
 
