@@ -563,13 +563,18 @@ class _Task:
             min(curves[0].truth(answer + side * error), tops[0]) for side in (-1, 1)
         ]
         slope = (slope[1] - slope[0]) / (2 * error) if error > 0 else 1.0
+        # what the step from Gaussian blocks to the data's own rows changed, the step to
+        # the data's own dependence may change again
+        unlike = 0.0
+        if isinstance(families[0], surrogates.Matched) and np.isfinite(at[:2]).all():
+            unlike = abs(at[0] - at[1])
         return _Term(
             raw,
             value,
-            float(np.minimum(at, tops).min()),
-            float(at.max()),
-            float(np.minimum(low, tops).min()),
-            float(high.max()),
+            float(np.minimum(at, tops).min()) - unlike,
+            float(at.max()) + unlike,
+            float(np.minimum(low, tops).min()) - unlike,
+            float(high.max()) + unlike,
             value + slope * (halves - halves.mean()),
             halves,
             answer - value,

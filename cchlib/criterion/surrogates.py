@@ -9,6 +9,8 @@ can be made whose information is known and whose blocks are the data's own:
   low rank). Only who stands beside whom is drawn anew: rows are matched by one score of
   each block, through a Gaussian copula of correlation ρ. X - a - b - Y is a Markov chain
   with a a function of X and b one of Y, so that I = -½ log(1 - ρ²).
+- `Matched`: the same with several scores, for information that lies in several
+  directions of blocks that are not Gaussian.
 - `Spread`: the information is spread over several pairs of principal components, drawn
   as Gaussian with the data's spectrum and then given the data's marginals, column by
   column, which is a one-to-one map.
@@ -27,6 +29,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from scipy.special import entr, ndtri, softmax
 from sklearn.linear_model import LogisticRegression
 
@@ -36,6 +40,10 @@ MOST = 9.0
 MOST_COMPONENTS = 30
 #: standard errors from which on a held-out canonical correlation counts as seen
 SEEN = 3.0
+#: scores that rows are matched by at most
+MOST_SCORES = 8
+#: rows that are assigned to each other at a time
+BLOCK = 500
 #: keeps the noise of the surrogates apart from data that was drawn with the same seed
 STREAM = 0x5CC4
 #: how far a label's draw may thin out a class
@@ -113,6 +121,56 @@ class Factor:
         # matched rows lie sorted by their score, which no estimator should see
         order = rng.permutation(len(x_rows))
         return self.x[x_rows[order]], self.y[y_rows[order]]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Rows of x beside rows of y, matched by several scores of each, (n, m).
+
+    As `Factor`, but no order matches rows in several scores at once: within blocks of
+    rows they are assigned so that the scores of y are near a noisy copy of those of x.
+    What that leaves of the correlations is measured, and so is the level.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_scores: np.ndarray
+    y_scores: np.ndarray
+
+    def draw(self, level: float, rng: np.random.Generator) -> Pair:
+        """One pair of about `level` nats: see `level_of`."""
+        x_rows, y_rows = self._rows(level, rng)
+        return self.x[x_rows], self.y[y_rows]
+
+    def level_of(self, level: float, rng: np.random.Generator) -> float:
+        """The information that `draw` gives the scores when asked for `level`, nats."""
+        if level == 0:
+            return 0.0
+        x_rows, y_rows = self._rows(level, rng)
+        both = np.hstack([self.x_scores[x_rows], self.y_scores[y_rows]])
+        n, m = self.x_scores.shape
+        covariance = np.cov(both.T)
+        logs = [
+            np.linalg.slogdet(part)[1]
+            for part in (covariance[:m, :m], covariance[m:, m:], covariance)
+        ]
+        return float(max((logs[0] + logs[1] - logs[2]) / 2 - m**2 / (2 * n), 0.0))
+
+    def _rows(
+        self, level: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n, m = self.x_scores.shape
+        rho = _correlation(level, m)
+        x_rows, y_rows = rng.permutation(n), rng.permutation(n)
+        noise = rng.standard_normal((n, m))
+        if level == 0:
+            return x_rows, y_rows
+        wanted = rho * self.x_scores[x_rows] + np.sqrt(1 - rho**2) * noise
+        found = []
+        for rows in np.array_split(np.arange(n), -(-n // BLOCK)):
+            cost = cdist(wanted[rows], self.y_scores[y_rows[rows]], "sqeuclidean")
+            found.append(y_rows[rows][linear_sum_assignment(cost)[1]])
+        return x_rows, np.concatenate(found)
 
 
 @dataclass(frozen=True)
@@ -252,7 +310,7 @@ def _filled(codes: np.ndarray, p: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def families(
     x: np.ndarray, y: np.ndarray, starts: np.ndarray | None = None, seed: int = 0
-) -> list[Factor | Spread]:
+) -> list[Factor | Matched | Spread]:
     """Where the information may sit in two continuous blocks; the likeliest first.
 
     Held-out canonical correlations say over how many pairs it is spread. The families
@@ -264,7 +322,7 @@ def families(
     most = max(1, min(most, len(x) // 4))
     rng = np.random.default_rng((STREAM, seed))
     scores, seen = _canonical(components, rng)
-    single = Factor(x, y, *scores, starts)
+    single = Factor(x, y, scores[0][:, 0], scores[1][:, 0], starts)
     alike = min(_alike(c.scores[:, 0], starts) for c in components)
     likely = min(max(seen, 1), most)
     upper = most if seen == 0 else min(most, 2 * seen + 1)
@@ -272,25 +330,33 @@ def families(
         Spread((x, y), components, pairs, starts, alike)
         for pairs in sorted({likely, upper} - {1})
     ]
-    return [single, *spread] if likely == 1 else [*spread, single]
+    if likely == 1:
+        return [single, *spread]
+    if starts is None:
+        few = min(likely, MOST_SCORES)
+        ranked = [
+            np.column_stack([_normal_scores(v) for v in s.T[:few]]) for s in scores
+        ]
+        spread.insert(0, Matched(x, y, *ranked))
+    return [*spread, single]
 
 
 def _canonical(components: tuple[Components, Components], rng: np.random.Generator):
-    """Scores of the first canonical pair, and the number of pairs that hold up on
+    """Scores of the canonical pairs, (n, m) each, and the number of pairs that hold up on
     held-out rows (the participation ratio of their information).
     """
     n = len(components[0].scores)
     most = max(1, min(MOST_COMPONENTS, n // 10))
     zx, zy = (c.scores[:, :most] for c in components)
     u, _, vt = np.linalg.svd(zx.T @ zy)
-    scores = zx @ u[:, 0], zy @ vt[0]
+    pairs = min(zx.shape[1], zy.shape[1])
+    scores = zx @ u[:, :pairs], zy @ vt[:pairs].T
 
     order = rng.permutation(n)
     halves = order[: n // 2], order[n // 2 :]
     information = []
     for learn, test in (halves, halves[::-1]):
         u, _, vt = np.linalg.svd(zx[learn].T @ zy[learn])
-        pairs = min(zx.shape[1], zy.shape[1])
         left = zx[test] @ u[:, :pairs]
         right = zy[test] @ vt[:pairs].T
         left, right = left - left.mean(0), right - right.mean(0)
@@ -375,7 +441,7 @@ class Curve:
 
 
 def curve(
-    family: Factor | Spread | Channel,
+    family: Factor | Matched | Spread | Channel,
     levels: Sequence[float],
     answer: float,
     reach: float,
@@ -400,15 +466,22 @@ def curve(
     def at(level: float, draw: int) -> Pair:
         return family.draw(level, np.random.default_rng((STREAM, seed, draw)))
 
+    measured = getattr(family, "level_of", None)
     levels = [level for level in levels if level <= most]
     answers = list(estimate([at(level, 0) for level in levels]))
     while draws and max(answers) < answer + reach and levels[-1] < most:
         levels.append(min(1.6 * levels[-1], most))
         answers += list(estimate([at(levels[-1], 0)]))
     found = Curve(np.array(levels), np.array(answers, float))
+    level = min(found.truth(answer), levels[-1])
+    if measured is not None:
+        held = [
+            measured(asked, np.random.default_rng((STREAM, seed, 0)))
+            for asked in levels
+        ]
+        found.levels = np.maximum.accumulate(held)
     if not draws:
         return found
-    level = min(found.truth(answer), levels[-1])
     again = np.mean(estimate([at(level, draw) for draw in range(1, draws + 1)]))
     expected = np.interp(level, levels, np.maximum.accumulate(found.answers))
     found.answers = found.answers + (again - expected)

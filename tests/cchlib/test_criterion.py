@@ -340,6 +340,36 @@ def test_spread_pairs_have_the_data_s_marginals_and_the_information():
     assert (sum(blocks) - joint) / 2 == pytest.approx(0.8, abs=0.06)
 
 
+def test_the_information_of_rows_matched_by_several_scores_is_measured():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 1000, 3))
+    family = surrogates.Matched(x, y, x, y)
+    levels = []
+    for asked in (0.0, 0.5, 2.0):
+        levels.append(family.level_of(asked, np.random.default_rng(1)))
+        drawn = family.draw(asked, np.random.default_rng(1))
+        joint = np.linalg.slogdet(np.corrcoef(*[v.T for v in drawn]))[1]
+        blocks = [np.linalg.slogdet(np.corrcoef(v.T))[1] for v in drawn]
+        assert (sum(blocks) - joint) / 2 == pytest.approx(levels[-1], abs=0.03)
+        np.testing.assert_array_equal(np.sort(drawn[1], 0), np.sort(y, 0))
+    assert levels[0] == 0 < levels[1] < levels[2] < 2
+
+
+def test_curved_features_of_few_latents_are_not_counted_twice():
+    """tanh features hold a latent's powers too, whose correlations the Gaussian formula
+    adds up.
+    """
+    rng = np.random.default_rng(0)
+    maps = rng.standard_normal((2, 6, 40)) / np.sqrt(6)
+    u, v = rng.standard_normal((2, 400, 6))
+    rho = np.sqrt(1 - np.exp(-2 * 1.2 / 6))
+    v = rho * u + np.sqrt(1 - rho**2) * v
+    label = rng.integers(0, 2, 400)
+    found = assess(np.tanh(u @ maps[0]), np.tanh(v @ maps[1]), label, "gaussian")
+    assert found.i_ts.values[0] > 1.6 > found.i_ts.value
+    assert found.gap_interval[0] <= 1.2 <= found.gap_interval[1]
+
+
 @pytest.mark.parametrize("classes", [2, 4])
 def test_drawn_labels_have_the_information_they_are_said_to_have(classes):
     rng = np.random.default_rng(0)
