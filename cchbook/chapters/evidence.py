@@ -96,17 +96,21 @@ def of(run: records.Run, **defaults: Any) -> list[Evidence]:
         told = "; ".join([f"profile {about['profile'] or 'by hand'}", *changed])
         minutes = about["seconds"] / 60
         words = f"the run recorded on {about['start'][:10]} ({told}; {minutes:.0f} min)"
-        found.append(
-            Evidence(
-                "recorded",
-                record.metrics,
-                parameters,
-                words,
-                _known(parameters, defaults),
-            )
-        )
+        known = _known(parameters, defaults)
+        metrics = _told_by(record.metrics, known.get("estimator"))
+        found.append(Evidence("recorded", metrics, parameters, words, known))
     live = Evidence("this run", run.frame(), run.parameters, "the run of this page")
     return [*found, live]
+
+
+def _told_by(metrics: pd.DataFrame, estimator: str | None) -> pd.DataFrame:
+    """Information that an older record gives without its estimator, with it."""
+    if estimator is None:
+        return metrics
+    blank = pd.Series(None, index=metrics.index, dtype=object)
+    named = metrics.get("estimator", blank).astype(object)
+    silent = metrics["metric"].isin(scorecard.INFORMATION) & named.isna()
+    return metrics.assign(estimator=named.mask(silent, estimator))
 
 
 def _known(parameters: Mapping, defaults: Mapping) -> dict[str, Any]:

@@ -144,6 +144,12 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
         shown["over the best control"] = [
             plots.pm(m, e) for m, e in zip(table["mean_beyond"], table["se_beyond"])
         ]
+    if first is not evidence[-1]:
+        live = evidence[-1].mean("gain", by, lam=lam).set_index(by)[["mean", "se"]]
+        keys = table[by].itertuples(index=False, name=None)
+        shown["gain, this run"] = [
+            plots.pm(*live.loc[key]) if key in live.index else "–" for key in keys
+        ]
     shown["gap (nats)"] = table["gap"].map("{:+.3f}".format)
     shown["signs agree"] = table["agrees"].map(YES)
     shown["gain beyond 2 s.e."] = table["clear"].map(YES)

@@ -33,7 +33,9 @@ def told(monkeypatch, tmp_path):
         "parameters": {"batch_size": 64, "seeds": 2},
     }
     (folder / "record.json").write_text(json.dumps(about))
-    frame = pd.DataFrame(rows("gain", [0.1, 0.3], lam=0.3)).assign(unit="")
+    frame = rows("gain", [0.1, 0.3], lam=0.3) + rows("i_ts", [0.5, 0.5], lam=0.3)
+    frame += rows("mutual_information", [0.5, 0.5], estimator="ksg")
+    frame = pd.DataFrame(frame).assign(unit="")
     frame.to_csv(folder / "metrics.csv", index=False)
 
     class Run:
@@ -56,6 +58,8 @@ def test_the_record_leads_and_knows_what_it_ran_with(told):
     assert table.loc[0, ["batch_size", "lam", "mean"]].tolist() == [64, 0.3, 0.2]
     assert len(recorded.rows("gain", batch_size=64)) == 2
     assert recorded.rows("gain", batch_size=32).empty
+    assert recorded.text("i_ts", estimator="lmi") == "0.5 ± 0"
+    assert tables.leading_estimator(recorded) == "lmi"
     assert "seeds = 2" in recorded.about and "2026-01-01" in recorded.about
 
 

@@ -43,7 +43,9 @@ def test_signs_of_the_synthetic_chapter(shown):
         rows("i_sl", [0.3, 0.3], estimator="package", **at),
         rows("linear_helps", [1.0], reading="scaled", sigma12=0.3),
     )
-    table = tables.synthetic_signs([one], 0.3)
+    small = evidence(rows("gain", [0.5, 0.7], lam=0.3, **at))
+    table = tables.synthetic_signs([one, small], 0.3)
+    assert shown[0].loc[0, "gain, this run"] == "0.6 ± 0.1"
     assert table["gap"].tolist() == pytest.approx([-0.2])
     assert not table["agrees"].item() and table["clear"].item()
     assert shown[0].loc[0, "gap (nats)"] == "-0.200"
