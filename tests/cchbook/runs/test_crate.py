@@ -106,3 +106,15 @@ def test_what_made_what_of_what(toy, tmp_path):
     assert done.exit_code == 2 and "metrics.csv of run" in done.stderr
     done = CliRunner().invoke(app, ["export", "ffff", "--ro-crate", str(to)])
     assert done.exit_code == 2 and "no complete run" in done.stderr
+
+
+def test_zenodo_and_citation_say_the_same():
+    """What an archive shows is what one is asked to cite."""
+    import yaml
+
+    zenodo = json.loads((CHECKOUT / ".zenodo.json").read_text())
+    cited = yaml.safe_load((CHECKOUT / "CITATION.cff").read_text())
+    assert zenodo["title"] == cited["title"] and zenodo["license"] == cited["license"]
+    assert zenodo["keywords"] == cited["keywords"]
+    names = [{"name": author["name"]} for author in cited["authors"]]
+    assert zenodo["creators"] == names and zenodo["upload_type"] == cited["type"]
