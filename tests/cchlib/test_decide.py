@@ -154,6 +154,23 @@ def test_without_outputs_it_says_what_it_could_not_ask():
     assert found.code == found.assessment.verdict and np.isnan(found.lam)
 
 
+def test_groups_widen_what_copies_make_narrow():
+    """Four copies of every subject, named as groups: the error of row 1 doubles."""
+    x, y, said = regression(60)
+    again = [np.concatenate([a] * 4) for a in (x, y, said)]
+    groups = np.tile(np.arange(60), 4)
+    own = 0.5 * again[0][:, 0]
+    alone = ask(*again, student_output=own).table.set_index("criterion")
+    grouped = ask(*again, student_output=own, groups=groups)
+    grouped = grouped.table.set_index("criterion")
+    widths = [t["high"] - t["low"] for t in (alone, grouped)]
+    ratio = widths[1]["teacher_better"] / widths[0]["teacher_better"]
+    assert ratio == pytest.approx(2, rel=0.05)
+    with_cch = ask(*again, groups=groups, cch=True, method="gaussian", runs=1)
+    low, high = with_cch.assessment.gap_interval
+    assert low <= with_cch.assessment.gap <= high
+
+
 def test_how_many_more_subjects():
     """An interval of 0.02 ± 0.04 is above 0 at four times the subjects."""
 
