@@ -32,9 +32,10 @@ class Case:
     """A function, how its good arguments are drawn, and what each of them is.
 
     `kinds`: argument -> "array" (of numbers, any axes), "rows" (the first axis counts
-    the samples), "labels" (whole numbers), "number", "whole", "seed" or "choice";
-    arguments that are not listed stay as they are. `bad`: further values that must be
-    refused, by argument; `infinite`: arguments that may be infinite. `also`: other names by which an error may call an argument.
+    the samples), "labels" (whole numbers), "number", "whole", "seed", "choice",
+    or "other", which is only spoiled by `bad`, further values that must be refused, by
+    argument. Arguments that are not listed stay as they are. `infinite`: arguments that
+    may be infinite; `gaps`: arrays that may hold NaN. `also`: other names by which an error may call an argument.
     `cost`: a call counts so often (estimators are slow).
     """
 
@@ -44,6 +45,7 @@ class Case:
     bad: dict[str, list[Any]] = field(default_factory=dict)
     also: dict[str, str] = field(default_factory=dict)
     infinite: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
     tolerance: float = 1e-9
     cost: int = 1
 
@@ -77,8 +79,15 @@ def fuzz(case: Case) -> None:
             values = spoiled(case.kinds[name], good[name]) + case.bad.get(name, [])
             if name in case.infinite:
                 values = [v for v in values if not (np.isscalar(v) and v == np.inf)]
+            if name in case.gaps:
+                values = [v for v in values if not holds_nan(v)]
             value = values[random.integers(len(values))]
             refused(case, good, name, value)
+
+
+def holds_nan(value: Any) -> bool:
+    plain_array = type(value) is np.ndarray and value.dtype.kind == "f"
+    return plain_array and bool(np.isnan(value).any())
 
 
 def refused(case: Case, good: dict[str, Any], name: str, value: Any) -> None:
@@ -136,8 +145,10 @@ def dress(random: np.random.Generator, kind: str, value: Any) -> Any:
             forms.append(np.float32)
     elif kind in ("whole", "seed"):
         forms = [int, np.int64, np.uint16]
-    else:
+    elif kind == "choice":
         forms = [str, np.str_]
+    else:
+        return value
     return forms[random.integers(len(forms))](value)
 
 
@@ -184,6 +195,8 @@ LABEL_FORMS = [
 
 def spoiled(kind: str, value: Any) -> list[Any]:
     """Values that no call may take for `kind`."""
+    if kind == "other":
+        return []
     if kind == "choice":
         return [None, "", "no such", 3, [value], np.array([value])]
     if kind in ("whole", "seed"):
