@@ -69,9 +69,10 @@ def test_the_label_itself_and_a_copy_of_the_student_are_not(kind):
 def test_an_independent_teacher_is_recommended_at_most_at_the_nominal_rate(
     kind, features_only
 ):
-    """2.5 %: of 40 draws at most 4, which a true 2.5 % exceeds in 1 of 270."""
+    """2.5 %: of 40 draws at most 4, of 20 at most 3: exceeded in 1 of 270, of 770."""
+    draws, most = (20, 3) if features_only else (40, 4)
     passed = 0
-    for seed in range(40):
+    for seed in range(draws):
         x, y, said = kind(80, "independent", seed)
         alone = np.random.default_rng(seed + 999).standard_normal((80, 3))
         if features_only:
@@ -79,7 +80,7 @@ def test_an_independent_teacher_is_recommended_at_most_at_the_nominal_rate(
         else:
             found = ask(x, y, said, features=alone, seed=seed)
         passed += found.code == "distil"
-    assert passed <= 4
+    assert passed <= most
 
 
 def test_units_order_and_names_change_nothing():
