@@ -493,7 +493,14 @@ def _values(
     loss: Callable, output: Tensor, targets: Sequence[Tensor], size: int
 ) -> Tensor:
     """The loss of each of the `size` networks, (S,)."""
-    values = loss(output, *targets)
+    try:
+        values = loss(output, *targets)
+    except ValueError:
+        if bool(output.isfinite().all()):
+            raise
+        raise ValueError(
+            "the networks' outputs became NaN or infinite; a smaller lr is wanted"
+        ) from None
     if not isinstance(values, Tensor):
         raise ValueError(
             f"loss returned {type(values).__name__}; a tensor with one value a "

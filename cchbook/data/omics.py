@@ -390,6 +390,8 @@ def top_features(
     """
     check.one_of("select_on", select_on, ("train", "all"))
     x, labels = mrmr.numbers("x", x), check.as_array("labels", labels)
+    if labels.dtype.kind == "f":
+        check.all_finite("labels", labels)
     if x.ndim != 2:
         raise ValueError(f"x has shape {x.shape}; (n, p) is wanted")
     if np.isinf(x).any():
