@@ -121,9 +121,9 @@ def killed(victim, draw, toy, command, env, cluster) -> Counter:
     found["doubled"] += sum(count for name, count in runs_again.items() if name in keys)
     folders = [p for p in (toy.root / "_build/runs/01_toy").iterdir() if p.is_dir()]
     found["doubled"] += len(folders) - len(after)
-    found["left over"] += sum(
-        map(psutil.pid_exists, set(toy.processes()) - workers(cluster))
-    )
+    # a worker that lives keeps its driver for the next job
+    kept = {driver.pid for driver in drivers(client.pid, cluster)}
+    found["left over"] += sum(map(alive, set(toy.processes()) - kept))
     found["left over"] += len(list((toy.root / "_build/runs/.partial").glob("*")))
     found["seconds"] += round(time.monotonic() - begins)
     return found

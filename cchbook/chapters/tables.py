@@ -244,6 +244,34 @@ def selection(leak: pd.DataFrame, cohort: str, chance: float) -> None:
     )
 
 
+def cohort_names(
+    evidence: Sequence[Evidence], data: Mapping[str, Any]
+) -> dict[str, str]:
+    """The cohorts of this run by name, and those that only the recorded run has."""
+    names = {key: cohort.name for key, cohort in data.items()}
+    for one in evidence:
+        for key in one.rows("gain")["cohort"].unique():
+            names.setdefault(key, key)
+    return names
+
+
+def cancer(
+    evidence: Sequence[Evidence], names: Mapping[str, str], *, with_paper: bool
+) -> None:
+    """Show Tables 5 to 7: mRNA → CNV of each cohort, or its first pair without mRNA."""
+    for key, name in names.items():
+        lead = evidences.first_with(evidence, "gain", cohort=key)
+        known = lead.rows("gain", cohort=key)[["teacher", "student"]]
+        known = list(dict.fromkeys(known.itertuples(index=False, name=None)))
+        if not known:
+            continue
+        pair = ("mRNA", "CNV") if ("mRNA", "CNV") in known else known[0]
+        table = None
+        if with_paper and pair == ("mRNA", "CNV"):
+            table = "table5" if "BRCA" in name or "brca" in key else "table6"
+        noise_levels(evidence, key, pair, name, table)
+
+
 def noise_levels(
     evidence: Sequence[Evidence],
     cohort: str,
@@ -444,7 +472,7 @@ def fusion_in_patients(
         )
     for key, name in names.items():
         lead = evidences.first_with(evidence, "gain", cohort=key)
-        of = tested[key]
+        of = test_patients(lead, tested)[key]
         columns = {
             metric: lead.mean(metric, PAIR, cohort=key).set_index(PAIR)
             for metric in ("accuracy_fusion", "accuracy_fusion_kd", "gain_accuracy")

@@ -402,8 +402,9 @@ def distillation_helps(model: JointGaussian, w1: ArrayLike) -> Array | bool:
 
     For κ > 1 it holds exactly when R(λ, w1) < R(0, ·) for some λ > 0, and then for all
     small ones: whatever κ, and also for the exact risk at finite n. For κ < 1 the same
-    is true if Σ22 ∝ I; otherwise see `risk_coefficients(...).helps`. w1 (..., p1);
-    ties, to within rounding, are False.
+    is true if Σ22 ∝ I; otherwise see `risk_coefficients(...).helps`. A teacher that
+    always says 0 helps in this sense, by shrinking: `beats_shrinkage` asks for more.
+    w1 (..., p1); ties, to within rounding, are False.
     """
     return _exceeds(model.noise_variance, model.teacher_moments(w1).with_residual)
 

@@ -632,7 +632,7 @@ def test_npz_of_another_form_is_refused(tmp_path, arrays, message):
         ),
         (
             "teacher.a,student.a,label\nx,1,0\n",
-            "column teacher.a of bad.csv holds text",
+            "bad.csv, row 1: column teacher.a holds text",
         ),
         (
             "teacher.a,student.a,label\n1,1,0\n1,1,\n",

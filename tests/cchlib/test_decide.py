@@ -69,9 +69,9 @@ def test_the_label_itself_and_a_copy_of_the_student_are_not(kind):
 def test_an_independent_teacher_is_recommended_at_most_at_the_nominal_rate(
     kind, features_only
 ):
-    """2.5 %: of 60 draws at most 5, which a true 2.5 % exceeds in 1 of 200."""
+    """2.5 %: of 40 draws at most 4, which a true 2.5 % exceeds in 1 of 270."""
     passed = 0
-    for seed in range(60):
+    for seed in range(40):
         x, y, said = kind(80, "independent", seed)
         alone = np.random.default_rng(seed + 999).standard_normal((80, 3))
         if features_only:
@@ -79,7 +79,7 @@ def test_an_independent_teacher_is_recommended_at_most_at_the_nominal_rate(
         else:
             found = ask(x, y, said, features=alone, seed=seed)
         passed += found.code == "distil"
-    assert passed <= 5
+    assert passed <= 4
 
 
 def test_units_order_and_names_change_nothing():
@@ -218,7 +218,7 @@ def test_worth_is_counted_from_the_records():
         (dict(student=None), "student is not given"),
         (dict(labels=None), "labels is not given"),
         (dict(smallest=2), "smallest is 2"),
-        (dict(teacher_output=np.zeros((60, 5))), "labels holds 3 classes"),
+        (dict(teacher_output=np.zeros((60, 2))), "labels holds 3 classes"),
         (dict(student_output=np.zeros((60, 5))), "student_output has 5 columns"),
         (dict(teacher_output=np.full((60, 3), np.nan)), "holds 180 NaN"),
     ],
