@@ -190,7 +190,8 @@ def finite(name: str, value: Any) -> np.ndarray:
     bad = ~np.isfinite(array)
     if bad.any():
         raise ValueError(
-            f"{name} holds {int(bad.sum())} NaN or infinite entries; only finite numbers are wanted"
+            f"{name} holds {int(bad.sum())} NaN or infinite entries; only finite "
+            "numbers are wanted"
         )
     return array
 
@@ -243,7 +244,8 @@ def broadcast(**shapes: tuple[int, ...]) -> tuple[int, ...]:
     except ValueError:
         said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(
-            f"shapes do not broadcast: {said}; shapes that agree, or a number, are wanted"
+            f"shapes do not broadcast: {said}; shapes that agree, or a number, are "
+            "wanted"
         ) from None
 
 

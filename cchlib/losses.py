@@ -25,8 +25,8 @@ def distillation_loss(
 ) -> Tensor:
     """Cross-modal distillation loss, Eq. 2 of the paper (Hinton et al., 2015).
 
-    ``(1 - λ) CE(y, softmax(s)) + λ T² KL(softmax(t / T) ‖ softmax(s / T))``, each term a mean over the
-    batch and in nats; the KL divergence sums over the classes.
+    ``(1 - λ) CE(y, softmax(s)) + λ T² KL(softmax(t / T) ‖ softmax(s / T))``, each term
+    a mean over the batch and in nats; the KL divergence sums over the classes.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         )
     if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
         raise ValueError(
-            f"labels is {labels.dtype} of shape {tuple(labels.shape)}; class indices of shape "
+            f"labels is {labels.dtype} of shape {tuple(labels.shape)}; class indices "
+            "of shape "
             f"{tuple(logits.shape[:-1])} are wanted"
         )
     classes = logits.shape[-1]
@@ -100,7 +101,8 @@ def regression_distillation_loss(
     """Regression distillation loss, Eq. 4 of the paper, as a mean over the samples.
 
     ``additive``: ``mean ‖y − s‖² + λ mean ‖s − t‖²`` with λ ≥ 0, as printed;
-    ``convex``: ``(1 − λ) mean ‖y − s‖² + λ mean ‖s − t‖²`` with λ in [0, 1], the form of Eq. 2.
+    ``convex``: ``(1 − λ) mean ‖y − s‖² + λ mean ‖s − t‖²`` with λ in [0, 1], as
+    Eq. 2.
     The convex form at λ' = λ / (1 + λ) is the additive form at λ divided by 1 + λ.
 
     Parameters
@@ -141,12 +143,12 @@ def fusion_distillation_loss(
     """Loss of Fusion+KD (Figure 3, Table 18), which the paper draws but doesn't write
     down.
 
-    ``(1 - λ) [CE(y, joint) + w (CE(y, teacher) + CE(y, student))] + λ T² KL(softmax(t / T) ‖ softmax(s / T))``:
-    Eq. 2 with the fused prediction in the place of the student's, and t, s the logits
-    of the two modality heads. Both encoders train together; the heads learn from the
-    labels (w), the student's from the teacher's as well. Direct fusion is λ = 0: with
-    the same w the two differ in the distillation alone, with w = 0 it is the
-    cross-entropy of the joint head.
+    ``(1 - λ) [CE(y, joint) + w (CE(y, teacher) + CE(y, student))]
+    + λ T² KL(softmax(t / T) ‖ softmax(s / T))``: Eq. 2 with the fused prediction in the
+    place of the student's, and t, s the logits of the two modality heads. Both encoders
+    train together; the heads learn from the labels (w), the student's from the
+    teacher's as well. Direct fusion is λ = 0: with the same w the two differ in the
+    distillation alone, with w = 0 it is the cross-entropy of the joint head.
 
     Parameters
     ----------
@@ -178,7 +180,8 @@ def fusion_distillation_loss(
     logits = _tensor("logits", logits)
     if logits.ndim < 3 or logits.shape[-2] != 3:
         raise ValueError(
-            f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, the teacher's and "
+            f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, "
+            "the teacher's and "
             "the student's logits is wanted"
         )
     joint, teacher, student = logits.unbind(-2)
@@ -203,7 +206,8 @@ def _soft_target_divergence(
     ).detach()
     if teacher_logits.shape != student_logits.shape:
         raise ValueError(
-            f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of student_logits, "
+            f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of "
+            "student_logits, "
             f"{tuple(student_logits.shape)}, is wanted"
         )
     log_p = _log_softmax(teacher_logits, temperature)
@@ -233,7 +237,8 @@ def _like(name: str, value: float | Tensor, losses: Tensor) -> Tensor:
     value = torch.as_tensor(value, dtype=losses.dtype, device=losses.device)
     if value.ndim and value.shape != losses.shape:
         raise ValueError(
-            f"{name} has shape {tuple(value.shape)}; a number, or one a network, {tuple(losses.shape)}, is wanted"
+            f"{name} has shape {tuple(value.shape)}; a number, or one a network, "
+            f"{tuple(losses.shape)}, is wanted"
         )
     return value
 
@@ -264,7 +269,8 @@ def _equal(name: str, value: Tensor, other_name: str, other: Tensor) -> Tensor:
     other = _tensor(other_name, other, value.device)
     if value.shape != other.shape:
         raise ValueError(
-            f"{other_name} has shape {tuple(other.shape)} and {name} {tuple(value.shape)}; "
+            f"{other_name} has shape {tuple(other.shape)} and {name} "
+            f"{tuple(value.shape)}; "
             "equal shapes are wanted"
         )
     if value.ndim == 0:

@@ -79,7 +79,8 @@ class MLP(nn.Module):
         sizes = [check.integer("sizes", size, 1) for size in sizes]
         if len(sizes) < 3:
             raise ValueError(
-                f"sizes is {sizes}; an input, at least one hidden layer and an output are wanted"
+                f"sizes is {sizes}; an input, at least one hidden layer and an output "
+                "are wanted"
             )
         self.inputs, self.outputs, self.pool_time = sizes[0], sizes[-1], pool_time
         dropout = check.number("dropout", dropout, 0.0, 1.0)
@@ -100,7 +101,7 @@ class MLP(nn.Module):
         return "pool_time=True" if self.pool_time else ""
 
     def features(self, x: Tensor) -> Tensor:
-        """The representation H: (n, D) (or (n, L, D) where time is pooled) -> (n, h)."""
+        """The representation H: (n, D), or (n, L, D) with pooled time, -> (n, h)."""
         if self.pool_time and x.ndim == 3:
             x = x.mean(1)
         return self.body(x.flatten(1))
@@ -238,7 +239,7 @@ class FusionNetwork(nn.Module):
         return torch.cat(self.encode(x), -1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, inputs1 + inputs2) -> logits (n, 3, classes): joint, first, second head."""
+        """(n, inputs1 + inputs2) -> logits (n, 3, classes): joint, first, second."""
         h1, h2 = self.encode(x)
         return torch.stack(
             (self.joint(torch.cat((h1, h2), -1)), self.heads[0](h1), self.heads[1](h2)),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class PerNetwork:
     is seen by all.
     """
 
-    tensor: Tensor | np.ndarray
+    tensor: Any  # a tensor or an array
 
     @staticmethod
     def stack(tensors: Sequence[Tensor | np.ndarray]) -> PerNetwork:
@@ -97,11 +98,13 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         found = torch.device(device)
     except (RuntimeError, TypeError):
         raise ValueError(
-            f'device is {device!r}; "auto", "cpu", "cuda" or another torch device is wanted'
+            f'device is {device!r}; "auto", "cpu", "cuda" or another torch device is '
+            "wanted"
         ) from None
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f'device is {device!r}, and torch finds {torch.cuda.device_count()} GPUs; "auto", "cpu" or a GPU '
+            f"device is {device!r}, and torch finds {torch.cuda.device_count()} GPUs; "
+            '"auto", "cpu" or a GPU '
             "that is there is wanted"
         )
     try:
@@ -356,7 +359,8 @@ def fit(
         learning = [leaf for leaf in stack.leaves.values() if leaf.requires_grad]
         if not learning:
             raise ValueError(
-                "networks have frozen parameters only; at least one that requires a gradient is wanted"
+                "networks have frozen parameters only; at least one that requires a "
+                "gradient is wanted"
             )
         rule = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
         if _WrittenOut.applies(stack):
@@ -479,7 +483,8 @@ def _passes(
         history[epoch][done] = torch.nan
         if not bool(torch.isfinite(history[epoch][~done]).all()):
             raise ValueError(
-                f"the training loss became NaN or infinite in epoch {epoch}; a smaller lr is wanted"
+                f"the training loss became NaN or infinite in epoch {epoch}; a smaller "
+                "lr is wanted"
             )
         if on_epoch is not None:
             stack.unstack()  # what is called may look at the networks
@@ -493,7 +498,14 @@ def _values(
     loss: Callable, output: Tensor, targets: Sequence[Tensor], size: int
 ) -> Tensor:
     """The loss of each of the `size` networks, (S,)."""
-    values = loss(output, *targets)
+    try:
+        values = loss(output, *targets)
+    except ValueError:
+        if bool(output.isfinite().all()):
+            raise
+        raise ValueError(
+            "the networks' outputs became NaN or infinite; a smaller lr is wanted"
+        ) from None
     if not isinstance(values, Tensor):
         raise ValueError(
             f"loss returned {type(values).__name__}; a tensor with one value a "
@@ -501,7 +513,8 @@ def _values(
         )
     if values.shape != (size,):
         raise ValueError(
-            f"loss returned shape {tuple(values.shape)}; one value a network, ({size},), is wanted"
+            f"loss returned shape {tuple(values.shape)}; one value a network, "
+            f"({size},), is wanted"
         )
     return values
 
@@ -731,7 +744,8 @@ def _alike(networks: list[nn.Module]) -> None:
     """Refuse networks that can't be computed as one."""
     if len({net.training for net in networks}) > 1:
         raise ValueError(
-            "networks are partly in training and partly in evaluation mode; one mode is wanted"
+            "networks are partly in training and partly in evaluation mode; one mode "
+            "is wanted"
         )
     first = _architecture(networks[0])
     if any(_architecture(other) != first for other in networks[1:]):
@@ -793,7 +807,8 @@ def _seeds(seeds: int | Iterable[int], size: int) -> list[int]:
     seeds = list(seeds) if several else [seeds] * size
     if len(seeds) != size:
         raise ValueError(
-            f"seeds has {len(seeds)} entries for {size} networks; one a network is wanted"
+            f"seeds has {len(seeds)} entries for {size} networks; one a network is "
+            "wanted"
         )
     return [check.seed("seeds", seed) for seed in seeds]
 
@@ -869,13 +884,14 @@ def _accepts(networks: Sequence[nn.Module], x: Data) -> None:
                 network(sample.to(where))
             except (RuntimeError, IndexError, TypeError, ValueError) as error:
                 raise ValueError(
-                    f"x is {sample.dtype} with samples of shape {tuple(sample.shape[1:])}, which the networks "
+                    f"x is {sample.dtype} with samples of shape "
+                    f"{tuple(sample.shape[1:])}, which the networks "
                     f"don't take ({error}); their inputs are wanted"
                 ) from None
 
 
 def _samples(data: list[Data], size: int) -> int:
-    """The common number of samples n, every PerNetwork checked to hold `size` networks."""
+    """The number of samples n of all data; a PerNetwork must hold `size` networks."""
     lengths = []
     for item in data:
         if isinstance(item, PerNetwork):
@@ -889,7 +905,8 @@ def _samples(data: list[Data], size: int) -> int:
             lengths.append(len(item))
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(
-            f"x and targets have {lengths} samples; equal numbers, at least 1, are wanted"
+            f"x and targets have {lengths} samples; equal numbers, at least 1, are "
+            "wanted"
         )
     return lengths[0]
 

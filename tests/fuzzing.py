@@ -1,4 +1,4 @@
-"""Seeded fuzzing of a function: the right value, or a ValueError that names the argument.
+"""Seeded fuzzing of calls: the right value, or a ValueError that names the argument.
 
 Half of the calls *dress* arguments, the same numbers in another container, type or
 memory layout: the value must stay. The other half *spoil* one argument: the error must
@@ -35,7 +35,8 @@ class Case:
     the samples), "labels" (whole numbers), "number", "whole", "seed", "choice",
     or "other", which is only spoiled by `bad`, further values that must be refused, by
     argument. Arguments that are not listed stay as they are. `infinite`: arguments that
-    may be infinite; `gaps`: arrays that may hold NaN. `also`: other names by which an error may call an argument.
+    may be infinite; `gaps`: arrays that may hold NaN. `also`: other names by which an
+    error may call an argument.
     `cost`: a call counts so often (estimators are slow).
     """
 

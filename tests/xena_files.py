@@ -29,7 +29,7 @@ def barcode(patient: int, tissue: str = "01", vial: str = "A") -> str:
 
 
 def write_matrix(path, barcodes, values, features=None):
-    """A features × samples table as Xena publishes it; `values` is (features, samples)."""
+    """A table as Xena publishes it; `values` is (features, samples)."""
     features = features or [f"ENSG{i:011d}.1" for i in range(len(values))]
     lines = ["\t".join(["Ensembl_ID", *barcodes])]
     for name, row in zip(features, values):

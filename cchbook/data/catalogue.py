@@ -21,6 +21,7 @@ from pathlib import Path
 import pooch
 
 from cchbook.data import download
+from cchbook.data.files import write_bytes
 from cchlib import check
 
 SOURCES = ("auto", "real", "embedded")
@@ -126,13 +127,14 @@ def resolve(name: str, source: str = "auto") -> DataSource:
     Returns
     -------
     DataSource
-        ``kind="real"``, the path and the checksum of the files as they are; or ``kind="embedded"``
-        with neither, for the loader to replace by `embedded(...)`.
+        ``kind="real"``, the path and the checksum of the files as they are; or
+        ``kind="embedded"`` with neither, for the loader to replace by `embedded(...)`.
 
     Raises
     ------
     FileNotFoundError
-        ``source="real"`` and the set is not there; the message names the command that fetches it.
+        ``source="real"`` and the set is not there; the message names the command that
+        fetches it.
     ValueError
         An unknown name or source, or a file that is there but is not the published one.
     """
@@ -185,8 +187,10 @@ def verify(name: str) -> str:
     ]
     if wrong:
         raise ValueError(
-            f"data set {name}: {len(wrong)} of {len(found)} files in {data_home()} differ from the "
-            f"published ones (first: {wrong[0]}); remove them and run `cch data fetch {name}`"
+            f"data set {name}: {len(wrong)} of {len(found)} files in {data_home()} "
+            "differ from the "
+            f"published ones (first: {wrong[0]}); remove them and run `cch data fetch "
+            f"{name}`"
         )
     return set_checksum(found)
 
@@ -338,11 +342,8 @@ def _file_checksums(entry: DataSet) -> dict[str, str]:
 
 
 def _remember(memory: Path, known: dict) -> None:
-    beside = memory.with_name(f"{memory.name}.{os.getpid()}")
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(known))
-        os.replace(beside, memory)
+        write_bytes(memory, json.dumps(known).encode())
     except OSError:
         # a read-only or full home: the checksums are right, they only have to be
         # computed again next time

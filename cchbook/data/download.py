@@ -23,6 +23,7 @@ import requests
 import urllib3
 from filelock import FileLock
 
+from cchbook.data.files import write_bytes
 from cchlib import check
 
 CHUNK = 1 << 20
@@ -191,7 +192,8 @@ def unpack(archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]) -
     except BROKEN as error:
         archive.unlink()
         raise ValueError(
-            f"{archive.name} is not the archive that was published ({error}); it was removed, so that "
+            f"{archive.name} is not the archive that was published ({error}); it was "
+            "removed, so that "
             "fetching again brings it anew"
         ) from error
 
@@ -202,18 +204,15 @@ def _members(
     left = dict(wanted)
     for name, content in _contents(archive, wanted):
         path = left.pop(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(content)
-        if sha256_of(part) != checksums[path]:
-            part.unlink()
+        if hashlib.sha256(content).hexdigest() != checksums[path]:
             raise ValueError(
                 f"{name} in {archive} has another checksum than the published file"
             )
-        os.replace(part, path)
+        write_bytes(path, content)
     if left:
         raise ValueError(
-            f"{archive} lacks {len(left)} of {len(wanted)} wanted files (first: {next(iter(left))})"
+            f"{archive} lacks {len(left)} of {len(wanted)} wanted files (first: "
+            f"{next(iter(left))})"
         )
 
 
@@ -288,7 +287,8 @@ def _piece(url: str, part: Path, timeout: float, progress) -> bool:
         answer.raise_for_status()
         if "text/html" in answer.headers.get("Content-Type", ""):
             raise ValueError(
-                f"{url} answered with a web page in place of the file; try it in a browser"
+                f"{url} answered with a web page in place of the file; try it in a "
+                "browser"
             )
         resumes = answer.status_code == 206 and answer.headers.get(
             "Content-Range", ""

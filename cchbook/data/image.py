@@ -103,7 +103,8 @@ def blend(
     digits, patches = _images("digits", digits), _images("patches", patches)
     if digits.shape != patches.shape:
         raise ValueError(
-            f"patches has shape {patches.shape}; that of digits, {digits.shape}, is wanted"
+            f"patches has shape {patches.shape}; that of digits, {digits.shape}, is "
+            "wanted"
         )
     return (alpha * (digits > threshold) + (1 - alpha) * patches).astype(np.float32)
 
@@ -118,7 +119,8 @@ def random_patches(photographs: list[np.ndarray], n: int, seed: int) -> np.ndarr
         np.ndim(photo) != 2 or min(np.shape(photo)) < SIDE for photo in photographs
     ):
         raise ValueError(
-            f"photographs must be a non-empty list of grey images (height, width) of at least {SIDE} × {SIDE} pixels"
+            "photographs must be a non-empty list of grey images (height, width) of "
+            f"at least {SIDE} × {SIDE} pixels"
         )
     rng = check.generator("seed", seed)
     which = rng.integers(len(photographs), size=n)
@@ -161,7 +163,8 @@ def _images(name: str, value: np.ndarray) -> np.ndarray:
     images = check.as_array(name, value)
     if images.ndim < 2 or images.dtype.kind not in "biuf":
         raise ValueError(
-            f"{name} is {images.dtype.name} of shape {images.shape}; numbers of shape (..., height, width) are wanted"
+            f"{name} is {images.dtype.name} of shape {images.shape}; numbers of shape "
+            "(..., height, width) are wanted"
         )
     check.all_finite(name, images)
     if images.dtype in (np.float32, np.float64):
@@ -235,7 +238,8 @@ def _bsds500(source: catalogue.DataSource) -> Photographs:
     train, test = read("train", "val"), read("test")
     if (len(train), len(test)) != (300, 200):
         raise ValueError(
-            f"BSDS500 in {source.path} has {len(train)} + {len(test)} photographs; 300 + 200 are wanted"
+            f"BSDS500 in {source.path} has {len(train)} + {len(test)} photographs; 300 "
+            "+ 200 are wanted"
         )
     return Photographs(train, test, source)
 
@@ -250,7 +254,8 @@ def _embedded_digits() -> Digits:
     source = catalogue.embedded(
         "mnist",
         images.tobytes() + labels.tobytes(),
-        "scikit-learn's 1,797 digits of 8 × 8 pixels, enlarged to 28 × 28, stand in for MNIST",
+        "scikit-learn's 1,797 digits of 8 × 8 pixels, enlarged to 28 × 28, stand in "
+        "for MNIST",
     )
     large = (
         ndimage.zoom(images.reshape(-1, 8, 8) / 16, (1, SIDE / 8, SIDE / 8), order=1)

@@ -38,7 +38,8 @@ MODALITIES = {
     "tcga_lihc": ("mRNA", "CNV", "RPPA"),
 }
 STAND_IN = (
-    "not omics: 569 tumour aspirates of scikit-learn's load_breast_cancer, benign or malignant; blocks of ten "
+    "not omics: 569 tumour aspirates of scikit-learn's load_breast_cancer, benign or "
+    "malignant; blocks of ten "
     "features (worst values, standard errors, mean values) stand in for {}"
 )
 
@@ -130,7 +131,8 @@ def load_brca705(path: str | Path) -> Cohort:
         or links["row"].duplicated().any()
     ):
         raise ValueError(
-            f"{path / 'pam50.csv'}: column 'row' must name each row of the other table at most once"
+            f"{path / 'pam50.csv'}: column 'row' must name each row of the other table "
+            "at most once"
         )
     sure = links[links["keep"]]
     rows = table.iloc[sure["row"]]
@@ -305,7 +307,9 @@ def load_xena(
 
     Parameters
     ----------
-    path : folder of the files that the catalogue lists for ``tcga_brca``, ``tcga_kipan``, ``tcga_lihc``
+    path : folder
+        Of the files that the catalogue lists for ``tcga_brca``, ``tcga_kipan`` and
+        ``tcga_lihc``.
     cohort : {"BRCA", "KIPAN", "LIHC"}
     labels : path or DataFrame, optional
         A table (patient, subtype) in the place of the published labels: of LIHC's
@@ -390,6 +394,8 @@ def top_features(
     """
     check.one_of("select_on", select_on, ("train", "all"))
     x, labels = mrmr.numbers("x", x), check.as_array("labels", labels)
+    if labels.dtype.kind == "f":
+        check.all_finite("labels", labels)
     if x.ndim != 2:
         raise ValueError(f"x has shape {x.shape}; (n, p) is wanted")
     if np.isinf(x).any():
@@ -489,13 +495,15 @@ def _cohort(
     for modality, values in modalities.items():
         if values.shape != (len(subtype), len(features[modality])):
             raise ValueError(
-                f"{name}: {modality} has shape {values.shape}; {len(subtype)} labelled patients × "
+                f"{name}: {modality} has shape {values.shape}; {len(subtype)} labelled "
+                "patients × "
                 f"{len(features[modality])} named features is wanted"
             )
     classes, labels = np.unique(subtype, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"{name}: every patient is of class {classes[0]!r}; at least two classes are wanted"
+            f"{name}: every patient is of class {classes[0]!r}; at least two classes "
+            "are wanted"
         )
     return Cohort(
         name,
@@ -517,7 +525,9 @@ def _numbers(path: Path, values) -> np.ndarray:
 
 
 def _unique_patients(path: Path, patients: pd.Index) -> None:
-    """Refuse rows that are no patient's barcode (12 characters), or one that is twice."""
+    """Refuse rows that are no patient's barcode (12 characters), or one that is there
+    twice.
+    """
     strange = [who for who in patients if not xena.PATIENT.fullmatch(str(who))]
     if strange:
         raise ValueError(

@@ -40,7 +40,8 @@ def appendix_b_coefficients(
     v = 1 - (sigma12**2 + sigma13**2 - 2 * sigma12 * sigma13 * sigma23) / phi
     if v <= 0:
         raise ValueError(
-            f"sigma12 = {sigma12}, sigma13 = {sigma13}, sigma23 = {sigma23} give the residual variance "
+            f"sigma12 = {sigma12}, sigma13 = {sigma13}, sigma23 = {sigma23} give the "
+            "residual variance "
             f"v = {v:.4g}; v > 0 is wanted: a smaller |sigma12 - sigma13 * sigma23|"
         )
     return a, b, v
@@ -141,7 +142,8 @@ def sample_gaussian(
         )
     if not np.allclose(covariance, covariance.T, rtol=1e-9, atol=1e-12):
         raise ValueError(
-            f"covariance differs from its transpose by {np.abs(covariance - covariance.T).max():.4g}; a "
+            "covariance differs from its transpose by "
+            f"{np.abs(covariance - covariance.T).max():.4g}; a "
             "symmetric matrix is wanted"
         )
     try:
@@ -150,7 +152,8 @@ def sample_gaussian(
         values, vectors = np.linalg.eigh(covariance)
         if values[0] < -1e-10 * values[-1]:
             raise ValueError(
-                f"covariance has the smallest eigenvalue {values[0]:.4g}; a positive semi-definite matrix "
+                f"covariance has the smallest eigenvalue {values[0]:.4g}; a positive "
+                "semi-definite matrix "
                 "is wanted"
             ) from None
         factor = vectors * np.sqrt(values.clip(0))

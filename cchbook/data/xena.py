@@ -116,8 +116,10 @@ def join(
             f"{modality} {len(chosen)}" for modality, chosen in columns.items()
         )
         raise ValueError(
-            f"cohort {cohort}: no patient is in every modality and labelled (patients with a primary "
-            f"tumour: {counts}; with a label: {len(labels)}); tables of the same cohort are wanted"
+            f"cohort {cohort}: no patient is in every modality and labelled (patients "
+            "with a primary "
+            f"tumour: {counts}; with a label: {len(labels)}); tables of the same "
+            "cohort are wanted"
         )
     read = {
         modality: _read_projects(
@@ -132,7 +134,8 @@ def join(
     )
     if not measured.any():
         raise ValueError(
-            f"cohort {cohort}: none of the {len(patients)} joined patients has a value in every modality"
+            f"cohort {cohort}: none of the {len(patients)} joined patients has a value "
+            "in every modality"
         )
     patients = [patient for patient, keep in zip(patients, measured) if keep]
     modalities, features = {}, {}
@@ -146,7 +149,8 @@ def join(
         ]
         if not keep.any():
             raise ValueError(
-                f"{modality}: every feature is missing in more than {max_missing:.0%} of the "
+                f"{modality}: every feature is missing in more than {max_missing:.0%} "
+                "of the "
                 f"{len(patients)} joined patients; a larger max_missing is wanted"
             )
         modalities[modality] = values if keep.all() else values[:, keep]
@@ -172,7 +176,8 @@ def samples(path: Path) -> list[str]:
     if not header or strange:
         raise ValueError(
             f"{path}: {len(strange)} of {len(header)} columns are no TCGA barcode "
-            f"(first: {next(iter(strange), None)!r}); features × samples, tab-separated, are wanted"
+            f"(first: {next(iter(strange), None)!r}); features × samples, "
+            "tab-separated, are wanted"
         )
     return header
 
@@ -207,14 +212,16 @@ def read_matrix(path: Path, columns: Sequence[int]) -> tuple[list[str], np.ndarr
             parts.append(chunk.to_numpy()[:, back])
     except tables.BROKEN as error:
         raise ValueError(
-            f"{path}: could not be read after {len(names)} features ({error}); numbers or empty cells, "
+            f"{path}: could not be read after {len(names)} features ({error}); numbers "
+            "or empty cells, "
             "tab-separated, are wanted"
         ) from error
     if not names:
         raise ValueError(f"{path}: holds no feature; a line a feature is wanted")
     if repeated := len(names) - len(set(names)):
         raise ValueError(
-            f"{path}: {repeated} features have a name that occurred before; one line a feature is wanted"
+            f"{path}: {repeated} features have a name that occurred before; one line a "
+            "feature is wanted"
         )
     values = np.empty((len(columns), len(names)), np.float32)
     start = 0
@@ -259,7 +266,8 @@ def label_table(
     patient, label = patient or table.columns[0], label or table.columns[1]
     if lacking := [name for name in (patient, label) if name not in table.columns]:
         raise ValueError(
-            f"{source}: lacks column {lacking[0]!r} (has {', '.join(map(str, table.columns[:8]))}…)"
+            f"{source}: lacks column {lacking[0]!r} (has "
+            f"{', '.join(map(str, table.columns[:8]))}…)"
         )
     rows = table[[patient, label]].dropna().astype(str)
     barcodes = rows[patient].str.strip()
@@ -267,7 +275,8 @@ def label_table(
         code for code in barcodes if not code.startswith("TCGA-") or len(code) < 12
     ]:
         raise ValueError(
-            f"{source}: {len(strange)} entries of {patient!r} are no TCGA barcode (first: {strange[0]!r})"
+            f"{source}: {len(strange)} entries of {patient!r} are no TCGA barcode "
+            f"(first: {strange[0]!r})"
         )
     tumour = (barcodes.str.len() < 15) | (barcodes.str[13:15] == PRIMARY_TUMOUR)
     found = pd.Series(
@@ -277,7 +286,8 @@ def label_table(
     twice = found.groupby(level=0).nunique()
     if (twice > 1).any():
         raise ValueError(
-            f"{source}: {int((twice > 1).sum())} patients have two labels (first: {twice.idxmax()})"
+            f"{source}: {int((twice > 1).sum())} patients have two labels (first: "
+            f"{twice.idxmax()})"
         )
     if found.empty:
         raise ValueError(f"{source}: no primary tumour has a label in column {label!r}")
@@ -305,7 +315,8 @@ def _patients(
             own.setdefault(code[:12], (project, column))
         if both := chosen.keys() & own.keys():
             raise ValueError(
-                f"{path}: {len(both)} patients (first: {min(both)}) are in {paths[0].name} or another "
+                f"{path}: {len(both)} patients (first: {min(both)}) are in "
+                f"{paths[0].name} or another "
                 "project too; each patient in one project is wanted"
             )
         chosen |= own
@@ -334,7 +345,8 @@ def _read_projects(
     names = [name for name in next(iter(tables.values()))[0] if name in shared]
     if not names:
         raise ValueError(
-            f"{paths[0].name} and its other projects share no feature; tables of one kind are wanted"
+            f"{paths[0].name} and its other projects share no feature; tables of one "
+            "kind are wanted"
         )
     values = np.empty((len(places), len(names)), np.float32)
     for project, (own, table) in tables.items():

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never a
-    half; where it can't be written (a full disk) nothing of it stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+from cchbook.data.files import write_bytes
 
 
 def write_text(path: Path, text: str) -> None:

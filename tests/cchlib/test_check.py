@@ -1,4 +1,4 @@
-"""What is no plain number is refused by name, everywhere; what is one keeps its value."""
+"""What is no plain number is refused by name; what is one keeps its value."""
 
 import datetime
 import fractions

@@ -502,7 +502,7 @@ def of_slope(random):
     return {"features": x, "target": target, "teacher": target + normal(random, 30)}
 
 
-def tested(function):
+def outcome_of(function):
     def call(**arguments):
         found = function(**arguments)
         return [found.estimate, found.std_error, found.p_value]
@@ -560,13 +560,13 @@ ESTIMATORS = [
         tolerance=1e-4,
     ),
     Case(
-        tested(criterion.slope_test),
+        outcome_of(criterion.slope_test),
         of_slope,
         dict.fromkeys(("features", "target", "teacher"), "rows"),
         tolerance=1e-7,
     ),
     Case(
-        tested(criterion.shrinkage_test),
+        outcome_of(criterion.shrinkage_test),
         lambda random: dict(
             zip(("student", "target", "teacher"), normal(random, 3, 30))
         ),

@@ -375,7 +375,7 @@ def regression_data(seed, n=40):
 
 @pytest.mark.parametrize("maker", ["table9", "table14"])
 def test_early_stopping_is_that_of_a_textbook_loop(maker):
-    """Weights of the best epoch, by hand: train epoch by epoch, copy when it is best."""
+    """Weights of the best epoch, by hand: train epoch by epoch, copy the best."""
     makers = {
         "table9": lambda seed: models.tabular_network(4, seed=seed).double(),
         "table14": lambda seed: models.MLP(

@@ -71,7 +71,8 @@ def load(
         splits = simulate(sizes, seed=seed)
         payload = b"".join(split.digest() for split in splits.values())
         note = (
-            "simulated sequences of the paper's shape: 50 steps of 300 (text), 74 (audio) and 713 (vision) "
+            "simulated sequences of the paper's shape: 50 steps of 300 (text), 74 "
+            "(audio) and 713 (vision) "
             "features; text knows the label best"
         )
         return catalogue.embedded("mosei", payload, note), splits

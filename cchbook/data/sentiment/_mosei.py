@@ -104,13 +104,15 @@ def _convert(path: Path, folder: Path, length: int) -> None:
         keep = np.flatnonzero(starts >= 0)
         if len(keep) == 0:
             raise ValueError(
-                f"{where}: the text of every utterance is all zero; fetch the file again"
+                f"{where}: the text of every utterance is all zero; fetch the file "
+                "again"
             )
         scores = arrays["labels"].rows().reshape(len(starts), -1)[keep, 0]
         if not np.isfinite(scores).all():
             bad = keep[~np.isfinite(scores)]
             raise ValueError(
-                f"{where}: {len(bad)} labels are NaN or infinite (first: row {bad[0]}); "
+                f"{where}: {len(bad)} labels are NaN or infinite (first: row "
+                f"{bad[0]}); "
                 "remove these rows or fetch the file again"
             )
         np.save(folder / f"{split}-labels.npy", (scores > 0).astype(np.int64))
@@ -145,7 +147,8 @@ def _checked(path: Path, content: object) -> dict[str, dict[str, StoredArray]]:
                 else type(container).__name__
             )
             raise ValueError(
-                f"{where} has no {name!r} (it has {has}); MultiBench's file, with train, valid and test "
+                f"{where} has no {name!r} (it has {has}); MultiBench's file, with "
+                "train, valid and test "
                 "and in each text, audio, vision and labels, is wanted"
             )
         return container[name]
@@ -169,7 +172,8 @@ def _checked(path: Path, content: object) -> dict[str, dict[str, StoredArray]]:
                 )
             if name != "labels" and (len(array.shape) != 3 or 0 in array.shape):
                 raise ValueError(
-                    f"{where}: {name} has shape {array.shape}; (n, steps, features) is wanted"
+                    f"{where}: {name} has shape {array.shape}; (n, steps, features) is "
+                    "wanted"
                 )
         try:
             check.same_length(**arrays)
@@ -178,14 +182,16 @@ def _checked(path: Path, content: object) -> dict[str, dict[str, StoredArray]]:
         steps = {name: arrays[name].shape[1] for name in MODALITIES}
         if len(set(steps.values())) > 1:
             raise ValueError(
-                f"{where}: modalities have unequal numbers of steps, {steps}: text can't say where the "
+                f"{where}: modalities have unequal numbers of steps, {steps}: text "
+                "can't say where the "
                 "others begin; the word-aligned file is wanted"
             )
     for name in MODALITIES:
         sizes = {split: checked[split][name].shape[2] for split in SPLITS}
         if len(set(sizes.values())) > 1:
             raise ValueError(
-                f"{path}: {name} has unequal numbers of features, {sizes}; one number is wanted"
+                f"{path}: {name} has unequal numbers of features, {sizes}; one number "
+                "is wanted"
             )
     return checked
 
@@ -240,7 +246,8 @@ def _crop(
             kept = keep[(keep >= low) & (keep < low + len(rows))]
             if not np.isfinite(rows[kept - low]).all():
                 raise ValueError(
-                    f"{where}: NaN or infinite features near row {low} (only −∞ in audio is known to "
+                    f"{where}: NaN or infinite features near row {low} (only −∞ in "
+                    "audio is known to "
                     "occur, and becomes 0); fetch the file again"
                 )
             block = np.zeros((len(kept), length, features), np.float32)

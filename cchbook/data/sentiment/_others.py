@@ -1,4 +1,4 @@
-"""Data of the same kind as the paper's: CMU-MOSI, ICT-MMMO, and a simulated stand-in."""
+"""Data of the paper's kind: CMU-MOSI, ICT-MMMO, and a simulated stand-in."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def load_mosi(
         for name, table in part.items():
             if not (table[:, -1] == labels).all():
                 raise ValueError(
-                    f"{path}: labels of {name}, {split}, are not those of the transcripts; "
+                    f"{path}: labels of {name}, {split}, are not those of the "
+                    "transcripts; "
                     "fetch the files again"
                 )
         tables[split] = {name: table[:, :-1] for name, table in part.items()} | {
@@ -100,7 +101,7 @@ def load_mosi(
 def _word_by_word(
     spoken: pd.Series, of_words: TfidfVectorizer, vectors: np.ndarray
 ) -> np.ndarray:
-    """(n, 50, d): the vector of each known word (V, d), 0 for another and for padding."""
+    """(n, 50, d): the vector of each known word (V, d), 0 where there is none."""
     split_up, number = of_words.build_analyzer(), of_words.vocabulary_
     sequences = np.zeros((len(spoken), LENGTH, vectors.shape[1]), np.float32)
     for sequence, utterance in zip(sequences, spoken):
@@ -198,6 +199,7 @@ def _h5(path: Path) -> np.ndarray:
 def _present(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is not there; the files of the set, as data/SHA256SUMS lists them, are wanted"
+            f"{path} is not there; the files of the set, as data/SHA256SUMS lists "
+            "them, are wanted"
         )
     return path

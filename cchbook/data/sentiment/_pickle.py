@@ -42,8 +42,10 @@ def read(path: Path) -> Any:
             raise
         except Exception as error:  # the opcodes of a damaged file can fail in any way
             raise ValueError(
-                f"{path} can't be read at byte {file.tell():,} of {path.stat().st_size:,} "
-                f"({type(error).__name__}: {error}): it is truncated or not a pickle of NumPy arrays; "
+                f"{path} can't be read at byte {file.tell():,} of "
+                f"{path.stat().st_size:,} "
+                f"({type(error).__name__}: {error}): it is truncated or not a pickle "
+                "of NumPy arrays; "
                 "remove it and fetch it again"
             ) from error
 
@@ -87,7 +89,8 @@ class StoredArray:
             wanted = math.prod(self.shape) * self.dtype.itemsize
         if found != wanted:
             raise ValueError(
-                f"an array of shape {self.shape} and type {self.dtype} has {found} entries, not {wanted}"
+                f"an array of shape {self.shape} and type {self.dtype} has {found} "
+                f"entries, not {wanted}"
             )
         return self
 
@@ -154,7 +157,8 @@ def _latin1(text: str, encoding: str) -> bytes:
     """codecs.encode, as protocol 2 writes bytes."""
     if encoding != "latin1":
         raise RefusedGlobal(
-            f"the pickle encodes text as {encoding!r}; only NumPy's own 'latin1' is admitted"
+            f"the pickle encodes text as {encoding!r}; only NumPy's own 'latin1' is "
+            "admitted"
         )
     return text.encode("latin1")
 
@@ -187,7 +191,8 @@ class _Reader(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
             raise RefusedGlobal(
-                f"{self.path} names {module}.{name}, which is no NumPy array or plain container: "
+                f"{self.path} names {module}.{name}, which is no NumPy array or plain "
+                "container: "
                 "refused, nothing was run. Fetch the file from its publisher again"
             )
         return _ADMITTED[module, name]
@@ -202,7 +207,8 @@ class _Reader(pickle._Unpickler):
         # too
         if not isinstance(self.stack[-2], (StoredArray, _DType)):
             raise RefusedGlobal(
-                f"{self.path} sets the state of a {type(self.stack[-2]).__name__}; refused"
+                f"{self.path} sets the state of a {type(self.stack[-2]).__name__}; "
+                "refused"
             )
         state = self.stack.pop()
         self.stack[-1].__setstate__(state)
@@ -217,7 +223,8 @@ class _Reader(pickle._Unpickler):
         offset = self.file.tell()
         if offset + size > self.size:
             raise EOFError(
-                f"an array of {size:,} bytes begins at byte {offset:,}, {self.size - offset:,} are left"
+                f"an array of {size:,} bytes begins at byte {offset:,}, "
+                f"{self.size - offset:,} are left"
             )
         self.file.seek(size, os.SEEK_CUR)
         self.append(_Block(self.path, offset, size))

@@ -111,8 +111,8 @@ def add_noise(
     """Gaussian noise of a given level on standardised features; what a level means the
     paper doesn't say.
 
-    ``relative``: ``x + level · ε``, the noise as a fraction of each feature's standard deviation;
-    ``convex``: ``(1 − level) · x + level · ε``, which leaves nothing but noise at level 1;
+    ``relative``: ``x + level · ε``, the noise as a fraction of each feature's standard
+    deviation; ``convex``: ``(1 − level) · x + level · ε``, only noise at level 1;
     ``absolute``: ``x + level · unit · ε``, in the units of the published features.
 
     Parameters

@@ -164,7 +164,7 @@ def test_bad_input_is_named(change, named):
 @pytest.mark.parametrize("scheme, method", [("quotient", "FCQ"), ("difference", "FCD")])
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_a_library(scheme, method, seed):
-    """feature-engine's MRMR, which says which features it kept and not in what order."""
+    """feature-engine's MRMR, which says which features it kept, not their order."""
     rng = np.random.default_rng(seed)
     y, z = rng.integers(0, 3, 150), rng.standard_normal((150, 6))
     z[:, :3] += 1.2 * np.eye(3)[y]

@@ -161,7 +161,8 @@ def test_disjoint_cohorts_are_an_error_with_the_counts(brca):
     )
     with pytest.raises(
         ValueError,
-        match="no patient is in every modality.*mRNA 13, CNV 12, RPPA 7; with a label: 11",
+        match="no patient is in every modality.*mRNA 13, CNV 12, RPPA 7; "
+        "with a label: 11",
     ):
         omics.load_xena(brca, "BRCA")
 
