@@ -214,14 +214,15 @@ def many() -> Iterator[tuple]:
         jobs.execute = execute
 
 
-def simulated(job: Job, output: str, slots: object) -> Outcome:
+def simulated(job: Job, output: str, slots: object, limits: object = None) -> Outcome:
     """What `job.execute` does around papermill: work in a folder of its own, publish
     it.
     """
     store = Store(output)
     if store.complete(*job.run):
         return Outcome(job, "kept")
-    with store.workplace(*job.run) as folder:
+    with store.workplace(*job.run) as place:
+        folder = place.folder
         for name in (f"{job.notebook}.ipynb", "metrics.csv", "record.json"):
             (folder / name).write_text("{}")
         return Outcome(job, "done" if store.publish(folder, *job.run) else "kept")

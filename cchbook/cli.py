@@ -183,6 +183,26 @@ def record(
 
 
 @app.command()
+def export(
+    keys: Annotated[
+        list[str], typer.Argument(help="Keys of complete or recorded runs.")
+    ],
+    to: Annotated[
+        Path, typer.Option("--ro-crate", metavar="ZIP", help="The zip to write.")
+    ],
+    output: Output = None,
+    build_dir: BuildDir = None,
+) -> None:
+    """Pack finished runs with their notebooks, parameters, data checksums and versions
+    as a Process Run Crate, which others' tools read.
+    """
+    with _plainly(build_dir):
+        from cchbook.runs import crate
+
+        print(crate.export(keys, to, output))
+
+
+@app.command()
 def status(
     batch: Annotated[
         str | None, typer.Argument(help="Name of a batch (default: the newest).")

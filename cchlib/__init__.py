@@ -20,6 +20,7 @@ _MODULES = ("criterion", "gaussian", "losses", "mi", "models", "training")
 _NAMES = {
     "assess": "criterion",
     "collect": "criterion",
+    "decide": "criterion",
     "pilot": "criterion",
     "rank_teachers": "criterion",
     "slope_test": "criterion",

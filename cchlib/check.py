@@ -276,6 +276,13 @@ def seed(name: str, value: Any) -> int:
     return int(value)
 
 
+def generator(name: str, value: Any) -> np.random.Generator:
+    """NumPy's generator of a seed, or the one that was given."""
+    if isinstance(value, np.random.Generator):
+        return value
+    return np.random.default_rng(integer(name, value))
+
+
 def number(
     name: str,
     value: Any,

@@ -21,35 +21,80 @@ app = typer.Typer(
 )
 
 
-@app.command()
+ASSESS = """Should this student learn from that teacher? All criteria on your arrays.
+
+\b
+FILE is .npz (arrays) or .csv (columns), a row a subject that no network
+was trained on:
+  .npz             .csv
+  teacher          teacher.*           its representation
+  student          student.*           trained without distillation
+  labels           label               whole numbers or text: classes
+  teacher_output   teacher_output.*    logits or probabilities
+  student_output   student_output.*    the same of the student
+  groups           group               patients, speakers
+Several teachers: teacher_NAME and teacher_output_NAME. The last three are
+optional; without outputs only the CCH can be asked.
+
+\b
+Example:
+  cch assess --example                 writes example.npz
+  cch assess example.npz --html report.html
+
+\b
+Exit code: 0 answered, whatever the answer; 2 the file or an option is not
+as wanted; 1 the machine failed (disk, memory, a package); 130 interrupted.
+"""
+
+
+@app.command(help=ASSESS)
 def assess(
-    file: Annotated[
-        Path, typer.Argument(help=".npz or .csv with teacher, student and labels.")
-    ],
+    file: Annotated[Path | None, typer.Argument(help="A .npz or .csv file.")] = None,
     method: Annotated[str, typer.Option(help="lmi, ksg, mine or gaussian.")] = "lmi",
     runs: Annotated[int, typer.Option(min=1, help="Estimates behind each value.")] = 5,
-    confidence: Annotated[
-        float, typer.Option(help="Of the interval around the gap.")
-    ] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
+    smallest: Annotated[
+        float, typer.Option(help="Share of the student's error worth gaining.")
+    ] = 0.01,
+    cch: Annotated[bool, typer.Option(help="Ask the CCH too, the slow row.")] = True,
     seed: int = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     figure: Annotated[Path | None, typer.Option(help="Where the figure goes.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Where a report goes.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Where the numbers go.")] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="Write an example to FILE and stop.")
+    ] = False,
 ) -> None:
-    """Say whether distilling a teacher into a student would help: the CCH on your own
-    representations.
-    """
+    """All criteria on the arrays of a file."""
     with plainly():
-        from cchlib.criterion.files import assess_file
+        from cchlib.criterion.files import decide_file, write_example
 
-        assess_file(
+        if example:
+            print(f"Wrote {write_example(file or 'example.npz')}")
+            return
+        if file is None:
+            raise ValueError(
+                "FILE is not given; a .npz or .csv file is wanted (cch assess --example "
+                "writes one)"
+            )
+        ranking = decide_file(
             file,
+            html=html,
+            figure=figure,
             method=method,
             runs=runs,
             confidence=confidence,
+            smallest=smallest,
+            cch=cch,
             seed=seed,
             device=device,
-            figure=figure,
         )
+        if json is not None:
+            import json as notation
+
+            text = notation.dumps(ranking.to_dict(), indent=1, ensure_ascii=False)
+            json.write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -82,6 +82,7 @@ class MLP(nn.Module):
                 f"sizes is {sizes}; an input, at least one hidden layer and an output are wanted"
             )
         self.inputs, self.outputs, self.pool_time = sizes[0], sizes[-1], pool_time
+        dropout = check.number("dropout", dropout, 0.0, 1.0)
         seed = check.seed("seed", seed)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would set those of all GPUs too

@@ -335,7 +335,7 @@ def fit(
             f"loss is {loss!r}; a function of the output and the targets is wanted"
         )
     targets = list(targets) if isinstance(targets, (list, tuple)) else [targets]
-    check.integer("epochs", epochs, 1)
+    epochs = check.integer("epochs", epochs, 1)
     lr = check.number("lr", lr, 0.0, open_low=True)
     momentum = check.number("momentum", momentum, 0.0, 1.0)
     weight_decay = check.number("weight_decay", weight_decay, 0.0)
@@ -685,7 +685,7 @@ def features(
 def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> Tensor:
     single = isinstance(networks, nn.Module)
     networks = _as_list(networks)
-    check.integer("batch_size", batch_size, 1)
+    batch_size = check.integer("batch_size", batch_size, 1)
     if not callable(getattr(networks[0], method, None)):
         raise ValueError(
             f"networks holds a {type(networks[0]).__name__}, which has no method "

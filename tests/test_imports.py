@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cchbook.runs.notebook import Notebook, source
+from cchbook.publish import colab
+from cchbook.runs.notebook import Notebook, source, tags
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("cchlib", "cchbook")
@@ -120,6 +121,12 @@ def test_notebook_is_bare(path):
         if cell["cell_type"] == "code"
     ]
     assert code and not any(cell["outputs"] or cell["execution_count"] for cell in code)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_the_install_cell_is_the_generated_one(path):
+    (install,) = [c for c in Notebook.read(path).code_cells if "install" in tags(c)]
+    assert source(install) == colab.cell(ROOT)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)

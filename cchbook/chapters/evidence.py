@@ -67,7 +67,9 @@ class Evidence:
         rows = rows.assign(**lacking)
         runs, held_out = scorecard._protocol(metric, self.parameters)
         if not held_out:
-            return plots.mean_se(rows, by)
+            # several values of a seed, of runs of an estimator say, are one repetition
+            each = rows.groupby([*by, "seed"], sort=False, dropna=False)["value"]
+            return plots.mean_se(each.mean().reset_index(), by)
         return plots.mean_se_over_splits(rows, by, seeds=runs, test_fraction=held_out)
 
     def text(self, metric: str, **where: Any) -> str:

@@ -77,6 +77,37 @@ def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
     }
 
 
+def resampled_f1(logits: Any, labels: Any, weights: np.ndarray) -> np.ndarray:
+    """Weighted F1 of every network on every resample of the test samples.
+
+    Parameters
+    ----------
+    logits : array or Tensor (R, n, K)
+    labels : integer array or Tensor (n,)
+    weights : array (B, n)
+        How often each sample is in a resample; see `resamples`.
+
+    Returns
+    -------
+    array (B, R)
+    """
+    logits, labels = check.finite("logits", logits), check.as_array("labels", labels)
+    identity = np.eye(logits.shape[-1])
+    true, predicted = identity[labels], identity[logits.argmax(-1)]
+    hits = np.einsum("bn,nk,rnk->brk", weights, true, predicted, optimize=True)
+    support = weights @ true  # (B, K)
+    claims = np.einsum("bn,rnk->brk", weights, predicted)
+    f1 = 2 * hits / np.maximum(support[:, None] + claims, 1)
+    return (f1 * support[:, None]).sum(-1) / support.sum(-1, keepdims=True)
+
+
+def resamples(n: int, number: int, seed: int = 0) -> np.ndarray:
+    """Bootstrap: how often each of n samples is drawn in each resample, (number, n)."""
+    check.integer("n", n, 1)
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), check.integer("number", number, 1))
+
+
 def wrong_signs(
     gains: pd.DataFrame,
     by: Sequence[str],

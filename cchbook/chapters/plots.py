@@ -603,3 +603,39 @@ def fusion_patients(one, tested: dict[str, int]) -> None:
         ylim=(len(groups) - 0.5, -0.5),
     )
     plt.show()
+
+
+# Chapter 4 ----------------------------------------------------------------------------
+
+
+def sentiment_noise(one, at: dict[str, str]) -> None:
+    """Information and gain against the noise level, a line a reading of the level."""
+    rows = one.rows("gain", **at)
+    readings = [name for name in rows["noise"].unique() if name != "none"]
+    estimator = None
+    if "estimator" in one.metrics:
+        told = one.rows("i_ts", **at)["estimator"].dropna().unique()
+        estimator = "package" if "package" in told else next(iter(told), None)
+    figure, (left, right) = plt.subplots(1, 2)
+    for i, reading in enumerate(readings):
+        for ax, metric, more in (
+            (left, "i_ts", {"estimator": estimator} if estimator else {}),
+            (right, "gain", {}),
+        ):
+            parts = [one.rows(metric, noise=n, **at, **more) for n in ("none", reading)]
+            table = mean_se(pd.concat(parts), "level")
+            errorbar(ax, table, "level", label=reading, marker="osD"[i % 3])
+    i_sl = one.rows("i_sl", level=0.0, **at, **more)["value"].mean()
+    left.axhline(i_sl, color=COLORS["i_sl"], ls="--", label=LABELS["i_sl"])
+    right.axhline(0, color="0.4", lw=0.8)
+    left.set(xlabel="noise level", ylabel=r"$I(H_1;H_2)$ (nats)")
+    right.set(xlabel="noise level", ylabel="gain in weighted F1")
+    left.legend()
+    plt.show()
+
+
+def all_conditions(table: pd.DataFrame, by: str, gain_label: str) -> None:
+    """`gap_and_gain` of a table of all conditions, in a figure of its own."""
+    _, ax = plt.subplots(figsize=(5.6, 3.5))
+    gap_and_gain(table, by=by, ax=ax, gain_label=gain_label)
+    plt.show()

@@ -236,10 +236,40 @@ def selection(leak: pd.DataFrame, cohort: str, chance: float) -> None:
         ],
     ).pivot(index=["labels", "modality"], columns="column", values="text")
     plots.show_table(
-        shown.sort_index(level=0, ascending=False).reset_index(),
+        shown.sort_index(level=0, ascending=False)
+        .reset_index()
+        .rename_axis(columns=None),
         f"{cohort}: networks on one modality, without distillation. Chance is weighted "
         f"F1 {chance:.2f}, AUC 0.5.",
     )
+
+
+def cohort_names(
+    evidence: Sequence[Evidence], data: Mapping[str, Any]
+) -> dict[str, str]:
+    """The cohorts of this run by name, and those that only the recorded run has."""
+    names = {key: cohort.name for key, cohort in data.items()}
+    for one in evidence:
+        for key in one.rows("gain")["cohort"].unique():
+            names.setdefault(key, key)
+    return names
+
+
+def cancer(
+    evidence: Sequence[Evidence], names: Mapping[str, str], *, with_paper: bool
+) -> None:
+    """Show Tables 5 to 7: mRNA → CNV of each cohort, or its first pair without mRNA."""
+    for key, name in names.items():
+        lead = evidences.first_with(evidence, "gain", cohort=key)
+        known = lead.rows("gain", cohort=key)[["teacher", "student"]]
+        known = list(dict.fromkeys(known.itertuples(index=False, name=None)))
+        if not known:
+            continue
+        pair = ("mRNA", "CNV") if ("mRNA", "CNV") in known else known[0]
+        table = None
+        if with_paper and pair == ("mRNA", "CNV"):
+            table = "table5" if "BRCA" in name or "brca" in key else "table6"
+        noise_levels(evidence, key, pair, name, table)
 
 
 def noise_levels(
@@ -442,7 +472,7 @@ def fusion_in_patients(
         )
     for key, name in names.items():
         lead = evidences.first_with(evidence, "gain", cohort=key)
-        of = tested[key]
+        of = test_patients(lead, tested)[key]
         columns = {
             metric: lead.mean(metric, PAIR, cohort=key).set_index(PAIR)
             for metric in ("accuracy_fusion", "accuracy_fusion_kd", "gain_accuracy")
@@ -505,3 +535,195 @@ def fusion_rules(
         }
     )
     plots.show_table(shown, f"The rule, pair by pair. From {about}.")
+
+
+# Chapter 4 ----------------------------------------------------------------------------
+
+
+def utterances(sets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show the size of every split and the shape of every modality, and the paper's."""
+    rows = []
+    for name, parts in sets.items():
+        for split, data in parts.items():
+            row = {"data": name, "split": split, "utterances": len(data)}
+            row["positive"] = f"{data.labels.mean():.3f}"
+            for modality, array in data.modalities().items():
+                row[modality] = "×".join(map(str, array.shape[1:]))
+            rows.append(row)
+    said = records.paper("settings").query("notebook == '04_sentiment'")
+    said = said.set_index("setting")["value"]
+    row = {"data": "mosei, as the paper states it", "split": "all"}
+    row |= {"utterances": said["annotated segments"], "positive": "–"}
+    for modality in ("text", "audio", "vision"):
+        row[modality] = f"{said['length']}×{said[f'{modality} features']}"
+    plots.show_table(
+        pd.DataFrame([*rows, row]).fillna("–"),
+        "Steps × features of each modality, as found in the files.",
+    )
+
+
+def single_modalities(
+    evidence: Sequence[Evidence], larger: Mapping[str, float]
+) -> None:
+    """Show each modality's accuracy; `larger` is the share of the larger class."""
+    by = {"data": "data", "modality": "modality"}
+    wanted = {
+        "accuracy, train": ("accuracy", {"split": "train"}),
+        "accuracy, test": ("accuracy", {"split": "test"}),
+    }
+    shown = beside(evidence, by, wanted)
+    if "data" in shown:
+        share = shown["data"].map(larger)
+        shown["always the larger class"] = [
+            f"{one:.3f}" if one == one else "–" for one in share
+        ]
+    plots.show_table(
+        shown,
+        evidences.caption(
+            evidence, "Networks trained on the labels alone, mean ± standard error."
+        ),
+    )
+
+
+def sentiment_information(evidence: Sequence[Evidence], *, with_paper: bool) -> None:
+    """Show Table 2: what the representations of each pair share, by every estimator."""
+    by = ["data", "estimator", "x", "y"]
+    parts = []
+    for one in evidence:
+        found = one.mean("mutual_information", by)
+        found = found[~found["x"].str.contains(" ")]  # the other text is Table 3's
+        parts.append(found.assign(data=found["data"] + f", {one.name}"))
+    if with_paper:
+        said = records.paper("table2").query("quantity == 'mutual_information'")
+        said = said.rename(columns={"value": "mean", "std_error": "se"})
+        parts.append(said.assign(data="mosei: the paper"))
+    table = pd.concat(parts)
+    table["text"] = [plots.pm(m, e) for m, e in zip(table["mean"], table["se"])]
+    table["pair"] = "I(" + table["x"] + "; " + table["y"].replace("label", "Y") + ")"
+    order = list(dict.fromkeys(table["pair"]))
+    shown = table.pivot(index=["data", "estimator"], columns="pair", values="text")
+    plots.show_table(
+        shown[order].fillna("–").reset_index().rename_axis(columns=None),
+        "Table 2, in nats: mean ± standard error over networks. The paper's estimator is "
+        "“package”. The paper: mean ± standard deviation over 50 runs. "
+        + evidences.caption(evidence, ""),
+    )
+
+
+DISTILLED = {
+    "accuracy_no_kd": "accuracy, no KD",
+    "accuracy_kd": "accuracy, KD",
+    "weighted_f1_no_kd": "F1, no KD",
+    "weighted_f1_kd": "F1, KD",
+    "gain": "gain",
+    "gain_over_control": "gain over the best control",
+}
+
+
+def sentiment_distillation(evidence: Sequence[Evidence], *, with_paper: bool) -> None:
+    """Show Table 3: every direction without noise."""
+    rows = []
+    for one in evidence:
+        estimator = leading_estimator(one)
+        known = one.rows("gain", level=0.0)[["data", "teacher", "student"]]
+        for at in known.drop_duplicates().to_dict("records"):
+            where = at | {"level": 0.0}
+            row = {"data": f"{at['data']}, {one.name}"}
+            row["pair"] = f"{at['teacher']} → {at['student']}"
+            for metric in ("i_ts", "i_sl", "gap"):
+                row[metric] = one.text(metric, estimator=estimator, **where)
+            for metric, header in DISTILLED.items():
+                row[header] = one.text(metric, control=None, **where)
+            row["± over utterances"] = one.text("gain_test_se", **where)
+            rows.append(row)
+    if with_paper:
+        said = records.paper("table3").dropna(subset="student")
+        for (teacher, student), part in said.groupby(["teacher", "student"]):
+            cells = part.set_index("quantity")
+            row = {"data": "mosei: the paper", "pair": f"{teacher} → {student}"}
+            for metric, header in {"i_ts": "i_ts", "i_sl": "i_sl", **DISTILLED}.items():
+                if metric in cells.index:
+                    row[header] = plots.pm(*cells.loc[metric, ["value", "std_error"]])
+            rows.append(row)
+    heads = {"i_ts": "I(H₁;H₂)", "i_sl": "I(H₂;Y)"}
+    plots.show_table(
+        pd.DataFrame(rows).rename(columns=heads).fillna("–"),
+        "Table 3, every direction: nats, accuracy and weighted F1 on the test split; mean "
+        "± standard error over seeds. " + evidences.caption(evidence, ""),
+    )
+
+
+def sentiment_noise(
+    evidence: Sequence[Evidence], at: Mapping[str, str], *, with_paper: bool
+) -> None:
+    """Show Table 4 under every reading of a noise level, beside the paper's columns."""
+    lead = evidences.first_with(evidence, "gain", **at)
+    live = evidence[-1]
+    estimator = leading_estimator(lead)
+    known = lead.rows("gain", **at)[["noise", "level"]].drop_duplicates()
+    said = records.paper("table4").set_index(["quantity", "noise_level"])
+    said = said[["value", "std_error"]]
+    rows = []
+    for noise, level in known.itertuples(index=False):
+        where = {**at, "noise": noise, "level": level}
+        row = {"noise is": noise if level else "–", "level": f"{level:.0%}"}
+        row["I(H₁;H₂)"] = lead.text("i_ts", estimator=estimator, **where)
+        row["gap"] = lead.text("gap", estimator=estimator, **where)
+        row["teacher's accuracy on it"] = lead.text("teacher_accuracy", **where)
+        for metric in (
+            "weighted_f1_no_kd",
+            "weighted_f1_kd",
+            "gain",
+            "gain_over_control",
+        ):
+            row[DISTILLED[metric]] = lead.text(metric, control=None, **where)
+        if lead is not live:
+            row["gain, this run"] = live.text("gain", **where)
+        for quantity, header in (
+            ("i_ts", "paper: I(H₁;H₂)"),
+            ("weighted_f1_kd", "paper: “KD F1”"),
+            ("weighted_f1_no_kd", "paper: “No-KD F1”"),
+        ):
+            if with_paper and (quantity, level) in said.index:
+                row[header] = plots.pm(*said.loc[(quantity, level)])
+        rows.append(row)
+    plots.show_table(
+        pd.DataFrame(rows).fillna("–"),
+        f"Table 4, all readings: {at['teacher']} teaches {at['student']} on "
+        f"{at['data']}; nats by {estimator}. From {lead.about}.",
+    )
+
+
+def sentiment_by_split(
+    evidence: Sequence[Evidence], verdicts: Mapping[tuple[str, str], str], what: str
+) -> None:
+    """Show the same networks' information on training and on held-out utterances."""
+    by = {"teacher": "teacher", "split": "split"}
+    wanted = {
+        "I(H₁;Y)": ("i_tl_by_split", {}),
+        "I(H₁;H₂)": ("i_ts_by_split", {}),
+        "I(H₂;Y)": ("i_sl_by_split", {}),
+    }
+    shown = beside(evidence, by, wanted)
+    if {"teacher", "split"} <= set(shown):
+        keys = zip(shown["teacher"], shown["split"])
+        shown["verdict, first network"] = [verdicts.get(key, "–") for key in keys]
+    plots.show_table(shown, evidences.caption(evidence, f"{what}, nats."))
+
+
+def conditions(one: Evidence, by: Sequence[str]) -> pd.DataFrame:
+    """Gap and gain of every condition, and whether each can be told from 0.
+
+    Where a run resampled its test samples, that error is part of the gain's.
+    """
+    gain = one.mean("gain", by)
+    over_samples = one.mean("gain_test_se", by)[[*by, "mean"]]
+    gain = gain.merge(over_samples, how="left", on=list(by), suffixes=("", "_test"))
+    gain["se"] = np.hypot(gain["se"], gain["mean_test"].fillna(0))
+    gap = one.mean("gap", by, estimator=leading_estimator(one))
+    table = gain.merge(gap, how="left", on=list(by), suffixes=("", "_gap"))
+    table["gain_clear"] = evidences.decided(table)
+    told = table[["mean_gap", "se_gap", "n_gap"]].set_axis(["mean", "se", "n"], axis=1)
+    table["gap_clear"] = evidences.decided(told)
+    names = {"mean": "gain", "se": "gain_se", "mean_gap": "gap", "se_gap": "gap_se"}
+    return table.rename(columns=names).drop(columns=["n", "n_gap", "mean_test"])

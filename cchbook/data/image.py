@@ -98,8 +98,8 @@ def blend(
     -------
     float32 array of their shape, in [0, 1]
     """
-    check.within("alpha", alpha, 0.0, 1.0)
-    check.within("threshold", threshold, 0.0, 1.0)
+    alpha = check.number("alpha", alpha, 0.0, 1.0)
+    threshold = check.number("threshold", threshold, 0.0, 1.0)
     digits, patches = _images("digits", digits), _images("patches", patches)
     if digits.shape != patches.shape:
         raise ValueError(
@@ -112,14 +112,15 @@ def random_patches(photographs: list[np.ndarray], n: int, seed: int) -> np.ndarr
     """`n` patches (n, 28, 28): a photograph drawn uniformly, then a place in it drawn
     uniformly.
     """
-    n, photographs = check.integer("n", n, 1), list(photographs)
+    n = check.integer("n", n, 1)
+    photographs = [_images("photographs", photo) for photo in photographs]
     if not photographs or any(
         np.ndim(photo) != 2 or min(np.shape(photo)) < SIDE for photo in photographs
     ):
         raise ValueError(
             f"photographs must be a non-empty list of grey images (height, width) of at least {SIDE} × {SIDE} pixels"
         )
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     which = rng.integers(len(photographs), size=n)
     place = rng.random((n, 2))
     patches = np.empty((n, SIDE, SIDE), np.float32)
@@ -134,7 +135,7 @@ def gaussian_blur(images: np.ndarray, gamma: float) -> np.ndarray:
     """Blur (..., h, w) with a Gaussian of standard deviation γ pixels, cut at 4γ, edges
     mirrored; γ = 0 is the identity.
     """
-    check.within("gamma", gamma, 0.0)
+    gamma = check.number("gamma", gamma, 0.0)
     images = _images("images", images)
     return (
         images
@@ -148,6 +149,7 @@ def as_inputs(images: np.ndarray, channels: int = 1) -> Tensor:
     across `channels`.
     """
     check.integer("channels", channels, 1)
+    images = _images("images", images)
     flat = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).flatten(1)
     return flat.repeat(1, channels) if channels > 1 else flat
 
@@ -162,7 +164,10 @@ def _images(name: str, value: np.ndarray) -> np.ndarray:
             f"{name} is {images.dtype.name} of shape {images.shape}; numbers of shape (..., height, width) are wanted"
         )
     check.all_finite(name, images)
-    return images if images.dtype.kind == "f" else images.astype(np.float32)
+    if images.dtype in (np.float32, np.float64):
+        return images.astype(images.dtype.newbyteorder("="), copy=False)
+    wide = images.dtype.kind == "f" and images.dtype.itemsize > 8
+    return images.astype(np.float64 if wide else np.float32)
 
 
 def _mnist(source: catalogue.DataSource) -> Digits:

@@ -19,6 +19,16 @@ SCHEMES = ("quotient", "difference")
 SMALLEST = 1e-12
 
 
+def numbers(name: str, value) -> np.ndarray:
+    """Numbers in their own precision, float64 where that is rarer."""
+    array = check.as_array(name, value)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {array.dtype.name}; numbers are wanted")
+    usual = array.dtype.kind in "iu" or array.dtype in (np.float32, np.float64)
+    kind = array.dtype.newbyteorder("=") if usual else np.dtype(np.float64)
+    return array.astype(kind, copy=False)
+
+
 def select(
     x: np.ndarray, y: np.ndarray, k: int, relevance: str = "f", scheme: str = "quotient"
 ) -> np.ndarray:
@@ -57,18 +67,23 @@ def select(
     C. Ding, H. Peng (2005). Minimum redundancy feature selection from microarray gene
     expression data. Journal of Bioinformatics and Computational Biology 3(2), 185-205.
     """
-    x = np.asarray(x)
+    x = numbers("x", x)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x has shape {x.shape}; (n, p) with n, p ≥ 1 is wanted")
     if bad := int((~np.isfinite(x)).sum()):
         raise ValueError(
             f"x holds {bad} NaN or infinite entries; only finite numbers are wanted"
         )
+    y = check.as_array("y", y)
+    if y.ndim != 1:
+        raise ValueError(f"y has shape {y.shape}; one label a sample, (n,), is wanted")
     check.same_length(x=x, y=y)
+    if y.dtype.kind == "f":
+        check.all_finite("y", y)
     check.integer("k", k, 1)
     check.one_of("relevance", relevance, RELEVANCE)
     check.one_of("scheme", scheme, SCHEMES)
-    classes, labels = np.unique(np.asarray(y), return_inverse=True)
+    classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y has {len(classes)} class; at least two are wanted")
     varying = np.flatnonzero(x.max(0) > x.min(0))

@@ -389,17 +389,37 @@ def top_features(
         All n patients, in their order.
     """
     check.one_of("select_on", select_on, ("train", "all"))
-    check.same_length(x=x, labels=labels)
-    train = (
-        np.flatnonzero(train) if np.asarray(train).dtype == bool else np.asarray(train)
-    )
-    x = _filled(np.asarray(x), train)
-    seen = train if select_on == "train" else np.arange(len(x))
-    chosen = mrmr.select(x[seen], np.asarray(labels)[seen], k, relevance, scheme)
+    x, labels = mrmr.numbers("x", x), check.as_array("labels", labels)
+    if x.ndim != 2:
+        raise ValueError(f"x has shape {x.shape}; (n, p) is wanted")
+    if np.isinf(x).any():
+        raise ValueError(
+            "x holds infinite entries; numbers, or NaN for gaps, are wanted"
+        )
+    n = check.same_length(x=x, labels=labels)
+    train = _rows("train", train, n)
+    x = _filled(x, train)
+    seen = train if select_on == "train" else np.arange(n)
+    chosen = mrmr.select(x[seen], labels[seen], k, relevance, scheme)
     part = x[:, chosen].astype(np.float64)
     spread = part[train].std(0)
     part = (part - part[train].mean(0)) / np.where(spread > 0, spread, 1.0)
     return torch.from_numpy(part.astype(np.float32))
+
+
+def _rows(name: str, value, n: int) -> np.ndarray:
+    """Numbers of rows, of n, out of them or of a mask."""
+    rows = check.as_array(name, value)
+    if rows.dtype == bool and rows.shape == (n,):
+        rows = np.flatnonzero(rows)
+    if rows.dtype.kind not in "iu" or rows.ndim != 1 or rows.size == 0:
+        raise ValueError(
+            f"{name} is {rows.dtype} of shape {rows.shape}; numbers of rows, or a mask "
+            f"({n},), at least one row, are wanted"
+        )
+    if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
+        raise ValueError(f"{name} must name rows 0 … {n - 1}, each at most once")
+    return rows
 
 
 def _filled(x: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def appendix_b_coefficients(
     ValueError
         Where ``|σ23| ≥ 1`` or v ≤ 0: no such Gaussian exists.
     """
-    _check_correlations(sigma12=sigma12, sigma13=sigma13, sigma23=sigma23)
+    sigma12, sigma13, sigma23 = _correlations(sigma12, sigma13, sigma23)
     phi = 1 - sigma23**2
     if phi <= 0:
         raise ValueError(
@@ -61,7 +61,8 @@ def sample_appendix_b(
     """
     n, p = check.integer("n", n, 1), check.integer("p", p, 1)
     a, b, v = appendix_b_coefficients(sigma12, sigma13, sigma23)
-    rng = np.random.default_rng(seed)
+    sigma23 = check.number("sigma23", sigma23)
+    rng = check.generator("seed", seed)
     y = rng.standard_normal(n)
     x2 = sigma23 * y[:, None] + np.sqrt(1 - sigma23**2) * rng.standard_normal((n, p))
     x1 = a * x2 + b * y[:, None] + np.sqrt(v) * rng.standard_normal((n, p))
@@ -79,6 +80,7 @@ def appendix_b_covariance(
     """
     p = check.integer("p", p, 1)
     appendix_b_coefficients(sigma12, sigma13, sigma23)
+    sigma12, sigma13, sigma23 = _correlations(sigma12, sigma13, sigma23)
     eye, ones = np.eye(p), np.ones((p, p))
     s11 = eye + sigma13**2 * (ones - eye)
     s12 = sigma12 * eye + sigma13 * sigma23 * (ones - eye)
@@ -96,7 +98,7 @@ def equation7_covariance(
     (Schur complement of the block of x1 and x2).
     """
     p = check.integer("p", p, 1)
-    _check_correlations(sigma12=sigma12, sigma13=sigma13, sigma23=sigma23)
+    sigma12, sigma13, sigma23 = _correlations(sigma12, sigma13, sigma23)
     eye = np.eye(p)
     return _assemble(eye, sigma12 * eye, np.full(p, sigma13), eye, np.full(p, sigma23))
 
@@ -111,6 +113,7 @@ def scaled_covariance(
     σ23 1/√p.
     """
     root = np.sqrt(check.integer("p", p, 1))
+    sigma12, sigma13, sigma23 = _correlations(sigma12, sigma13, sigma23)
     return equation7_covariance(p, sigma12, sigma13 / root, sigma23 / root)
 
 
@@ -151,14 +154,21 @@ def sample_gaussian(
                 "is wanted"
             ) from None
         factor = vectors * np.sqrt(values.clip(0))
-    z = np.random.default_rng(seed).standard_normal((n, len(covariance))) @ factor.T
+    rng = check.generator("seed", seed)
+    z = rng.standard_normal((n, len(covariance))) @ factor.T
     p = len(covariance) // 2
     return z[:, :p], z[:, p : 2 * p], z[:, -1]
 
 
-def _check_correlations(**values: float) -> None:
-    for name, value in values.items():
-        check.within(name, value, -1.0, 1.0)
+def _correlations(
+    sigma12: float, sigma13: float, sigma23: float
+) -> tuple[float, float, float]:
+    """The three of them, each a number in [-1, 1]."""
+    return (
+        check.number("sigma12", sigma12, -1.0, 1.0),
+        check.number("sigma13", sigma13, -1.0, 1.0),
+        check.number("sigma23", sigma23, -1.0, 1.0),
+    )
 
 
 def _assemble(s11, s12, s13, s22, s23, s33: float = 1.0) -> np.ndarray:

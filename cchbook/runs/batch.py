@@ -349,6 +349,7 @@ class Batch:
         """
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{leases.HOST}-{os.getpid()}"
         plan = {**leases.mine(), "since": time.time(), "profile": self.profile}
+        self.store.sweep()
         self.store.put_batch(name, {**plan, "jobs": self.plan()})
         yield from self._stage(self.first, pool)
         if self._late:

@@ -44,6 +44,8 @@ PACKAGE = Path(__file__).resolve().parents[1]  # cchbook; cchlib lies beside it
 COMPUTES = (
     "data",
     "chapters/controls.py",
+    "chapters/coverage.py",
+    "chapters/estimates.py",
     "chapters/groups.py",
     "chapters/information.py",
     "chapters/metrics.py",

@@ -101,21 +101,23 @@ def progress(lease: Mapping[str, Any], expected: float | None = None) -> str:
     return ", ".join(words)
 
 
-def expectations(store: Store, lines: Iterable[tuple[str, bool]], profile: str) -> dict:
-    """{(notebook, is a piece): seconds} by earlier runs of the same kind and profile, of
-    this store and recorded. What was never run is left out.
+def expectations(
+    store: Store, kinds: Iterable[tuple[str, bool]], profile: str
+) -> dict[tuple[str, bool], float]:
+    """{(notebook, is a piece): seconds} by earlier runs of the same profile, of this
+    store and recorded ones. What was never run so is left out.
     """
     found = {}
-    for notebook, piece in set(lines):
+    for notebook, piece in set(kinds):
         store.all_complete([notebook])
         known = [r for (n, _), r in store.seen.items() if n == notebook]
         known += [run.record for run in records.recorded(notebook)]
         seconds = [
             r["seconds"]
             for r in known
-            if bool(r.get("piece")) == piece
+            if r.get("profile") == profile
+            and bool(r.get("piece")) == piece
             and "pieces" not in r
-            and r.get("profile") == profile
         ]
         if seconds:
             found[notebook, piece] = statistics.median(seconds)

@@ -17,8 +17,15 @@ if TYPE_CHECKING:
         rank_teachers,
     )
     from cchlib.criterion.collecting import Representations, collect
+    from cchlib.criterion.decision import (
+        Decision,
+        Ranking,
+        decide,
+        decide_teachers,
+    )
     from cchlib.criterion.heads import Gain, Pilot, pilot
     from cchlib.criterion.slope import Test, shrinkage_test, slope_test
+    from cchlib.criterion.transfer import logme
 
 _NAMES = {
     "Assessment": "cch",
@@ -27,23 +34,33 @@ _NAMES = {
     "rank_teachers": "cch",
     "Representations": "collecting",
     "collect": "collecting",
+    "Decision": "decision",
+    "Ranking": "decision",
+    "decide": "decision",
+    "decide_teachers": "decision",
     "Gain": "heads",
     "Pilot": "heads",
     "pilot": "heads",
     "Test": "slope",
     "shrinkage_test": "slope",
     "slope_test": "slope",
+    "logme": "transfer",
 }
 
 __all__ = [
     "Assessment",
+    "Decision",
     "Gain",
     "Pilot",
+    "Ranking",
     "Representations",
     "Test",
     "assess",
     "assess_teachers",
     "collect",
+    "decide",
+    "decide_teachers",
+    "logme",
     "pilot",
     "rank_teachers",
     "shrinkage_test",

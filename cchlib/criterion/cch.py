@@ -21,13 +21,23 @@ Romano, 1994) with its finite-population correction m/(n - m), or the delete-d j
 bootstrap makes, would be nearest neighbours at distance zero. Both terms of the gap are
 estimated on the same half, so that what they share cancels.
 
-Halves say something about bias too: for a linear statistic the mean over the two halves
-*is* the full-sample value, so that ``drift`` = gap - mean of the half-sample gaps is
-what doubling the sample did to the estimator's bias. Where the bias falls like 1/size,
-the same amount is still to come. The interval is widened by it on that side, and only
-there. A bias that doesn't move with n (a Gaussian formula on data that isn't, ksg in
-many dimensions) can't be seen from the data: the chapter on mutual information measures
-it.
+**Bias.** An estimator's bias depends on n, on the widths, and on where in the columns
+the information sits. `surrogates` makes pairs of *known* information from the data's own
+blocks: at the same n and widths, with the same marginals and spectrum. The estimate is
+read against what the method says of them, so that its value is the information at which
+this method would have given this answer, and 0 where the method answers as much on
+independent pairs. Where the information sits is not known. Several places are tried, and
+the interval is as wide as they disagree. The two terms' own intervals are put together
+by the rule of Zou and Donner (2008). All of this takes the data's dependence to be like
+the surrogates' (a Gaussian copula, a softmax): another kind can be harder to see, and
+then the interval is too narrow. The chapter on mutual information measures how often.
+
+**What is known** comes before the difference: 0 ≤ I(H2; Y) ≤ H(Y), I(H1; H2) ≥ 0, a
+held-out linear probe's bound from below on I(H2; Y), and, since
+I(H1; H2) - I(H2; Y) ≥ -H(Y | H1), the same probe of the teacher as a bound on the gap.
+
+**Saturation.** An estimate that has reached what the method could say at most at this n
+bounds its term from below only. The interval is open on the side where that leaves it.
 
 References
 ----------
@@ -35,12 +45,15 @@ References
   under minimal assumptions", Annals of Statistics 22 (1994) 2031–2050.
 - J. Shao and C. F. J. Wu, "A general theory for jackknife variance estimation", Annals
   of Statistics 17 (1989) 1176–1197.
+- G. Y. Zou and A. Donner, "Construction of confidence limits about effect measures: a
+  general approach", Statistics in Medicine 27 (2008) 1693–1702.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -48,7 +61,8 @@ import pandas as pd
 from scipy import stats
 
 from cchlib import check
-from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many
+from cchlib.criterion import surrogates
+from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many, probe_bound
 from cchlib.mi.interface import RANDOM
 from cchlib.mi.lmi import PRESETS
 
@@ -68,30 +82,48 @@ FEWEST_IN_CLASS = 5
 CHEAP_SPLITS = 25
 #: random splits drawn for each one that has every class in both halves
 MOST_TRIES = 2000
+#: draws that place a cheap method's curve at the estimate
+CALIBRATION_DRAWS = 5
+#: levels of information, in units of the estimate, that a curve begins with
+LEVELS = {True: (0, 1, 2), False: (0, 0.5, 1, 1.5, 2.5)}
+#: and of classes, in units of H(Y)
+CLASS_LEVELS = {True: (0, 0.4, 0.75, 0.97), False: (0, 0.25, 0.5, 0.75, 0.9, 0.99)}
+#: nats that double precision can tell apart: -½ log(2⁻⁵²), for a pair of columns
+MOST_NATS = 18.02
+#: how blocks may be brought to a common scale
+RESCALE = ("columns", "block", "none")
+#: fewer subjects with several rows than this are refused
+FEWEST_GROUPS = 8
 #: options that spare the deterministic methods a standard error of their own
 WITHOUT_ERROR = {"ksg": {"parts": 0}, "gaussian": {"repeats": 0}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Assessment:
     """What `assess` says of one teacher. Mutual information in nats.
 
     Attributes
     ----------
     i_ts, i_sl : MIEstimate
-        I(teacher; student) and I(student; label) on all subjects.
+        I(teacher; student) and I(student; label) on all subjects. `value` is corrected
+        for the bias found on surrogates and kept within what is known; `values` are the
+        method's own answers, one a run.
     gap_interval : (float, float)
         At `confidence`; contains `gap`. See the module's text for what it accounts for.
     std_error : float
         Of the gap: sampling of the subjects and the estimator's randomness, without its
         bias.
     drift : float
-        What doubling the sample did to the gap; the interval reaches so much further on
-        that side.
+        What doubling the sample did to the method's own gap. Without calibration the
+        interval reaches so much further on that side.
     confidence : float
     label_entropy : float
         H(Y) of the labels given, the ceiling of I(student; label); nan for a regression
         target.
+    bias_ts, bias_sl : float
+        What was taken off the method's answers; nan without calibration.
+    notes : tuple of str
+        What was known, and what was saturated.
     half_gaps : array (splits, 2)
         The gap on both halves of every split.
     """
@@ -104,6 +136,9 @@ class Assessment:
     confidence: float
     label_entropy: float
     half_gaps: np.ndarray = field(repr=False, compare=False)
+    bias_ts: float = float("nan")
+    bias_sl: float = float("nan")
+    notes: tuple[str, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -130,28 +165,54 @@ class Assessment:
         sign = "more" if self.gap > 0 else "less"
         said = [
             f"The teacher shares {abs(self.gap):.3f} nats {sign} with the student "
-            f"({self.i_ts.value:.3f}) than the student shares with the label ({self.i_sl.value:.3f}).",
-            f"The {self.confidence:.0%} interval of the gap, {low:.3f} to {high:.3f}, lies {place}.",
+            f"({self.i_ts.value:.3f}) than the student shares with the label "
+            f"({self.i_sl.value:.3f}).",
+            f"The {self.confidence:.0%} interval of the gap, {low:.3f} to {high:.3f}, "
+            f"lies {place}.",
         ]
-        if abs(self.drift) > self.std_error:
+        if np.isfinite([self.bias_ts, self.bias_sl]).all():
+            if abs(self.bias_ts - self.bias_sl) > self.std_error:
+                said.append(
+                    f"On pairs of known information like these {self.i_ts.method} is off "
+                    f"by {self.bias_ts:+.3f} and {self.bias_sl:+.3f} nats, which was "
+                    "taken off."
+                )
+        elif abs(self.drift) > self.std_error:
             said.append(
-                "The estimate still moves with the sample: twice the subjects changed the gap by "
-                f"{self.drift:+.3f} (standard error {self.std_error:.3f}); more would move it further."
+                "The estimate still moves with the sample: twice the subjects changed "
+                f"the gap by {self.drift:+.3f} (standard error {self.std_error:.3f}); "
+                "more would move it further."
             )
-        if self.i_sl.value > self.label_entropy:
+        said.extend(self.notes)
+        if self.verdict == "do not distil":
             said.append(
-                f"I(student; label) exceeds its ceiling H(Y) = {self.label_entropy:.3f}: "
-                "the estimate of it is too high."
-            )
-        if self.i_ts.value < 0 or self.i_sl.value < 0:
-            said.append(
-                "A negative estimate of a quantity that can't be negative: read it as zero within its error."
+                "No sample can prove that two representations share little: this holds "
+                "as far as their dependence is of the kind that the method sees."
             )
         if self.verdict == "undecided":
             said.append(
-                "More subjects narrow the interval; so do fewer, better feature dimensions."
+                "More subjects narrow the interval; so do fewer, better feature "
+                "dimensions."
             )
         return said
+
+    def _lines(self) -> list[str]:
+        low, high = self.gap_interval
+        return [
+            f"{self.verdict}: the gap is {self.gap:+.3f} nats, "
+            f"{self.confidence:.0%} interval {low:+.3f} to {high:+.3f}",
+            f"I(teacher; student) = {self.i_ts.value:.3f}, "
+            f"I(student; label) = {self.i_sl.value:.3f} nats",
+            f"by {self.i_ts.method} on {self.i_ts.n_samples} subjects; "
+            "see .reasons for why",
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        first, *rest = (escape(line) for line in self._lines())
+        return f"<p><strong>{first}</strong><br>{'<br>'.join(rest)}</p>"
 
 
 def assess(
@@ -164,6 +225,9 @@ def assess(
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "auto",
+    groups: Any = None,
+    rescale: str = "columns",
+    calibrate: bool = True,
 ) -> Assessment:
     """Assess a teacher for a student by the CCH, before distilling.
 
@@ -188,6 +252,16 @@ def assess(
     device : str
         "auto" (the GPU where there is one), "cpu", "cuda"…; for the estimators that
         train networks.
+    groups : array (n,), optional
+        The subject of each row where a subject has several: they stay together in a
+        half. The intervals then need at least 8 subjects, and better 30.
+    rescale : {"columns", "block", "none"}
+        "columns" brings every column to mean 0 and unit variance, so that units and
+        offsets don't matter; "block" only the whole block, which keeps its columns'
+        proportions; "none" takes the features as they are.
+    calibrate : bool
+        Read the estimates against surrogates of known information. Costs as much again
+        as the halves do.
 
     Returns
     -------
@@ -198,7 +272,8 @@ def assess(
     ValueError
         On NaN or infinity, unequal lengths, fewer than 20 subjects (50 with "lmi"), a
         constant block, a single class, a class with fewer than 10 subjects, ambiguous
-        float labels, an unknown method, runs < 1 or a confidence outside (0, 1).
+        float labels, fewer than 8 groups, an unknown method or rescale, runs < 1 or a
+        confidence outside (0, 1).
     """
     return assess_teachers(
         {"teacher": teacher},
@@ -209,6 +284,9 @@ def assess(
         confidence=confidence,
         seed=seed,
         device=device,
+        groups=groups,
+        rescale=rescale,
+        calibrate=calibrate,
     )["teacher"]
 
 
@@ -222,6 +300,9 @@ def rank_teachers(
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "auto",
+    groups: Any = None,
+    rescale: str = "columns",
+    calibrate: bool = True,
 ) -> pd.DataFrame:
     """Order candidate teachers for one student, by the gap; arguments as for `assess`.
 
@@ -246,26 +327,29 @@ def rank_teachers(
         confidence=confidence,
         seed=seed,
         device=device,
+        groups=groups,
+        rescale=rescale,
+        calibrate=calibrate,
     )
     best = next(iter(found.values()))
-    return pd.DataFrame(
-        [
+    rows = []
+    for name, a in found.items():
+        low, high = a.gap_interval
+        behind = best.half_gaps - a.half_gaps
+        rows.append(
             {
                 "teacher": name,
                 "i_ts": a.i_ts.value,
                 "i_sl": a.i_sl.value,
                 "gap": a.gap,
-                "low": a.gap_interval[0],
-                "high": a.gap_interval[1],
+                "low": low,
+                "high": high,
                 "verdict": a.verdict,
                 "behind_best": best.gap - a.gap,
-                "behind_best_se": _half_sample_error(
-                    best.half_gaps - a.half_gaps, a.i_ts.n_samples
-                ),
+                "behind_best_se": _half_sample_error(behind, a.i_ts.n_samples),
             }
-            for name, a in found.items()
-        ]
-    )
+        )
+    return pd.DataFrame(rows)
 
 
 def assess_teachers(
@@ -278,6 +362,9 @@ def assess_teachers(
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "auto",
+    groups: Any = None,
+    rescale: str = "columns",
+    calibrate: bool = True,
 ) -> dict[str, Assessment]:
     """The `Assessment` of every teacher, best first; arguments as for `rank_teachers`."""
     runs, seed = check.integer("runs", runs, 1), check.integer("seed", seed)
@@ -306,48 +393,325 @@ def assess_teachers(
             f"teacher, student and labels hold {n} subjects; at least {fewest} are wanted with method {method!r}"
         )
 
-    random = method in RANDOM
-    splits = _halves(
-        labels if discrete else None,
-        n,
-        runs if random else max(runs, CHEAP_SPLITS),
-        seed,
-    )
-    seeds = tuple(int(s) for s in np.random.SeedSequence(seed).generate_state(2))
-    full_runs = runs if random else 1
-    ceiling = (
-        float(stats.entropy(np.unique(labels, return_counts=True)[1]))
-        if discrete
-        else float("nan")
-    )
-
-    i_sl = estimate_mi(
-        student, labels, method, runs=full_runs, seed=seed, device=device
-    )
-    sl_halves = _on_halves(student, labels, method, splits, seeds, device)
+    check.one_of("rescale", rescale, RESCALE)
+    starts = None
+    if groups is not None:
+        order, starts = _by_group(groups, n)
+        teachers = {name: value[order] for name, value in teachers.items()}
+        student, labels = student[order], labels[order]
+    teachers = {name: _rescaled(value, rescale) for name, value in teachers.items()}
+    student = _rescaled(student, rescale)
+    task = _Task(method, runs, seed, device, float(confidence), calibrate, starts)
+    splits = _halves(labels if discrete else None, n, task.splits, seed, starts)
+    if discrete:
+        labels = np.unique(labels, return_inverse=True)[1]
+    else:
+        labels = _rescaled(labels, "none" if rescale == "none" else "columns")
+    i_sl = task.term(student, labels, splits)
+    label_entropy = float("nan")
+    floor = None
+    if discrete:
+        label_entropy = float(stats.entropy(np.bincount(labels)))
+        floor = _probe_floor(student, labels, task)
+    i_sl = i_sl.within(floor or 0.0, label_entropy if discrete else np.inf)
     found = {}
     for name, teacher in teachers.items():
-        i_ts = estimate_mi(
-            teacher, student, method, runs=full_runs, seed=seed, device=device
-        )
-        half_gaps = (
-            _on_halves(teacher, student, method, splits, seeds, device) - sl_halves
-        )
-        gap = i_ts.value - i_sl.value
-        error, drift = _half_sample_error(half_gaps, n), float(gap - half_gaps.mean())
-        reach = stats.t.ppf((1 + confidence) / 2, len(splits)) * error
-        interval = (
-            float(gap - reach + min(drift, 0)),
-            float(gap + reach + max(drift, 0)),
-        )
-        if np.isnan(
-            interval
-        ).any():  # an infinite estimate: one representation determines the other, say
-            interval = (-np.inf, np.inf)
-        found[name] = Assessment(
-            i_ts, i_sl, interval, error, drift, float(confidence), ceiling, half_gaps
-        )
+        i_ts = task.term(teacher, student, splits).within(0.0, np.inf)
+        least = -np.inf
+        if discrete:
+            # I(H1; H2) - I(H2; Y) ≥ -H(Y | H1) = I(H1; Y) - H(Y)
+            teacher_floor = _probe_floor(teacher, labels, task)
+            least = -label_entropy
+            if teacher_floor is not None:
+                least += max(teacher_floor, 0.0)
+            i_ts = i_ts.within(i_sl.value + least, np.inf)
+        found[name] = _assessment(i_ts, i_sl, least, floor, label_entropy, task)
     return dict(sorted(found.items(), key=lambda item: -item[1].gap))
+
+
+@dataclass(frozen=True)
+class _Term:
+    """One term of the gap: its value, what is not known of its bias (`least` to `most`),
+    and the interval (`low`, `high`) that sampling adds to that.
+    """
+
+    estimate: MIEstimate
+    value: float
+    least: float
+    most: float
+    low: float
+    high: float
+    halves: np.ndarray  # (splits, 2), on the scale of the value
+    own_halves: np.ndarray  # (splits, 2), as the method answers
+    bias: float
+    saturated: bool
+
+    def within(self, floor: float, ceiling: float) -> _Term:
+        """The term with what is known of it: it lies between `floor` and `ceiling`."""
+        names = ("value", "least", "most", "low", "high")
+        clipped = {
+            name: float(np.clip(getattr(self, name), floor, ceiling)) for name in names
+        }
+        return replace(self, **clipped)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """How the terms are estimated."""
+
+    method: str
+    runs: int
+    seed: int
+    device: str
+    confidence: float
+    calibrate: bool
+    starts: np.ndarray | None
+
+    @property
+    def random(self) -> bool:
+        return self.method in RANDOM
+
+    @property
+    def splits(self) -> int:
+        return self.runs if self.random else max(self.runs, CHEAP_SPLITS)
+
+    @property
+    def quantile(self) -> float:
+        """Of Student's t, with as many degrees as splits, or as subjects allow."""
+        degrees = self.splits
+        if self.starts is not None:
+            degrees = min(degrees, len(self.starts) - 1)
+        return float(stats.t.ppf((1 + self.confidence) / 2, degrees))
+
+    def answers(self, pairs: Sequence[tuple]) -> np.ndarray:
+        """One run of the method on each pair, without an error of its own."""
+        found = _estimate_many(pairs, self.method, self.seed, self.device)
+        values = [
+            _finite(estimate.value, *pair)
+            for estimate, pair in zip(found, pairs, strict=True)
+        ]
+        return np.array(values)
+
+    def term(self, x: np.ndarray, y: np.ndarray, splits: list) -> _Term:
+        """I(x; y) on all rows and on the halves, read against surrogates."""
+        raw = estimate_mi(
+            x,
+            y,
+            self.method,
+            runs=self.runs if self.random else 1,
+            seed=self.seed,
+            device=self.device,
+        )
+        answer = _finite(raw.value, x, y)
+        seeds = np.random.SeedSequence(self.seed).generate_state(2)
+        halves = _on_halves(
+            x, y, self.method, splits, tuple(int(s) for s in seeds), self.device
+        )
+        error = _half_sample_error(halves, len(x))
+        saturated = bool(getattr(raw, "saturated", False)) or not np.isfinite(raw.value)
+        if not self.calibrate:
+            reach = self.quantile * error
+            term = _Term(
+                raw, answer, answer, answer, answer - reach, answer + reach,
+                halves, halves, float("nan"), saturated,
+            )  # fmt: skip
+        else:
+            term = self._calibrated(x, y, raw, answer, halves, error, saturated)
+        return replace(term, high=np.inf) if term.saturated else term
+
+    def _calibrated(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        raw: MIEstimate,
+        answer: float,
+        halves: np.ndarray,
+        error: float,
+        saturated: bool,
+    ) -> _Term:
+        draws = 0 if self.random else CALIBRATION_DRAWS
+        if self.starts is None:  # the same surrogates whatever the order of the rows
+            order = np.lexsort((x[:, 0], y if y.ndim == 1 else y[:, 0]))
+            x, y = x[order], y[order]
+        # the curve is an average of so many draws, each with the estimate's own error
+        error *= np.sqrt(1 + 1 / max(draws, 1))
+        reach = self.quantile * error
+        if y.ndim == 1:
+            families = surrogates.label_families(x, y, self.starts)
+            families = families[:1] if self.random else families
+            most = 0.999 * float(stats.entropy(np.bincount(y)))
+            levels = np.array(CLASS_LEVELS[self.random]) * most
+        else:
+            families = surrogates.families(x, y, self.starts, self.seed)
+            if self.random and len(families) > 2:
+                families = [families[0], families[-1]]
+            most = surrogates.MOST
+            levels = np.array(LEVELS[self.random]) * np.clip(answer, 0.1, 4.0)
+        curves = [
+            surrogates.curve(
+                family, levels, answer, reach, most, self.answers, self.seed, draws
+            )
+            for family in families
+        ]
+        tops = np.array([one.levels[-1] for one in curves])
+        at, low, high = (
+            np.array([one.truth(value) for one in curves])
+            for value in (answer, answer - reach, answer + reach)
+        )
+        value = float(min(at[0], tops[0]))
+        slope = [
+            min(curves[0].truth(answer + side * error), tops[0]) for side in (-1, 1)
+        ]
+        slope = (slope[1] - slope[0]) / (2 * error) if error > 0 else 1.0
+        return _Term(
+            raw,
+            value,
+            float(np.minimum(at, tops).min()),
+            float(at.max()),
+            float(np.minimum(low, tops).min()),
+            float(high.max()),
+            value + slope * (halves - halves.mean()),
+            halves,
+            answer - value,
+            saturated or bool(np.isinf(at[0])),
+        )
+
+
+def _assessment(
+    i_ts: _Term,
+    i_sl: _Term,
+    least: float,
+    floor: float | None,
+    label_entropy: float,
+    task: _Task,
+) -> Assessment:
+    """The difference of two terms, with its interval; the gap is at least `least`."""
+    n = i_ts.estimate.n_samples
+    gap = i_ts.value - i_sl.value
+    half_gaps = i_ts.halves - i_sl.halves
+    own_half_gaps = i_ts.own_halves - i_sl.own_halves
+    own_gap = i_ts.estimate.value - i_sl.estimate.value
+    drift = float(own_gap - own_half_gaps.mean())
+
+    # what is not known of the bias adds up; sampling adds in squares (Zou and Donner)
+    differences = [term.halves[:, 0] - term.halves[:, 1] for term in (i_ts, i_sl)]
+    norm = np.sqrt((differences[0] ** 2).sum() * (differences[1] ** 2).sum())
+    together = (
+        float((differences[0] * differences[1]).sum() / norm) if norm > 0 else 0.0
+    )
+    if task.splits < CHEAP_SPLITS:
+        together = min(together, 0.0)  # too few splits to narrow the interval by
+    low = (
+        i_ts.least
+        - i_sl.most
+        - _reach(i_ts.least - i_ts.low, i_sl.high - i_sl.most, together)
+    )
+    high = (
+        i_ts.most
+        - i_sl.least
+        + _reach(i_ts.high - i_ts.most, i_sl.least - i_sl.low, together)
+    )
+    if not task.calibrate and np.isfinite(drift):
+        low, high = low + min(drift, 0), high + max(drift, 0)
+    low = min(max(low, least), gap)
+    high = max(high, gap)
+
+    name = f"H(Y) = {label_entropy:.3f}"
+    notes = []
+    if i_ts.saturated:
+        notes.append(
+            "I(teacher; student) is saturated: it is what the method can say at most on "
+            "so many subjects, and bounds the truth from below only."
+        )
+    if i_sl.saturated:
+        upper = (
+            f"only {name} bounds it above"
+            if np.isfinite(label_entropy)
+            else ("nothing bounds it above")
+        )
+        notes.append(f"I(student; label) is saturated: {upper}.")
+    own = float(np.mean(i_sl.estimate.values)) if i_sl.estimate.values else np.nan
+    if own >= label_entropy - 1e-9:
+        notes.append(
+            f"The method's I(student; label), {own:.3f}, is at or above its ceiling "
+            f"{name}: read it as H(Y)."
+        )
+    if min(own, i_ts.estimate.value) < 0:
+        notes.append(
+            "A negative answer to a quantity that can't be negative was read as zero "
+            "within its error."
+        )
+    if floor is not None and i_sl.value == floor > 0:
+        notes.append(
+            f"A held-out linear probe shows that I(student; label) is at least {floor:.3f}."
+        )
+    return Assessment(
+        replace(i_ts.estimate, value=i_ts.value),
+        replace(i_sl.estimate, value=i_sl.value),
+        (float(low), float(high)),
+        _half_sample_error(half_gaps, n)
+        * (np.sqrt(1 + 1 / CALIBRATION_DRAWS) if task.calibrate else 1.0),
+        drift,
+        task.confidence,
+        label_entropy,
+        half_gaps,
+        i_ts.bias,
+        i_sl.bias,
+        tuple(notes),
+    )
+
+
+def _reach(left: float, right: float, together: float) -> float:
+    """√(a² + b² - 2rab), inf where a or b is."""
+    if not np.isfinite([left, right]).all():
+        return float("inf")
+    return float(np.sqrt(max(left**2 + right**2 - 2 * together * left * right, 0.0)))
+
+
+def _probe_floor(x: np.ndarray, codes: np.ndarray, task: _Task) -> float | None:
+    """What I(x; codes) is at least, by a held-out linear probe; None with groups, whose
+    rows its folds would tear apart.
+    """
+    if task.starts is not None:
+        return None
+    bound, error = probe_bound(x, codes, seed=task.seed)
+    return float(bound - task.quantile * error)
+
+
+def _finite(value: float, x: np.ndarray, y: np.ndarray) -> float:
+    """`value`, or what double precision can tell at most where it is infinite."""
+    columns = 1 if y.ndim == 1 else min(x.shape[1], y.shape[1])
+    return float(min(value, MOST_NATS * columns))
+
+
+def _rescaled(array: np.ndarray, how: str) -> np.ndarray:
+    """Columns, or the block, at mean 0 and unit variance, to single precision.
+
+    Single precision hides the last bits, in which the same data in other units differ.
+    """
+    if how == "none":
+        return array
+    array = array - array.mean(0)
+    scale = array.std(0) if how == "columns" else array.std()
+    return (array / np.where(scale > 0, scale, 1.0)).astype(np.float32).astype(float)
+
+
+def _by_group(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """An order (n,) that brings the rows of one group together, and where each group
+    starts in it.
+    """
+    groups = check.as_array("groups", groups)
+    if groups.shape != (n,):
+        raise ValueError(
+            f"groups has shape {groups.shape}; one subject a row, ({n},), is wanted"
+        )
+    found, codes = np.unique(groups, return_inverse=True)
+    if len(found) < FEWEST_GROUPS:
+        raise ValueError(
+            f"groups holds {len(found)} subjects; at least {FEWEST_GROUPS} are wanted"
+        )
+    order = np.argsort(codes, kind="stable")
+    return order, np.searchsorted(codes[order], np.arange(len(found)))
 
 
 def _half_sample_error(values: np.ndarray, n: int) -> float:
@@ -369,30 +733,57 @@ def _on_halves(
     """Estimates (splits, 2) on both halves of every split; the halves of a split differ
     in the estimator's seed too.
     """
-    sides = [
-        estimate_mi_many(
-            [(x[split[side]], y[split[side]]) for split in splits],
-            method,
-            seed=seeds[side],
-            device=device,
-            **WITHOUT_ERROR.get(method, {}),
-        )
-        for side in (0, 1)
-    ]
-    return np.array([[estimate.value for estimate in side] for side in sides]).T
+    sides = []
+    for side in (0, 1):
+        pairs = [(x[split[side]], y[split[side]]) for split in splits]
+        sides.append(_estimate_many(pairs, method, seeds[side], device))
+    values = np.array([[estimate.value for estimate in side] for side in sides]).T
+    columns = 1 if y.ndim == 1 else min(x.shape[1], y.shape[1])
+    return np.minimum(values, MOST_NATS * columns)
+
+
+def _estimate_many(
+    pairs: Sequence[tuple], method: str, seed: int, device: str
+) -> list[MIEstimate]:
+    """Estimates without an error of their own, of pairs like those that `method` took."""
+    options = WITHOUT_ERROR.get(method, {})
+    try:
+        return estimate_mi_many(pairs, method, seed=seed, device=device, **options)
+    except ValueError as error:
+        raise ValueError(
+            f"teacher, student and labels hold too few subjects for method {method!r}: "
+            "it takes all of them, but not their halves, or no pairs like them, by "
+            f"which its error is judged ({error})"
+        ) from error
 
 
 def _halves(
-    classes: np.ndarray | None, n: int, splits: int, seed: int
+    classes: np.ndarray | None,
+    n: int,
+    splits: int,
+    seed: int,
+    starts: np.ndarray | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Random splits of n subjects into two halves, each with FEWEST_IN_CLASS subjects
     of every class.
 
-    Not stratified: the shares of the classes are part of the sampling.
+    Not stratified: the shares of the classes are part of the sampling. The rows of one
+    subject, from one of `starts` to the next, stay together.
     """
     rng = np.random.default_rng(seed)
+    units = [] if starts is None else np.split(np.arange(n), starts[1:])
+
+    def split() -> tuple[np.ndarray, np.ndarray]:
+        if starts is None:
+            order = rng.permutation(n)
+            return order[: n // 2], order[n // 2 :]
+        order = [units[i] for i in rng.permutation(len(units))]
+        ends = np.cumsum([len(unit) for unit in order])
+        at = int(np.abs(ends[:-1] - n / 2).argmin()) + 1
+        return np.concatenate(order[:at]), np.concatenate(order[at:])
+
     if classes is None:
-        return [tuple(np.split(rng.permutation(n), [n // 2])) for _ in range(splits)]
+        return [split() for _ in range(splits)]
     names, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
     rare = f"class {names[counts.argmin()]!s} has {counts.min()} subjects"
     if counts.min() < 2 * FEWEST_IN_CLASS:
@@ -402,12 +793,12 @@ def _halves(
         )
     found = []
     for _ in range(MOST_TRIES * splits):
-        split = tuple(np.split(rng.permutation(n), [n // 2]))
+        halves = split()
         if all(
             np.bincount(codes[half], minlength=len(names)).min() >= FEWEST_IN_CLASS
-            for half in split
+            for half in halves
         ):
-            found.append(split)
+            found.append(halves)
         if len(found) == splits:
             return found
     raise ValueError(

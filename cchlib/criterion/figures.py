@@ -62,6 +62,11 @@ def pm(mean: float, se: float | None = None, *, digits: int = 1) -> str:
     return f"{mean:.{places}f} ± {se:.{places}f}"
 
 
+def plain_text(name: object) -> str:
+    """A name as matplotlib shows it letter by letter: "$" begins no formula."""
+    return str(name).replace("$", r"\$")
+
+
 def draw(assessments: Mapping[str, Assessment]) -> Figure:
     """The two terms of each teacher, left, and their gap with its interval against
     zero, right.
@@ -103,7 +108,7 @@ def draw(assessments: Mapping[str, Assessment]) -> Figure:
     terms.set(
         xlabel="mutual information (nats)",
         yticks=list(rows),
-        yticklabels=list(assessments),
+        yticklabels=[plain_text(name) for name in assessments],
         ylim=(-0.6, len(assessments) - 0.4),
     )
     figure.legend(

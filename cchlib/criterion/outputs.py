@@ -105,7 +105,7 @@ def predictions_of(outputs: np.ndarray, target: Target) -> np.ndarray:
 
 def columns_of(value: Any) -> int:
     """How many columns an output has."""
-    array = check.as_array("outputs", value)
+    array = check.as_array("teacher_outputs", value)
     return array.shape[1] if array.ndim == 2 else 1
 
 

@@ -14,12 +14,12 @@ Array = NDArray[np.float64]
 
 def mixing_weight(lam: ArrayLike) -> Array:
     """μ = λ / (1 + λ) for λ in [0, ∞]; 1 for λ = ∞."""
-    try:
-        lam = check.as_array("lam", lam).astype(np.float64)
-    except (TypeError, ValueError) as error:
+    lam = check.as_array("lam", lam)
+    if lam.dtype.kind not in "biuf":
         raise ValueError(
-            f"lam could not be read as numbers ({error}); λ ≥ 0 is wanted"
-        ) from None
+            f"lam could not be read as numbers (it holds {lam.dtype}); λ ≥ 0 is wanted"
+        )
+    lam = lam.astype(np.float64)
     if not (lam >= 0).all():
         raise ValueError(f"lam is {lam}; λ ≥ 0 is wanted")
     with np.errstate(invalid="ignore"):

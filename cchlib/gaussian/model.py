@@ -161,7 +161,7 @@ class JointGaussian:
         """
         n = check.integer("n", n, 1)
         rows = (
-            np.random.default_rng(seed).standard_normal((n, len(self._root)))
+            check.generator("seed", seed).standard_normal((n, len(self._root)))
             @ self._root.T
         )
         return rows[:, : self.p1], rows[:, self.p1 : -1], rows[:, -1]
@@ -311,7 +311,7 @@ def model_of_parts(
             f"Var T is {variance:.3g} and Var(T | x2) {given_x2:.3g}: a covariance "
             "matrix has no digits for both; parts within a factor of 1e6 are wanted"
         )
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     # Independent unit-variance factors: z_1 … z_p2 of x2 (z_1 ∝ S), e/σ, ν, and p1 − 1
     # that only x1 has.
     label = np.zeros(p2 + p1 + 1)
@@ -366,7 +366,7 @@ def random_model(
     (JointGaussian, ndarray (p1,))
         The model, and w1.
     """
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     if margin is None:
         size = p1 + p2 + 1
         factor = rng.standard_normal((size, size + 1)) * rng.lognormal(

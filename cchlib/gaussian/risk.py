@@ -402,8 +402,9 @@ def distillation_helps(model: JointGaussian, w1: ArrayLike) -> Array | bool:
 
     For κ > 1 it holds exactly when R(λ, w1) < R(0, ·) for some λ > 0, and then for all
     small ones: whatever κ, and also for the exact risk at finite n. For κ < 1 the same
-    is true if Σ22 ∝ I; otherwise see `risk_coefficients(...).helps`. w1 (..., p1);
-    ties, to within rounding, are False.
+    is true if Σ22 ∝ I; otherwise see `risk_coefficients(...).helps`. A teacher that
+    always says 0 helps in this sense, by shrinking: `beats_shrinkage` asks for more.
+    w1 (..., p1); ties, to within rounding, are False.
     """
     return _exceeds(model.noise_variance, model.teacher_moments(w1).with_residual)
 
@@ -558,7 +559,7 @@ def sample_excess_risk(
         + weight**2 * teacher.given_x2
     )
     # g is turned so that its first coordinate lies along u: the others add their length
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     along = rng.standard_normal(size)
     across = rng.chisquare(model.p2 - 1, size) if model.p2 > 1 else np.zeros(size)
     shrink = noise / rng.chisquare(n - model.p2 + 1, size)
@@ -595,7 +596,7 @@ def simulate_excess_risk(
     weight = np.broadcast_to(
         weight, check.broadcast(lam=weight.shape, w1=w1.shape[:-1])
     )
-    rng = np.random.default_rng(seed)
+    rng = check.generator("seed", seed)
     risks = np.empty((trials, weight.size))
     for trial in range(trials):
         x1, x2, y = model.sample(n, rng)

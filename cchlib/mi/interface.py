@@ -33,6 +33,8 @@ RANDOM = (
 )  # these train networks: a run is one random split and initialisation
 
 
+#: Neighbours where a method has no k of its own: a class needs one sample more.
+NEIGHBOURS = 3
 #: Share of the ceiling from which on an estimate counts as saturated. Nearest
 #: neighbours on one Gaussian pair (n = 200 and 1,000) miss .2 to .3 nats of the truth
 #: where they say three quarters of their ceiling, and 1.4 to 1.8 where they say nine
@@ -144,7 +146,8 @@ def estimate_mi(
     ------
     ValueError
         NaN or infinity, unequal lengths, too few samples for k neighbours, a block of
-        constant features, a single class, an unknown method or option, `given` for a
+        constant features, a single class, a class of k samples or fewer (k = 3 where
+        the method has none), an unknown method or option, `given` for a
         method without a conditional form.
     """
     return estimate_mi_many(
@@ -194,7 +197,7 @@ def estimate_mi_many(
     if method == "lmi":  # what is None there is the preset's
         reported = {"preset": reported["preset"]} | lmi_settings(**reported)
     samples = [
-        _read(x, y, None if given is None else given[i])
+        _read(x, y, None if given is None else given[i], reported.get("k", NEIGHBOURS))
         for i, (x, y) in enumerate(pairs)
     ]
 
@@ -283,12 +286,30 @@ def _limit(method: str, n: int, options: dict[str, Any]) -> float:
     return float("inf")
 
 
-def _read(x: Any, y: Any, given: Any) -> tuple[np.ndarray, ...]:
-    sample = {"x": continuous("x", x), "y": variable("y", y)} | (
-        {} if given is None else {"given": variable("given", given)}
-    )
-    check.same_length(**sample)
+def _read(x: Any, y: Any, given: Any, k: int) -> tuple[np.ndarray, ...]:
+    sample = {"x": continuous("x", x), "y": variable("y", y)}
+    if given is not None:
+        sample["given"] = variable("given", given)
+    n = check.same_length(**sample)
+    for name, value in sample.items():
+        if is_discrete(value) and n > k:
+            _enough_of_each(name, value, k)
     return tuple(sample.values())
+
+
+def _enough_of_each(name: str, codes: np.ndarray, k: int) -> None:
+    """Refuse classes of k samples or fewer, whatever the method: they hold no estimate,
+    and integers that are measurements are all such classes.
+    """
+    counts = np.bincount(codes)
+    if counts.min() > k:
+        return
+    raise ValueError(
+        f"{name} has {len(counts)} classes, of which the rarest is a class of "
+        f"{counts.min()} samples; at least {k + 1} samples in each are wanted: merge "
+        "rare classes or leave them out; and if these integers are measurements, give "
+        f"them as floats ({name}.astype(float)), which are read as continuous"
+    )
 
 
 def _by_shape(samples, runs: int, estimate) -> list:

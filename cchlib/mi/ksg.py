@@ -52,7 +52,11 @@ def ksg(
         for v in (x, y, given)
         if v is not None
     ]
-    _enough(variables, k)
+    if len(x) <= k:
+        raise ValueError(
+            f"x has {len(x)} samples, too few for k = {k} neighbours; more than k are "
+            "wanted"
+        )
     codes = next((v for v in variables if is_discrete(v)), None)
     value = _estimate(variables, k)
     if not parts:
@@ -76,21 +80,6 @@ def _rescaled(x: np.ndarray, how: str) -> np.ndarray:
         return x
     u, s, _ = np.linalg.svd(x, full_matrices=False)
     return u[:, s > 1e-10 * s[0]] * np.sqrt(len(x))
-
-
-def _enough(variables: list[np.ndarray], k: int) -> None:
-    n = len(variables[0])
-    if n <= k:
-        raise ValueError(
-            f"x has {n} samples, too few for k = {k} neighbours; more than k are wanted"
-        )
-    for name, v in zip(("x", "y", "given"), variables):
-        smallest = np.bincount(v).min() if is_discrete(v) else n
-        if smallest <= k:
-            raise ValueError(
-                f"{name} has a class of {smallest} samples, too few for k = {k} neighbours; more than k "
-                "in each class are wanted (a float array is read as continuous)"
-            )
 
 
 def _estimate(variables: list[np.ndarray], k: int) -> float:

@@ -19,18 +19,71 @@ What the `latentmi` package loses, and what is done about it here:
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import ndtri
-from scipy.stats import rankdata
 from torch import Tensor
 
-from cchlib.mi._common import is_discrete, nearest_ceiling, one_hot, standard
+from cchlib.mi._common import (
+    is_discrete,
+    nearest_ceiling,
+    normal_scores,
+    one_hot,
+    standard,
+)
 from cchlib.mi.ksg import pointwise
+from cchlib.mi.networks import AdamW, Encoders
 
 SHRINKAGE = (1e-3, 1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
+FEWEST = 8  # latents to begin with
+MOST = 64  # latents at the end
+EACH = 20  # samples that a latent needs
+SEEN = 128  # columns that a network sees; the linear part sees all
+CHUNK = 2048  # rows encoded at once
+SURE = 3.0  # standard errors of a held-out correlation that counts as one
+REPEATED = 0.1  # share of the information that pairs may have in common
+
+
+@dataclass
+class Task:
+    """One run on one sample.
+
+    Attributes
+    ----------
+    x, y : arrays (n, p), (n, q)
+        What the encoders see of the sample.
+    labels : array (n,) or None
+        The classes of a discrete y.
+    rows : array (folds, size)
+        The samples of each fold.
+    seed : list of int
+    linear : int
+        Pairs of linear latents that are correlated on held-out samples.
+    value : float
+        The estimate.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    labels: np.ndarray | None
+    rows: np.ndarray
+    seed: list[int]
+    linear: int = 0
+    value: float = 0.0
+
+    def outside(self, fold: int) -> np.ndarray:
+        """The samples that are not in the fold."""
+        return np.concatenate(np.delete(self.rows, fold, 0))
+
+    def seeds(self) -> list[int]:
+        """One a fold."""
+        return [
+            int(np.random.SeedSequence([*self.seed, fold]).generate_state(1)[0])
+            for fold in range(len(self.rows))
+        ]
 
 
 def estimate(
@@ -40,153 +93,183 @@ def estimate(
     seed: int,
     device: torch.device,
 ) -> list[list[float]]:
-    """I(x; y) in nats of each sample, `runs` values each; samples x runs x folds
-    networks are one stack.
+    """I(x; y) in nats of each sample, `runs` values each.
+
+    Samples x runs x folds networks are one stack. It begins with few latents; where the
+    last of them still helps, the run is done again with twice as many.
     """
-    discrete, n, folds = (
-        is_discrete(samples[0][1]),
-        len(samples[0][0]),
-        settings["folds"],
-    )
-    p, q = (
-        samples[0][0].shape[1],
-        samples[0][1].max() + 1 if discrete else samples[0][1].shape[1],
-    )
-    latents = min(settings["latents"], q - 1) if discrete else settings["latents"]
-    size = (
-        n // folds
-    )  # equal folds, so that they stack: up to folds - 1 samples are left out
-    jobs, starts, seeds = [], [], []
-    shapes = [
-        (len(samples) * runs * folds, rows, width)
-        for rows in (size * (folds - 1), size)
-        for width in (p, q)
-    ]
-    data = [
-        np.empty(shape, np.float32) for shape in shapes
-    ]  # train, held out; filled in place: they may be gigabytes
-    for s, (x, y) in enumerate(samples):
-        x, y = normal_scores(x), standard(one_hot(y)) if discrete else normal_scores(y)
-        for run in range(runs):
-            order = (
-                np.random.default_rng([seed, run])
-                .permutation(n)[: size * folds]
-                .reshape(folds, size)
+    tasks = _tasks(samples, settings["folds"], runs, seed)
+    latents, most = _numbers_of_latents(tasks[0], settings["latents"])
+    pending = tasks
+    while True:
+        codes = _held_out_codes(pending, latents, settings, device)
+        again = []
+        for task, pairs in zip(pending, codes):
+            task.value, helps = evaluate(
+                pairs, task, settings["k"], settings["surrogates"]
             )
-            train = [np.concatenate(np.delete(order, f, 0)) for f in range(folds)]
-            starts += linear_starts(x, y, order, latents)
-            for f in range(folds):
-                jobs.append((s, run, f, order[f]))
-                seeds.append(
-                    int(np.random.SeedSequence([seed, run, f]).generate_state(1)[0])
-                )
-                for part, rows in zip(
-                    data, (x[train[f]], y[train[f]], x[order[f]], y[order[f]])
-                ):
-                    part[len(jobs) - 1] = rows
-    x, y, x_out, y_out = (torch.from_numpy(part).to(device) for part in data)
-    del data
-    f = Encoders(
-        np.stack([a for a, _ in starts]), [p, settings["width"]], seeds, device
+            if helps:
+                again.append(task)
+        if not again or latents == most:
+            break
+        latents, pending = min(2 * latents, most), again
+
+    could_be_more = tasks[0].labels is None and most < min(
+        tasks[0].x.shape[1], tasks[0].y.shape[1]
     )
-    g = Encoders(
-        np.stack([b for _, b in starts]),
-        [q] if discrete else [q, settings["width"]],
-        seeds,
-        device,
-    )
-    fit(f, g, x, y, x_out, y_out, settings, seeds)
-    with torch.no_grad():
-        z = [part.double().cpu().numpy() for part in (f(x), g(y), f(x_out), g(y_out))]
-    result = [[0.0] * runs for _ in samples]
-    for first in range(0, len(jobs), folds):
-        s, run = jobs[first][:2]
-        rows = [job[3] for job in jobs[first : first + folds]]
-        pairs = [
-            canonical(*(part[j] for part in z)) for j in range(first, first + folds)
-        ]
-        labels = [samples[s][1][r] for r in rows] if discrete else None
-        result[s][run] = evaluate(
-            pairs, labels, settings["k"], settings["surrogates"], [seed, run]
+    if again and could_be_more:
+        warnings.warn(
+            f"lmi: the last of {latents} latents still raised the estimate in "
+            f"{len(again)} of {len(tasks)} runs; it is likely too low, and more samples "
+            "allow more latents",
+            stacklevel=2,
         )
-    return result
+    values = [task.value for task in tasks]
+    return [values[low : low + runs] for low in range(0, len(values), runs)]
+
+
+def _tasks(
+    samples: list[tuple[np.ndarray, np.ndarray]], folds: int, runs: int, seed: int
+) -> list[Task]:
+    tasks = []
+    for x, y in samples:
+        discrete = is_discrete(y)
+        seen_x = _inputs(x)
+        seen_y = standard(one_hot(y)) if discrete else _inputs(y)
+        n = len(x)
+        size = n // folds  # equal folds: up to folds - 1 samples are left out
+        for run in range(runs):
+            order = np.random.default_rng([seed, run]).permutation(n)
+            rows = order[: size * folds].reshape(folds, size)
+            labels = y if discrete else None
+            tasks.append(Task(seen_x, seen_y, labels, rows, [seed, run]))
+    return tasks
+
+
+def _numbers_of_latents(task: Task, asked: int | None) -> tuple[int, int]:
+    """To begin with, and at most."""
+    if task.labels is not None:
+        most = task.y.shape[1] - 1
+        begin = min(asked or FEWEST, most)
+        return begin, begin if asked else max(begin, min(most, MOST))
+    if asked:
+        return asked, asked
+    narrower = min(task.x.shape[1], task.y.shape[1])
+    return FEWEST, max(FEWEST, min(narrower, len(task.x) // EACH, MOST))
 
 
 # ---------------------------------------------------------------- inputs
 
 
-def normal_scores(x: np.ndarray) -> np.ndarray:
-    """Every column by its ranks to a standard normal: invertible, and no tail is heavy
-    after it; ties share a rank.
+def _inputs(x: np.ndarray) -> np.ndarray:
+    """Normal scores of the columns; where they are many, all principal components of
+    these, no more than samples, the strongest first.
     """
-    return standard(ndtri((rankdata(x, axis=0) - 0.5) / len(x)))
+    x = normal_scores(x)
+    n, p = x.shape
+    if p <= SEEN:
+        return x
+    if p <= n:
+        values, axes = np.linalg.eigh(x.T @ x)
+        kept = values > 1e-9 * values[-1]
+        x = x @ axes[:, kept][:, ::-1]
+    else:
+        values, axes = np.linalg.eigh(x @ x.T)
+        kept = values > 1e-9 * values[-1]
+        x = (axes[:, kept] * np.sqrt(values[kept]))[:, ::-1]
+    return x / x[:, :SEEN].std()  # what a network sees has variance 1
 
 
 # ---------------------------------------------------------------- linear start
 
 
 def linear_starts(
-    x: np.ndarray, y: np.ndarray, order: np.ndarray, latents: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    x: np.ndarray, y: np.ndarray, rows: np.ndarray, latents: int
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
     """For each fold, shrunk canonical directions (p, latents), (q, latents) of the
-    samples outside it.
+    samples outside it; and how many pairs are surely correlated inside the folds.
 
     Directions are scaled so that f·g fits the density ratio: variances are the
     correlations. One shrinkage towards equal variances serves all folds: the one of the
     largest held-out squared correlations.
     """
-    x, y = x[order], y[order]
-    moments = [np.einsum("kni,knj->kij", a, b) for a, b in ((x, x), (y, y), (x, y))]
-    size = order.shape[1]
-    train = [(m.sum(0) - m) / (size * (len(order) - 1)) for m in moments]
-    held_out = [m / size for m in moments]
-    eigen = [np.linalg.eigh(m) for m in train[:2]]
-    best, score = [], -np.inf
+    folds, size = rows.shape
+    held_out = [_moments(x[fold], y[fold]) for fold in rows]
+    total = [sum(moments) for moments in zip(*held_out)]
+    problems = []
+    for moments in held_out:
+        train = [(t - m) / (size * (folds - 1)) for t, m in zip(total, moments)]
+        problems.append(_Canonical(*train))
+
+    best: list[tuple[np.ndarray, np.ndarray]] = []
+    highest, correlated = -np.inf, 0
     for shrinkage in SHRINKAGE:
-        roots = [_inverse_root(values, vectors, shrinkage) for values, vectors in eigen]
-        cross = roots[0] @ train[2] @ roots[1]
-        starts, total = [], 0.0
-        for k in range(len(order)):
-            u, s, v = _leading(cross[k], latents)
-            a, b = roots[0][k] @ u, roots[1][k] @ v
-            covariance = np.einsum("ir,ij,jr->r", a, held_out[2][k], b)
-            variances = [
-                np.einsum("ir,ij,jr->r", w, m[k], w)
-                for w, m in ((a, held_out[0]), (b, held_out[1]))
-            ]
-            total += float(
-                (
-                    np.sign(covariance)
-                    * covariance**2
-                    / (variances[0] * variances[1] + 1e-12)
-                ).sum()
-            )
-            scale = np.sqrt(np.minimum(s, 0.99))
-            starts.append((a * scale, b * scale))
-        if total > score:
-            best, score = starts, total
-    return [(_pad(a, latents), _pad(b, latents)) for a, b in best]
+        solved = [problem.directions(shrinkage, latents) for problem in problems]
+        rho = [_correlations(a, b, *m) for (a, b, _), m in zip(solved, held_out)]
+        score = float((np.sign(rho) * np.square(rho)).sum())
+        if score > highest:
+            highest = score
+            correlated = int((np.mean(rho, 0) > SURE / np.sqrt(rows.size)).sum())
+            scales = [np.sqrt(np.minimum(s, 0.99)) for _, _, s in solved]
+            best = [(a * r, b * r) for (a, b, _), r in zip(solved, scales)]
+    return [(_pad(a, latents), _pad(b, latents)) for a, b in best], correlated
 
 
-def _inverse_root(
-    values: np.ndarray, vectors: np.ndarray, shrinkage: float
+def _moments(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    return x.T @ x, y.T @ y, x.T @ y
+
+
+def _correlations(
+    a: np.ndarray, b: np.ndarray, xx: np.ndarray, yy: np.ndarray, xy: np.ndarray
 ) -> np.ndarray:
-    if values.shape[1] > 1:
-        values = (1 - shrinkage) * values + shrinkage * values.mean(1, keepdims=True)
-    values = np.maximum(values, 1e-6 * values[:, -1:])
-    return np.einsum("kij,kj,klj->kil", vectors, values**-0.5, vectors, optimize=True)
+    """Of the columns of x a with those of y b, (r,), about their means of 0."""
+    covariance = (a * (xy @ b)).sum(0)
+    variances = (a * (xx @ a)).sum(0) * (b * (yy @ b)).sum(0)
+    least = 1e-12 * np.trace(xx) * np.trace(yy) / (len(xx) * len(yy))
+    return covariance / np.sqrt(variances + least)
+
+
+class _Canonical:
+    """Canonical directions of given moments, at several shrinkages."""
+
+    def __init__(self, xx: np.ndarray, yy: np.ndarray, xy: np.ndarray):
+        self.values_x, self.axes_x = np.linalg.eigh(xx)
+        self.values_y, self.axes_y = np.linalg.eigh(yy)
+        self.cross = self.axes_x.T @ xy @ self.axes_y
+
+    def directions(
+        self, shrinkage: float, latents: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Directions (p, r), (q, r) of unit variance, and their correlations (r,)."""
+        root_x = _inverse_root(self.values_x, shrinkage)
+        root_y = _inverse_root(self.values_y, shrinkage)
+        u, s, v = _leading(root_x[:, None] * self.cross * root_y, latents)
+        a = self.axes_x @ (root_x[:, None] * u)
+        b = self.axes_y @ (root_y[:, None] * v)
+        return a, b, s
+
+
+def _inverse_root(values: np.ndarray, shrinkage: float) -> np.ndarray:
+    """(p,) of eigenvalues shrunk towards their mean."""
+    if len(values) > 1:
+        values = (1 - shrinkage) * values + shrinkage * values.mean()
+    return np.maximum(values, 1e-6 * values[-1]) ** -0.5
 
 
 def _leading(m: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leading singular triplets, from the eigenvectors of the smaller Gram matrix: much
-    faster than an SVD.
+    """Leading singular triplets: exactly for small matrices, else by subspace iteration
+    from a fixed start (Halko et al., 2011), which is all that a start needs.
     """
-    if m.shape[0] < m.shape[1]:
-        v, s, u = _leading(m.T, rank)
-        return u, s, v
-    values, v = np.linalg.eigh(m.T @ m)
-    v, s = v[:, ::-1][:, :rank], np.sqrt(np.maximum(values[::-1][:rank], 1e-12))
-    return m @ v / s, s, v
+    if min(m.shape) > 4 * rank:
+        start = np.random.default_rng(0).standard_normal((m.shape[1], 2 * rank))
+        basis = np.linalg.qr(m @ start)[0]
+        for _ in range(6):
+            basis = np.linalg.qr(m @ (m.T @ basis))[0]
+        u, s, vt = np.linalg.svd(basis.T @ m, full_matrices=False)
+        u = basis @ u
+    else:
+        u, s, vt = np.linalg.svd(m, full_matrices=False)
+    return u[:, :rank], np.maximum(s[:rank], 1e-6), vt[:rank].T
 
 
 def _pad(a: np.ndarray, columns: int) -> np.ndarray:
@@ -196,43 +279,88 @@ def _pad(a: np.ndarray, columns: int) -> np.ndarray:
 # ---------------------------------------------------------------- networks
 
 
-class Encoders:
-    """S encoders ``x -> x A + MLP(x)`` as tensors with a leading axis S; the MLP's last
-    layer starts at zero.
+@dataclass
+class Stack:
+    """The data of S networks: each looks at its own rows of its own sample.
+
+    Attributes
+    ----------
+    x, y : tensors (samples, n, p), (samples, n, q)
+    sample : tensor (S, 1)
+    train, held_out : tensors (S, rows)
     """
 
-    def __init__(
-        self,
-        linear: np.ndarray,
-        widths: list[int],
-        seeds: list[int],
-        device: torch.device,
-    ):
-        self.linear = torch.from_numpy(linear).float().to(device).requires_grad_()
-        self.layers: list[Tensor] = []
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        outputs = linear.shape[-1]
-        for i, (a, b) in enumerate(
-            zip(widths, widths[1:] + [outputs]) if len(widths) > 1 else ()
-        ):
-            bound = (6 / (a + b)) ** 0.5 if i < len(widths) - 1 else 0.0
-            w = (
-                torch.stack([torch.rand(a, b, generator=g) for g in generators])
-                .mul_(2)
-                .sub_(1)
-                .mul_(bound)
-            )
-            bias = torch.zeros(len(seeds), 1, b, device=device)
-            self.layers += [w.to(device).requires_grad_(), bias.requires_grad_()]
+    x: Tensor
+    y: Tensor
+    sample: Tensor
+    train: Tensor
+    held_out: Tensor
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The codes of a stack of inputs."""
-        out, h = torch.bmm(x, self.linear), x
-        for i in range(0, len(self.layers), 2):
-            h = torch.baddbmm(self.layers[i + 1], h, self.layers[i])
-            if i < len(self.layers) - 2:
-                h = torch.nn.functional.silu(h)
-        return out + h if self.layers else out
+    def rows(self, which: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows `which` (S, b) of x and of y, (S, b, p) and (S, b, q)."""
+        return self.x[self.sample, which], self.y[self.sample, which]
+
+    def keep(self, members: Tensor) -> Stack:
+        """Without the networks that aren't `members` (a mask)."""
+        parts = (self.sample, self.train, self.held_out)
+        return Stack(self.x, self.y, *(part[members] for part in parts))
+
+
+def _held_out_codes(
+    tasks: list[Task], latents: int, settings: dict[str, Any], device: torch.device
+) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """For every task and fold, the canonical latents of the fold, by networks trained
+    outside of it.
+    """
+    seeds = [seed for task in tasks for seed in task.seeds()]
+    starts = []
+    for task in tasks:
+        own, task.linear = linear_starts(task.x, task.y, task.rows, latents)
+        starts += own
+    width = settings["width"]
+    p, q = tasks[0].x.shape[1], tasks[0].y.shape[1]
+    widths_y = [q] if tasks[0].labels is not None else [min(q, SEEN), width]
+    linear_x, linear_y = (np.stack(side) for side in zip(*starts))
+    f = Encoders(linear_x, [min(p, SEEN), width], seeds, device)
+    g = Encoders(linear_y, widths_y, seeds, device)
+
+    stack = _stack(tasks, device)
+    fit(f, g, stack, settings, seeds)
+    train, held_out = (
+        _encode(f, g, stack, rows) for rows in (stack.train, stack.held_out)
+    )
+    pairs = [canonical(*codes) for codes in zip(*train, *held_out)]
+    folds = settings["folds"]
+    return [pairs[low : low + folds] for low in range(0, len(pairs), folds)]
+
+
+def _stack(tasks: list[Task], device: torch.device) -> Stack:
+    """The runs of a sample share its data."""
+    samples: list[Task] = []
+    sample, train, held_out = [], [], []
+    for task in tasks:
+        if not samples or samples[-1].x is not task.x:
+            samples.append(task)
+        for fold, rows in enumerate(task.rows):
+            sample.append([len(samples) - 1])
+            train.append(task.outside(fold))
+            held_out.append(rows)
+    x = np.stack([task.x for task in samples]).astype(np.float32)
+    y = np.stack([task.y for task in samples]).astype(np.float32)
+    parts = (x, y, np.array(sample), np.stack(train), np.stack(held_out))
+    return Stack(*(torch.from_numpy(part).to(device) for part in parts))
+
+
+@torch.no_grad()
+def _encode(
+    f: Encoders, g: Encoders, stack: Stack, rows: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """The codes (S, b, r) of the rows (S, b) of x and of y."""
+    codes = []
+    for part in rows.split(CHUNK, dim=1):
+        x, y = stack.rows(part)
+        codes.append((f(x), g(y)))
+    return tuple(torch.cat(side, 1).double().cpu().numpy() for side in zip(*codes))
 
 
 def correlation_loss(f: Tensor, g: Tensor) -> Tensor:
@@ -246,62 +374,48 @@ def correlation_loss(f: Tensor, g: Tensor) -> Tensor:
 
 
 def fit(
-    f: Encoders,
-    g: Encoders,
-    x: Tensor,
-    y: Tensor,
-    x_out: Tensor,
-    y_out: Tensor,
-    settings: dict[str, Any],
-    seeds: list[int],
+    f: Encoders, g: Encoders, stack: Stack, settings: dict[str, Any], seeds: list[int]
 ) -> int:
     """Train in place; every network ends at its own best epoch on held-out samples, at
     worst the linear start.
 
     Returns the number of epochs.
     """
-    linear, layers = [f.linear, g.linear], f.layers + g.layers
-    parameters = linear + layers
-    groups = [
-        {"params": linear, "lr": settings["lr"] / 10, "weight_decay": 0.0},
-        {"params": layers},
-    ]
-    optimizer = torch.optim.AdamW(
-        groups, lr=settings["lr"], weight_decay=1e-2, fused=True
-    )
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    size, n, batch = len(x), x.shape[1], min(settings["batch_size"], x.shape[1])
-    network = torch.arange(size, device=x.device)[:, None]
-    best = [p.detach().clone() for p in parameters]
-    lowest, since = (
-        torch.full((size,), torch.inf, device=x.device),
-        torch.zeros(size, device=x.device),
-    )
+    optimizer = AdamW([f, g], settings["lr"], settings["lr"] / 10)
+    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    device, n = stack.x.device, stack.train.shape[1]
+    batch = min(settings["batch_size"], n)
+    best = [p.detach().clone() for p in optimizer.parameters]
+    lowest = torch.full((len(seeds),), torch.inf, device=device)
+    since = torch.zeros(len(seeds), device=device)
+    active = torch.arange(len(seeds), device=device)
     for epoch in range(settings["epochs"] + 1):
         with torch.no_grad():
-            now = correlation_loss(f(x_out), g(y_out))
+            x, y = stack.rows(stack.held_out)
+            now = correlation_loss(f(x), g(y))
             better = now < lowest - 1e-4
-            for kept, p in zip(best, parameters):
-                kept[better] = p[better]
-            lowest, since = (
-                torch.where(better, now, lowest),
-                torch.where(better, 0.0, since + 1),
-            )
-        if epoch == settings["epochs"] or bool((since >= settings["patience"]).all()):
+            for kept, p in zip(best, optimizer.parameters):
+                kept[active[better]] = p[better]
+            lowest = torch.where(better, now, lowest)
+            since = torch.where(better, 0.0, since + 1)
+
+        # networks that have not become better for long are done
+        going = since < settings["patience"]
+        if epoch == settings["epochs"] or not bool(going.any()):
             break
-        order = torch.stack(
-            [torch.randperm(n, generator=stream) for stream in generators]
-        ).to(x.device)
-        for low in range(
-            0, n - batch + 1, batch
-        ):  # whole batches only: the loss holds covariances
-            rows = order[:, low : low + batch]
-            optimizer.zero_grad(set_to_none=True)
-            correlation_loss(f(x[network, rows]), g(y[network, rows])).sum().backward()
-            optimizer.step()
-    with torch.no_grad():
-        for kept, p in zip(best, parameters):
-            p.copy_(kept)
+        if not bool(going.all()):
+            stack = stack.keep(going)
+            optimizer.keep(going)
+            active, lowest, since = active[going], lowest[going], since[going]
+
+        # whole batches only: the loss holds covariances
+        orders = [torch.randperm(n, generator=streams[i]) for i in active.tolist()]
+        rows = stack.train.gather(1, torch.stack(orders).to(device))
+        for low in range(0, n - batch + 1, batch):
+            x, y = stack.rows(rows[:, low : low + batch])
+            optimizer.step(correlation_loss(f(x), g(y)).sum())
+    for kept, p in zip(best, optimizer.parameters):
+        p.data = kept
     return epoch
 
 
@@ -325,53 +439,87 @@ def canonical(
 
 
 def evaluate(
-    pairs: list[tuple[np.ndarray, np.ndarray]],
-    labels: list[np.ndarray] | None,
-    k: int,
-    surrogates: int,
-    seed: list[int],
-) -> float:
-    """KSG on held-out latents, averaged over folds; each fold uses as many pairs as
-    were best on the others.
+    pairs: list[tuple[np.ndarray, np.ndarray]], task: Task, k: int, surrogates: int
+) -> tuple[float, bool]:
+    """KSG on held-out latents, averaged over folds, and whether the last of the latents
+    still helps; each fold uses as many pairs as were best on the others.
     """
     most = min(u.shape[1] for u, _ in pairs)
-    if (
-        most == 0
-    ):  # a latent that doesn't vary outside of some fold: nothing was learned from it
-        return 0.0
-    ranks = [r for r in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if r < most] + [most]
+    if most == 0:
+        # a latent that doesn't vary outside of some fold: nothing was learned from it
+        return 0.0, False
+    ranks = [r for r in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48) if r < most] + [most]
+    others: list[np.ndarray] = []
+    if task.labels is None:
+        pairs = [(normal_scores(u), normal_scores(v)) for u, v in pairs]
+    else:
+        others = [task.labels[rows] for rows in task.rows]
     raw = np.empty((len(ranks), len(pairs)))
     for j, (u, v) in enumerate(pairs):
-        if labels is None:
-            u, v = normal_scores(u), normal_scores(v)
-            pairs[j] = (u, v)
         for i, r in enumerate(ranks):
-            raw[i, j] = pointwise(
-                [u[:, :r], v[:, :r] if labels is None else labels[j]], k
-            ).mean()
-    rng = np.random.default_rng(seed)
-    total = 0.0
+            other = v[:, :r] if task.labels is None else others[j]
+            raw[i, j] = pointwise([u[:, :r], other], k).mean()
+
+    # every fold: the number that was best on the others
+    chosen = [int(np.argmax(np.delete(raw, j, 1).mean(1))) for j in range(len(pairs))]
+    if task.labels is not None:
+        found = [raw[i, j] for j, i in enumerate(chosen)]
+        return float(np.mean(found)), int(np.argmax(raw.mean(1))) == len(ranks) - 1
+
+    rng = np.random.default_rng(task.seed)
+    found = []
     for j, (u, v) in enumerate(pairs):
-        i = int(np.argmax(np.delete(raw, j, 1).mean(1)))
-        found = raw[i, j]
-        if labels is None:
-            found -= gaussian_bias(
-                u[:, : ranks[i]], v[:, : ranks[i]], k, surrogates, rng
-            )
-            # beyond what neighbours can say the correction is all there is: no estimate
-            found = min(found, nearest_ceiling(len(u), k))
-        total += found
-    return total / len(pairs)
+        r = ranks[chosen[j]]
+        bias = gaussian_bias(u[:, :r], v[:, :r], k, surrogates, rng)
+        found.append(raw[chosen[j], j] - bias)
+
+    # neighbours lose more with each dimension than a weak pair brings, so that the best
+    # number is too small where many pairs are linear: then all of these
+    linear = max((i for i, r in enumerate(ranks) if r <= task.linear), default=0)
+    first, r = max(ranks[i] for i in chosen), ranks[linear]
+    if surrogates and r > first:
+        more, expected, repeated = [], [], []
+        for j, (u, v) in enumerate(pairs):
+            bias = gaussian_bias(u[:, :r], v[:, :r], k, surrogates, rng)
+            more.append(raw[linear, j] - bias)
+            expected.append(_linear_information(u[:, :r], v[:, :r]))
+            for z in (u, v):
+                repeated.append(_shared(z[:, :first], z[:, first:r], k, rng))
+        # unless they repeat one another: functions of the same few latents
+        allowed = REPEATED * np.mean(expected)
+        if np.mean(repeated) < allowed > np.mean(expected) - np.mean(more):
+            found, chosen = more, [linear] * len(pairs)
+
+    # beyond what neighbours can say the correction is all there is: no estimate
+    ceiling = nearest_ceiling(len(pairs[0][0]), k)
+    helps = task.linear >= most and max(chosen) == len(ranks) - 1
+    return float(np.mean(np.minimum(found, ceiling))), helps
+
+
+def _shared(u: np.ndarray, v: np.ndarray, k: int, rng: np.random.Generator) -> float:
+    """KSG of u and v, less what it says of these samples made independent."""
+    shuffled = u[rng.permutation(len(u))]
+    return float(pointwise([u, v], k).mean() - pointwise([shuffled, v], k).mean())
+
+
+def _linear_information(u: np.ndarray, v: np.ndarray) -> float:
+    """Of independent Gaussian pairs with the correlations of (u_i, v_i), debiased."""
+    rho = (standard(u) * standard(v)).mean(0).clip(-1 + 1e-9, 1 - 1e-9)
+    return float(-0.5 * np.log1p(-(rho**2)).sum() - len(rho) / (2 * len(u)))
 
 
 def gaussian_bias(
     u: np.ndarray, v: np.ndarray, k: int, surrogates: int, rng: np.random.Generator
 ) -> float:
     """KSG's mean error on Gaussian pairs with the correlations of (u_i, v_i), as many
-    samples, known information.
+    samples, known information; where values are mostly tied, as of units that are
+    nearly dead, on these samples made independent.
     """
     if not surrogates:
         return 0.0
+    if min(len(np.unique(z[:, 0])) for z in (u, v)) < len(u) / 2:
+        shuffled = [u[rng.permutation(len(u))] for _ in range(surrogates)]
+        return float(np.mean([pointwise([a, v], k).mean() for a in shuffled]))
     limit = (
         1 - 1e-9
     )  # latents that determine each other: rounding may put their correlation above 1

@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # chosen on `panel.problems("tune")`
     "default": {
-        "latents": 8,
+        "latents": None,  # as many as the data asks for
         "epochs": 60,
         "patience": 6,
         "lr": 2e-3,
@@ -74,9 +74,11 @@ def lmi(
         "default": see `cchlib.mi.latent`; samples, runs and folds are trained as one
         stack. "package": what the `latentmi` package does, in nats, run after run. An
         option left at None is the preset's.
-    latents : int
+    latents : int or None
         Dimensions of each representation; for a discrete y no more than its classes
-        less one ("default").
+        less one ("default"). None: 8, and while all of them are correlated on held-out
+        samples, twice as many: up to min(p, q, n / 20, 64). There is a warning where
+        more would still help.
     epochs, patience, lr, batch_size
         Adam; at most `epochs`, until `patience` of them brought no better held-out
         loss.
@@ -105,12 +107,6 @@ def lmi(
             f"x has {n} samples, too few for k = {chosen['k']} neighbours in each of {parts} folds; at "
             f"least {parts * (chosen['k'] + 2)} are wanted"
         )
-    for _, y in samples:
-        if is_discrete(y) and np.bincount(y).min() <= chosen["k"]:
-            raise ValueError(
-                f"y has a class of {np.bincount(y).min()} samples, too few for k = {chosen['k']} "
-                "neighbours; more than k in each class are wanted (a float array is read as continuous)"
-            )
     if preset == "package":
         return [
             [_package(x, y, chosen, seed + run, where) for run in range(runs)]

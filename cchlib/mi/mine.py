@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from cchlib import check
-from cchlib.mi._common import is_discrete, one_hot, standard
-from cchlib.mi.latent import Encoders, normal_scores
+from cchlib.mi._common import is_discrete, normal_scores, one_hot, standard
+from cchlib.mi.networks import AdamW, Encoders
 from cchlib.training import resolve_device
 
 
@@ -137,8 +137,8 @@ def _fit(
     decay: float,
     shuffles: int,
 ) -> None:
-    parameters = [network.linear, *network.layers]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2, fused=True)
+    parameters = network.parameters
+    optimizer = AdamW([network], lr, lr)
     size, n = train[0].shape[:2]
     batch = min(batch_size, n)
     average = torch.ones(size, device=train[0].device)  # T starts at 0, so E exp T at 1
@@ -153,9 +153,7 @@ def _fit(
             joint, product = _score(network, x, y), _score(network, x, other)
             mean = product.exp().mean(1)
             average = decay * average + (1 - decay) * mean.detach()
-            optimizer.zero_grad(set_to_none=True)
-            (mean / average - joint.mean(1)).sum().backward()
-            optimizer.step()
+            optimizer.step((mean / average - joint.mean(1)).sum())
         with torch.no_grad():
             now = _bound(network, *validation, streams, shuffles)
             better = now > highest

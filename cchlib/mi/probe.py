@@ -46,7 +46,8 @@ def probe_bound(
     x, y = continuous("x", x), variable("y", y)
     check.same_length(x=x, y=y)
     check.integer("folds", folds, 2)
-    check.within("regularisation", regularisation, 0.0, open_low=True)
+    seed = check.integer("seed", seed)
+    regularisation = check.number("regularisation", regularisation, 0.0, open_low=True)
     if not is_discrete(y):
         raise ValueError(
             "y is continuous; integer, boolean or string classes are wanted"

@@ -127,25 +127,25 @@ def test_a_copy_of_the_student_adds_nothing_to_the_student():
 
 
 def test_a_teacher_that_knows_the_law_is_worth_it():
-    found = pilot(*classes(400, "oracle", p=20), **FAST)
+    found = pilot(*classes(400, "oracle", p=60), **FAST)
     assert found.gain.low > 0 and found.over_smoothing.low > 0
     assert "over label smoothing" in repr(found)
     assert list(found.table) == ["lam", "temperature", "gain", "low", "high"] + [
         "accuracy_gain"
     ]
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((300, 20))
+    x = rng.standard_normal((400, 100))
     truth = x[:, 0]
-    y = truth + 2 * rng.standard_normal(300)
+    y = truth + rng.standard_normal(400)
     found = pilot(x, y, truth, device="cpu")
     assert found.gain.low > 0 and found.over_smoothing.low > 0 and found.lam == 0.9
 
 
 @pytest.mark.parametrize("kind", ["classes", "regression"])
 def test_an_independent_teacher_passes_at_most_at_the_nominal_rate(kind):
-    """2.5 % one-sided: of 60 draws at most 5, which a true 2.5 % exceeds in 1 of 200."""
+    """2.5 % one-sided: of 40 draws at most 4, which a true 2.5 % exceeds in 1 of 270."""
     passed = 0
-    for seed in range(60):
+    for seed in range(40):
         if kind == "classes":
             found = pilot(*classes(90, "independent", seed), seed=seed, **FAST)
         else:
@@ -154,7 +154,7 @@ def test_an_independent_teacher_passes_at_most_at_the_nominal_rate(kind):
             y = x[:, 0] + rng.standard_normal(60)
             found = pilot(x, y, rng.standard_normal(60), seed=seed, device="cpu")
         passed += found.gain.low > 0 and found.over_smoothing.low > 0
-    assert passed <= 5
+    assert passed <= 4
 
 
 def test_units_rotations_and_names_of_classes_do_not_matter():

@@ -104,8 +104,8 @@ def test_slope_test_is_below_its_level_where_distilling_harms():
 
 
 def test_slope_test_finds_what_helps():
-    assert rejections(0.6, 100, 50, 400, 5) > 0.5
-    assert rejections(0.0, 100, 50, 400, 5) > 0.99
+    assert rejections(0.6, 60, 30, 150, 5) > 0.5
+    assert rejections(0.0, 60, 30, 150, 5) > 0.95
 
 
 def shrinkage_rejections(extra, n, trials, seed):

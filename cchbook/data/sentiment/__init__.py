@@ -51,7 +51,7 @@ def load(
     source : {"auto", "real", "mosei", "mosi", "mmmo", "embedded"}
         "auto" is MOSEI where it is at hand, else MOSI, else the stand-in; "real" the
         same without the stand-in.
-    text : {"clean", "shipped"}
+    text : {"clean", "tokens", "shipped"}
         MOSI's text features, see `load_mosi`; the others have one kind.
     sizes, seed
         Of the stand-in.

@@ -21,6 +21,7 @@ WIDTHS = {
     "vision": 713,
 }  # of the stand-in: the paper's, Algorithm 2
 FOLDERS = ("text", "audio", "video")
+LENGTH = 50  # steps that Algorithm 2 keeps
 
 
 def load_mosi(
@@ -33,11 +34,13 @@ def load_mosi(
     path : str or Path
         Folder with ``{text,audio,video}/*_{train,test}0.csv``,
         ``text_{train,test}.csv``, ``transcripts.csv``.
-    text : {"clean", "shipped"}
+    text : {"clean", "tokens", "shipped"}
         "shipped" are the published 100 features, which look trained on the training
         labels; "clean" are made here from the transcripts: TF-IDF of the words, reduced
         to `dimensions` by a truncated SVD (latent semantic analysis), both fitted to
-        the training transcripts and never to a label.
+        the training transcripts and never to a label; "tokens" is the text path of
+        Algorithm 2, one token a step: each word's vector of that analysis (the paper's
+        are pretrained), in the order spoken, cut or padded with zeros to 50 steps.
     dimensions : int
         Of the clean features; 300 is the width of the paper's word vectors.
 
@@ -52,7 +55,7 @@ def load_mosi(
         Files are missing, or disagree about utterances or labels.
     """
     path = Path(path)
-    check.one_of("text", text, ("clean", "shipped"))
+    check.one_of("text", text, ("clean", "tokens", "shipped"))
     words, index = _table(path / "transcripts.csv"), {}
     tables: dict[str, dict[str, np.ndarray]] = {}
     for split in ("train", "test"):
@@ -72,14 +75,17 @@ def load_mosi(
         tables[split] = {name: table[:, :-1] for name, table in part.items()} | {
             "labels": labels
         }
-    if text == "clean":
+    if text != "shipped":
         spoken = {split: words[1].iloc[rows] for split, rows in index.items()}
-        embed = make_pipeline(
-            TfidfVectorizer(min_df=2, sublinear_tf=True),
-            TruncatedSVD(dimensions, random_state=0),
-        )
+        of_words = TfidfVectorizer(min_df=2, sublinear_tf=True)
+        reduced = TruncatedSVD(dimensions, random_state=0)
+        embed = make_pipeline(of_words, reduced)
         tables["train"]["text"] = embed.fit_transform(spoken["train"])
         tables["test"]["text"] = embed.transform(spoken["test"])
+        if text == "tokens":
+            vectors = reduced.components_.T * of_words.idf_[:, None]
+            for split, part in tables.items():
+                part["text"] = _word_by_word(spoken[split], of_words, vectors)
     splits = {
         split: Split(
             *(part[name].astype(np.float32) for name in FOLDERS),
@@ -89,6 +95,19 @@ def load_mosi(
     }
     all_finite("CMU-MOSI", splits)
     return splits
+
+
+def _word_by_word(
+    spoken: pd.Series, of_words: TfidfVectorizer, vectors: np.ndarray
+) -> np.ndarray:
+    """(n, 50, d): the vector of each known word (V, d), 0 for another and for padding."""
+    split_up, number = of_words.build_analyzer(), of_words.vocabulary_
+    sequences = np.zeros((len(spoken), LENGTH, vectors.shape[1]), np.float32)
+    for sequence, utterance in zip(sequences, spoken):
+        for step, word in enumerate(split_up(utterance)[:LENGTH]):
+            if word in number:
+                sequence[step] = vectors[number[word]]
+    return sequences
 
 
 def load_mmmo(path: str | Path) -> dict[str, Split]:

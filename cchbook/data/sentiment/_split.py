@@ -61,7 +61,12 @@ def pool(sequences: np.ndarray, rows: int = 256) -> np.ndarray:
     the memory. Reads `rows` utterances at a time; the mean is over all L steps, padding
     included, as printed.
     """
+    if not isinstance(sequences, np.memmap):
+        sequences = check.as_array("sequences", sequences)
+    if sequences.dtype.kind not in "biuf":
+        raise ValueError(f"sequences holds {sequences.dtype.name}; numbers are wanted")
     if sequences.ndim == 2:
+        check.all_finite("sequences", sequences)
         return np.asarray(sequences, np.float32)
     if sequences.ndim != 3:
         raise ValueError(
@@ -76,6 +81,7 @@ def pool(sequences: np.ndarray, rows: int = 256) -> np.ndarray:
             mapped.madvise(
                 mmap.MADV_DONTNEED
             )  # pages that were read would stay until someone else wants the memory
+    check.all_finite("sequences", means)
     return means
 
 
@@ -126,8 +132,13 @@ def add_noise(
     array like x, float32
     """
     check.one_of("definition", definition, NOISES)
-    check.within("level", level, 0.0, 1.0 if definition == "convex" else np.inf)
-    noise = np.random.default_rng(seed).standard_normal(x.shape, np.float32)
+    highest = 1.0 if definition == "convex" else np.inf
+    level = check.number("level", level, 0.0, highest)
+    x = check.as_array("x", x)
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"x holds {x.dtype.name}; numbers are wanted")
+    check.all_finite("x", x)
+    noise = check.generator("seed", seed).standard_normal(x.shape, np.float32)
     signal = 1 - level if definition == "convex" else 1
     return (
         signal * x + level * (unit if definition == "absolute" else 1) * noise

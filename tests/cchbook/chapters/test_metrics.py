@@ -12,6 +12,8 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from cchbook.chapters.metrics import (
     METRICS,
     classification_metrics,
+    resampled_f1,
+    resamples,
     rule_hits,
     wrong_signs,
 )
@@ -141,3 +143,22 @@ def test_rule_hits_by_hand():
     assert hits["never add KD", "gain beyond 2 s.e."][:2] == (0, 1)
     low, high = hits["always add KD", "gain beyond 2 s.e."][2:]
     assert low == pytest.approx(1 / (1 + 1.959964**2)) and high == pytest.approx(1)
+
+
+def test_f1_of_resamples_is_that_of_the_drawn_samples():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(2, 30, 3)), np.arange(30) % 3
+    weights = resamples(30, 4, seed=1)
+    assert weights.shape == (4, 30) and (weights.sum(1) == 30).all()
+    found = resampled_f1(logits, labels, weights)
+    for b, row in enumerate(weights):
+        drawn = np.repeat(np.arange(30), row)
+        expected = classification_metrics(logits[:, drawn], labels[drawn])
+        assert np.allclose(found[b], expected["weighted_f1"])
+
+
+def test_the_error_over_samples_is_the_binomials():
+    labels = np.zeros(400, int)
+    logits = np.where(np.arange(400)[:, None] < 100, [[0, 1.0]], [[1.0, 0]])[None]
+    hits = (resamples(400, 2000) * (logits[0].argmax(-1) == labels)).mean(1)
+    assert hits.std() == pytest.approx(np.sqrt(0.25 * 0.75 / 400), rel=0.06)

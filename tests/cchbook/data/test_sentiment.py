@@ -485,6 +485,23 @@ def test_clean_text_never_sees_test_transcripts(mosi):
     )
 
 
+def test_tokens_are_words_in_the_order_spoken(mosi):
+    train, test = (
+        sentiment.load_mosi(mosi, "tokens", dimensions=2)[split].text
+        for split in ("train", "test")
+    )
+    assert train.shape == (6, 50, 2) and test.shape == (2, 50, 2)
+    # rows 5, 0, 1, 2, ...: "bad actors film", "good film", "bad film", "good plot very"
+    film, good, bad = train[0, 2], train[1, 0], train[0, 0]
+    np.testing.assert_array_equal(train[1, :2], [good, film])
+    np.testing.assert_array_equal(train[2, :2], [bad, film])
+    assert not np.allclose(good, film)
+    assert not train[1, 2:].any()  # padding
+    # "good zebra": the second word is in no training transcript
+    np.testing.assert_array_equal(test[0, 0], good)
+    assert not test[0, 1:].any()
+
+
 def test_mosi_refuses_labels_that_disagree(mosi):
     path = mosi / "audio" / "audio_test0.csv"
     path.write_text(path.read_text().replace('"1.0"', '"0.0"'))

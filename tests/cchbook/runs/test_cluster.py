@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_checkout import CCH, alive, complete, wait_until
+from toy_checkout import CCH, PARAMETERS, alive, complete, wait_until
 
 from cchbook.runs import batch, records
 
@@ -175,3 +175,32 @@ def test_no_scheduler_is_one_plain_message(toy):  # noqa: F811
         and "no scheduler answers at tcp://127.0.0.1:9" in done.stderr
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_split_run_loses_one_piece_to_a_dead_worker_and_is_one_record(toy, dask):
+    code = (
+        "repeats = range(first_seed, first_seed + seeds)\n"
+        "for position, s in enumerate(repeats):\n    run.log('square', s * s, seed=position)"
+    )
+    parameters = f"seeds: int = 4\nfirst_seed: int = 0\n{PARAMETERS}"
+    split = {"seeds": {"first": "first_seed"}}
+    trace = f"\nopen({str(toy.root / 'seeds.txt')!r}, 'a').write(f'{{first_seed}}\\n')"
+    toy.add("01_toy", code + trace, cch={"split": split}, parameters=parameters)
+    address, _, _ = dask()
+
+    def kill_one():
+        wait_until(lambda: len(toy.executions()) >= 2)
+        os.kill(parent(toy.processes()[-1]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with batch.cluster(address) as pool:
+        planned = batch.Batch(settings=["wait=2"], split=["seeds"])
+        outcomes = list(planned.run(pool))
+    killer.join()
+    assert [o.status for o in outcomes] == ["done"] * 5
+    ran = (toy.root / "seeds.txt").read_text().split()
+    assert set(ran) == set("0123") and len(toy.executions()) <= 5  # one piece twice
+    (whole,) = [r for r in complete(toy).values() if "pieces" in r.record]
+    assert whole.metrics["value"].tolist() == [0, 1, 4, 9]
+    assert whole.metrics["seed"].tolist() == [0, 1, 2, 3] == whole.record["seeds"]

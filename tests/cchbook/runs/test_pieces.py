@@ -3,12 +3,14 @@ at most.
 """
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from toy_checkout import complete
+from toy_checkout import CCH, alive, complete, wait_until
 from typer.testing import CliRunner
 
 from cchbook.publish.build import finished_runs
@@ -245,3 +247,27 @@ def test_the_synthetic_chapter_in_pieces(tmp_path, monkeypatch, along):
     assert set(rows) == set(other.columns) - {"value"}
     pd.testing.assert_frame_equal(one[rows], other[rows], check_dtype=False)
     np.testing.assert_allclose(one["value"], other["value"], rtol=2e-3, atol=2e-3)
+
+
+def test_a_split_run_that_is_killed_and_stopped_loses_a_piece_at_most(toy):
+    """As one that takes hours is: by SIGKILL, by Ctrl-C, and on to the end."""
+    add(toy)
+    command = [*CCH, "run", "--split", "seeds", "--set", "wait=3", "--workers", "1"]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    for count, told in enumerate((signal.SIGKILL, signal.SIGINT), 1):
+        one = subprocess.Popen(command, **quiet)
+        # in the middle of the next piece
+        wait_until(
+            lambda n=count: len(complete(toy)) >= n and len(toy.executions()) > n
+        )
+        wait_until(lambda n=count: len(toy.executions()) >= 2 * n)
+        one.send_signal(told)
+        out, err = one.communicate(timeout=60)
+        assert one.returncode == (-9 if told == signal.SIGKILL else 130), out + err
+        assert told == signal.SIGKILL or "1 interrupted" in out
+        wait_until(lambda: not any(map(alive, toy.processes())), 10)
+        assert len(complete(toy)) == count
+    done = subprocess.run(command, **quiet)
+    assert done.returncode == 0 and "put together of 3 pieces" in done.stdout
+    assert len(toy.executions()) == 5  # three pieces, two of which were lost once
+    assert len(complete(toy)) == 4

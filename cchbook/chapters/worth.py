@@ -1,0 +1,80 @@
+"""How often each criterion was right on the recorded conditions, for `cchlib` to ship.
+
+    python -m cchbook.chapters.worth
+
+writes `cchlib/criterion/worth.csv` anew from `data/recorded`.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from cchbook.chapters import scorecard
+from cchbook.runs import records
+from cchlib.criterion.worth import TABLE
+
+#: chapters whose labels are classes, and those of a regression
+KINDS = {
+    "02_synthetic": "regression",
+    "03_image": "classes",
+    "04_sentiment": "classes",
+    "05_cancer": "classes",
+    "06_fusion": "classes",
+}
+#: what `decide` asks, by the metric that the chapters log
+METRICS = {
+    "teacher_better": "teacher_advantage",
+    "slope_test": "residual_test",
+    "predicted_gain": "predicted_gain",
+    "cch": "gap",
+}
+
+
+def counts() -> pd.DataFrame:
+    """A row a criterion and kind: conditions with a decided gain, and in how many the
+    criterion's sign was the gain's; "always" and "never" distil beside them.
+    """
+    parts = []
+    for notebook, kind in KINDS.items():
+        for run in records.recorded(notebook)[-1:]:
+            frame = scorecard.conditions(
+                run.metrics,
+                ["i_ts", "i_sl", *(m for m in METRICS.values() if m != "gap")],
+                parameters=run.record["parameters"],
+                student=["cohort"] if notebook == "06_fusion" else scorecard.STUDENT,
+            )
+            source = f"{notebook}/{run.record['key']}"
+            parts.append(frame.assign(kind=kind, source=source))
+    every = pd.concat(parts, ignore_index=True)
+    every = every[scorecard.decided(every, "gain", "gain_se")]
+    rows = []
+    for kind, frame in every.groupby("kind", sort=True):
+        helped = frame["gain"] > 0
+        said = {name: frame[metric] for name, metric in METRICS.items()}
+        for name, score in said.items():
+            known = score.notna()
+            right = (score[known] > 0) == helped[known]
+            rows.append(_row(name, kind, right, frame[known]))
+        rows.append(_row("always", kind, helped, frame))
+        rows.append(_row("never", kind, ~helped, frame))
+    return pd.DataFrame(rows)
+
+
+def _row(criterion: str, kind: str, right: pd.Series, frame: pd.DataFrame) -> dict:
+    return {
+        "criterion": criterion,
+        "kind": kind,
+        "conditions": len(right),
+        "right": int(right.sum()),
+        "source": " ".join(sorted(frame["source"].unique())),
+    }
+
+
+def main() -> None:
+    """Write the table that `cchlib` ships."""
+    counts().to_csv(TABLE, index=False)
+    print(f"Wrote {TABLE}")
+
+
+if __name__ == "__main__":
+    main()

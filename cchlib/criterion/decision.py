@@ -1,0 +1,863 @@
+"""Should I distil? All criteria in one table, and a verdict by one fixed rule.
+
+**The rows, in the order in which the verdict uses them.** The pilot (it is the thing
+itself, on the student's frozen features); the tests of the theory and the predicted
+gain; whether the teacher knows more; and the CCH. That is also the order of what the
+book's scorecard found them to be worth, where it has judged them (column `worth`).
+
+**The rule.** With outputs of the teacher the pilot decides. One unit is the plain
+student's held-out error; `smallest` is the gain, as a share of it, below which
+distilling is not worth the trouble (1 %).
+
+- *do not distil*, where the upper end of the pilot's interval is below `smallest`: over
+  the plain student, or over label smoothing at matched confidence, or, if the
+  student's own outputs are given, over a student that is its own teacher.
+- otherwise *distil*, where the pilot says so: p ≤ (1 − confidence)/4 over the plain
+  student **and** over label smoothing; or where the theory says so: the shrinkage test
+  **and** the predicted gain have p ≤ (1 − confidence)/4 and the pilot's estimate over
+  label smoothing is positive. In both cases the estimate over a student that is its own
+  teacher has to be positive too.
+- otherwise *undecided*, with the number of subjects at which an interval that shrinks
+  like 1/√n around the same estimates would decide.
+
+So a teacher that is not better than label smoothing is recommended in at most
+(1 − confidence)/2 of the cases, a quarter of 1 − confidence by either way. The other
+rows are reported beside it. Without outputs, of the rows only the CCH can be asked, and its verdict is the
+verdict, and said to be of features alone.
+
+**What can't be recommended.** A teacher that *is* the label: (1 − λ)y + λy = y, so that
+exactly nothing is gained. A copy of the student: what it says the student says already.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cchlib import check
+from cchlib.criterion.cch import Assessment, assess
+from cchlib.criterion.collecting import Representations
+from cchlib.criterion.heads import LAMS, TEMPERATURES, Gain, Pilot, pilot
+from cchlib.criterion.outputs import (
+    Target,
+    columns_of,
+    outputs_of,
+    predictions_of,
+    target_of,
+)
+from cchlib.criterion.slope import shrinkage_test, slope_test
+from cchlib.criterion.worth import worth_of
+from cchlib.gaussian import additive_lambda
+
+#: share of the plain student's error below which a gain is not worth having
+SMALLEST = 0.01
+#: an undecided answer names no number of subjects beyond this multiple of those given
+MOST_TIMES = 100
+
+QUESTIONS = {
+    "teacher_better": "Does the teacher know more than the student?",
+    "slope_test": "Theory: does a little distilling help (Eq. 17)?",
+    "shrinkage_test": "Theory: does it help beyond shrinking?",
+    "predicted_gain": "How much, at the best λ, by two heads?",
+    "pilot": "Pilot: gain over the plain student",
+    "pilot_over_smoothing": "Pilot: gain over label smoothing",
+    "pilot_over_itself": "Pilot: gain over the student as its own teacher",
+    "pilot_accuracy": "Pilot: gain in accuracy over the plain student",
+    "cch": "CCH: I(H1;H2) − I(H2;Y)",
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `decide` says of one teacher.
+
+    Attributes
+    ----------
+    code : {"distil", "do not distil", "undecided"}
+    verdict : str
+        A sentence with its reason.
+    table : DataFrame
+        A row a criterion: criterion, question, estimate, low, high, p_value, unit,
+        answer ("yes", "no", "undecided"), worth.
+    lam, temperature : float
+        Of the pilot, λ as in Eq. 2; nan without one.
+    curve : DataFrame or None
+        Predicted gain for every λ of Eq. 4 and its weight λ/(1 + λ) in Eq. 2, with a
+        band that holds for all λ together.
+    pilot : Pilot or None
+    assessment : Assessment or None
+        Of the CCH.
+    not_asked : list of str
+        Questions that the arrays could not answer, and what they lack.
+    """
+
+    code: str
+    verdict: str
+    table: pd.DataFrame = field(repr=False, compare=False)
+    lam: float
+    temperature: float
+    n_samples: int
+    discrete: bool
+    confidence: float
+    smallest: float
+    curve: pd.DataFrame | None = field(repr=False, compare=False)
+    pilot: Pilot | None = field(repr=False, compare=False)
+    assessment: Assessment | None = field(repr=False, compare=False)
+    not_asked: list[str] = field(repr=False, compare=False)
+
+    @property
+    def additive_lam(self) -> float:
+        """λ of Eq. 4 that weighs the two losses as `lam` does in Eq. 2."""
+        return additive_lambda(self.lam) if np.isfinite(self.lam) else float("nan")
+
+    @property
+    def reasons(self) -> list[str]:
+        """What the rows say, a sentence each, and what was not asked."""
+        said = [_sentence(row) for _, row in self.table.iterrows()]
+        return said + [f"Not asked: {why}" for why in self.not_asked]
+
+    def __repr__(self) -> str:
+        rows = self.table.set_index("criterion")["answer"]
+        answers = ", ".join(f"{name} {answer}" for name, answer in rows.items())
+        return (
+            f"{self.verdict}\n{self.n_samples} subjects; {answers}\n"
+            ".table, .reasons and .save_html(path) say more"
+        )
+
+    def __str__(self) -> str:
+        return self.verdict
+
+    def _repr_html_(self) -> str:
+        from cchlib.criterion.report import decision_html
+
+        return decision_html(self)
+
+    def __rich__(self):
+        from cchlib.criterion.report import decision_rich
+
+        return decision_rich(self)
+
+    def save_html(self, path: str | os.PathLike, title: str = "Should I distil?"):
+        """Write a page that needs no other file; returns its path."""
+        from cchlib.criterion.report import save_page
+
+        return save_page(path, {"teacher": self}, title=title)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, ready for JSON (nan and infinity as None)."""
+        return {
+            "code": self.code,
+            "verdict": self.verdict,
+            "lam": _plain(self.lam),
+            "additive_lam": _plain(self.additive_lam),
+            "temperature": _plain(self.temperature),
+            "n_samples": self.n_samples,
+            "classes": self.discrete,
+            "confidence": self.confidence,
+            "smallest": self.smallest,
+            "rows": [
+                {key: _plain(value) for key, value in row.items()}
+                for row in self.table.to_dict("records")
+            ],
+            "not_asked": list(self.not_asked),
+        }
+
+
+def decide(
+    teacher: Any,
+    student: Any = None,
+    labels: Any = None,
+    *,
+    teacher_output: Any = None,
+    student_output: Any = None,
+    method: str = "lmi",
+    runs: int = 5,
+    cch: bool = True,
+    lams: Any = LAMS,
+    temperatures: Any = TEMPERATURES,
+    folds: int = 5,
+    repeats: int = 2,
+    groups: Any = None,
+    confidence: float = 0.95,
+    smallest: float = SMALLEST,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Callable[[str, float], None] | None = None,
+    on_first: Callable[[Decision], None] | None = None,
+) -> Decision:
+    """Should this student learn from that teacher? See the module's text for the rule.
+
+    Parameters
+    ----------
+    teacher, student : array (n, p)
+        Representations of the same n subjects, as for `assess`: of networks trained
+        without distillation, on subjects that neither was trained on. In their place,
+        and that of the labels and outputs, one `Representations` of `collect`.
+    labels : array (n,)
+        Classes or a regression target.
+    teacher_output, student_output : array (n, K), optional
+        Logits or probabilities, a column a class; predictions of a regression. Without
+        the teacher's only the CCH is asked.
+    method, runs
+        Of the CCH's estimator, as for `assess`.
+    cch : bool
+        False leaves out the slow row.
+    lams, temperatures, folds, repeats
+        Of the pilot.
+    groups : array (n,), optional
+        Subjects' groups (patients, speakers), for the pilot, the standard errors of
+        rows 1 and 3, and the CCH. The tests of row 2 take rows for independent.
+    confidence : float
+    smallest : float
+        Gain, as a share of the plain student's error, that is worth having.
+    seed : int
+    device : str
+    progress : callable(what, share), optional
+    on_first : callable(Decision), optional
+        Given the answer of rows 1 to 4 before the CCH is asked.
+
+    Returns
+    -------
+    Decision
+
+    Raises
+    ------
+    ValueError
+        As `assess` and `pilot`.
+    """
+    if isinstance(teacher, Representations):
+        if student is not None or labels is not None:
+            raise ValueError(
+                "student or labels given beside Representations, which hold them; one "
+                "or the other is wanted"
+            )
+        held = teacher
+        teacher, student, labels = held.teacher, held.student, held.labels
+        teacher_output = (
+            held.teacher_output if teacher_output is None else teacher_output
+        )
+        student_output = (
+            held.student_output if student_output is None else student_output
+        )
+    if student is None or labels is None:
+        missing = "student" if student is None else "labels"
+        raise ValueError(f"{missing} is not given; an array a subject a row is wanted")
+    check.within("smallest", smallest, 0.0, 1.0)
+    tell = progress or (lambda what, share: None)
+    shape = _Shape(confidence, smallest, groups)
+
+    rows: list[dict] = []
+    not_asked: list[str] = []
+    found, curve, n = None, None, len(check.as_array("labels", labels))
+    if teacher_output is None:
+        not_asked.append(
+            "rows 1 to 4 (does the teacher know more, the theory's tests, the predicted "
+            "gain, the pilot): they need teacher_output"
+        )
+    else:
+        target = target_of(labels, columns_of(teacher_output))
+        found = pilot(
+            student,
+            labels,
+            teacher_output,
+            student_output=student_output,
+            lams=lams,
+            temperatures=temperatures,
+            folds=folds,
+            repeats=repeats,
+            groups=groups,
+            confidence=confidence,
+            seed=seed,
+            device=device,
+            progress=lambda share: tell("pilot", share),
+        )
+        told = outputs_of("teacher_output", teacher_output, target)
+        said = predictions_of(told, target)
+        own = found.plain
+        if student_output is None:
+            not_asked.append(
+                "whether the teacher adds to what the trained student says: it needs "
+                "student_output; a linear head on its features stands in for rows 1 and 2"
+            )
+        else:
+            own = predictions_of(
+                outputs_of("student_output", student_output, target), target
+            )
+        rows.append(_teacher_better(said, own, target, shape))
+        rows += _theory(student, said, own, target, shape, not_asked)
+        row, curve = _predicted(found, target, shape)
+        rows.append(row)
+        rows += _pilot_rows(found)
+
+    def decided(assessment: Assessment | None) -> Decision:
+        every = list(rows)
+        if assessment is not None:
+            every.append(_cch_row(assessment))
+        discrete = found is None and assessment is not None
+        kind = target.discrete if found is not None else None
+        if kind is None:
+            kind = bool(np.isfinite(assessment.label_entropy)) if discrete else False
+        table = _table(every, kind)
+        code, verdict = _verdict(found, assessment, table, shape, n)
+        return Decision(
+            code=code,
+            verdict=verdict,
+            table=table,
+            lam=found.lam if found else float("nan"),
+            temperature=found.temperature if found else float("nan"),
+            n_samples=n,
+            discrete=kind,
+            confidence=float(confidence),
+            smallest=float(smallest),
+            curve=curve,
+            pilot=found,
+            assessment=assessment,
+            not_asked=list(not_asked),
+        )
+
+    if found is not None and on_first is not None:
+        on_first(decided(None))
+    if not cch:
+        not_asked.append("the CCH: it was left out")
+        return decided(None)
+    tell("mutual information", 0.0)
+    extra = {} if groups is None else {"groups": groups}
+    assessment = assess(
+        teacher,
+        student,
+        labels,
+        method,
+        runs=runs,
+        confidence=confidence,
+        seed=seed,
+        device=device,
+        **extra,
+    )
+    tell("mutual information", 1.0)
+    return decided(assessment)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What all rows share: how sure, how much, and what goes together."""
+
+    confidence: float
+    smallest: float
+    groups: Any
+
+    def mean(self, values: np.ndarray) -> tuple[float, float, int]:
+        """Mean over subjects, its standard error (by group where there are groups), and
+        degrees of freedom.
+        """
+        if self.groups is None:
+            n = len(values)
+            return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)), n - 1
+        groups = check.as_array("groups", self.groups)
+        member = np.unique(groups, return_inverse=True)[1]
+        left = values - values.mean()
+        sums = np.bincount(member, left)
+        count = len(sums)
+        error = np.sqrt((sums**2).sum() * count / (count - 1)) / len(values)
+        return float(values.mean()), float(error), count - 1
+
+    def interval(self, mean: float, error: float, df: int) -> tuple[float, float]:
+        reach = stats.t.ppf((1 + self.confidence) / 2, df) * error
+        return mean - reach, mean + reach
+
+
+def _row(criterion, estimate, low, high, p_value, unit) -> dict:
+    answer = "yes" if low > 0 else "no" if high < 0 else "undecided"
+    return {
+        "criterion": criterion,
+        "question": QUESTIONS[criterion],
+        "estimate": float(estimate),
+        "low": float(low),
+        "high": float(high),
+        "p_value": float(p_value),
+        "unit": unit,
+        "answer": answer,
+    }
+
+
+def _one_sided(mean: float, error: float, df: int) -> float:
+    if error > 0:
+        return float(stats.t.sf(mean / error, df))
+    return 0.0 if mean > 0 else 1.0
+
+
+def _teacher_better(said, own, target: Target, shape: _Shape) -> dict:
+    """Row 1: held-out accuracy, or squared error, of both, paired."""
+    if target.discrete:
+        right = [(p.argmax(1) == target.codes).astype(float) for p in (said, own)]
+        values, unit = right[0] - right[1], "accuracy"
+    else:
+        errors = [((p - target.y) ** 2).sum(1) for p in (said, own)]
+        values, unit = errors[1] - errors[0], "squared error"
+    mean, error, df = shape.mean(values)
+    low, high = shape.interval(mean, error, df)
+    return _row("teacher_better", mean, low, high, _one_sided(mean, error, df), unit)
+
+
+def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> list[dict]:
+    """Row 2: the two tests. The slope test goes column by column, by Bonferroni."""
+    rows = []
+    x = _independent_columns(check.features("student", student))
+    columns = list(range(target.y.shape[1]))
+    if target.discrete:
+        columns = [k for k in columns if 0 < target.y[:, k].mean() < 1]
+        columns = columns[1:] if len(columns) == 2 else columns  # mirrors of each other
+    if len(x) <= x.shape[1] + 2:
+        not_asked.append(
+            f"the slope test: it needs more than {x.shape[1] + 2} subjects for "
+            f"{x.shape[1]} columns, or fewer columns"
+        )
+    else:
+        tests = []
+        for k in columns:
+            try:
+                tests.append(slope_test(x, target.y[:, k], said[:, k], intercept=True))
+            except ValueError as error:
+                not_asked.append(f"the slope test of {target.names[k]}: {error}")
+        if tests:
+            best = min(tests, key=lambda test: test.p_value)
+            count = len(tests)
+            level = 1 - (1 - shape.confidence) / count
+            reach = stats.t.ppf((1 + level) / 2, best.df) * best.std_error
+            rows.append(
+                _row(
+                    "slope_test",
+                    best.estimate,
+                    best.estimate - reach,
+                    best.estimate + reach,
+                    min(1.0, count * best.p_value),
+                    "1 − c/σ²"
+                    if count == 1
+                    else f"1 − c/σ², clearest of {count} classes",
+                )
+            )
+    try:
+        test = shrinkage_test(own, target.y, said)
+    except ValueError as error:
+        not_asked.append(f"the shrinkage test: {error}")
+        return rows
+    low, high = shape.interval(test.estimate, test.std_error, test.df)
+    rows.append(
+        _row(
+            "shrinkage_test",
+            test.estimate,
+            low,
+            high,
+            test.p_value,
+            "partial correlation",
+        )
+    )
+    return rows
+
+
+def _independent_columns(x: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of what the centred columns span, (n, rank)."""
+    x = x / np.where((top := abs(x).max(0)) > 0, top, 1.0)
+    x = x - x.mean(0)
+    scale = np.sqrt((x**2).mean(0))
+    x = x[:, scale > 1e-9] / scale[scale > 1e-9]
+    left, singular, _ = np.linalg.svd(x, full_matrices=False)
+    return left[:, singular > 1e-6 * singular[0]]
+
+
+def _predicted(
+    found: Pilot, target: Target, shape: _Shape
+) -> tuple[dict, pd.DataFrame]:
+    """Row 3: the gain for every λ, a parabola in the weight μ, with Scheffé's band.
+
+    gain(μ) = 2μa − μ²b with a = E[(y − S)·(G − S)] and b = E‖G − S‖²: some μ > 0 helps
+    exactly where a > 0.
+    """
+    step = found.imitator - found.plain
+    towards = ((target.y - found.plain) * step).sum(1)
+    length = (step**2).sum(1)
+    weights = np.linspace(0, 1, 41)[1:]
+    rows = []
+    a, _, df = shape.mean(towards)
+    factor = np.sqrt(2 * stats.f.ppf(shape.confidence, 2, df))
+    for weight in weights:
+        mean, error, _ = shape.mean(2 * weight * towards - weight**2 * length)
+        rows.append(
+            {
+                "weight": weight,
+                "lam": additive_lambda(weight),
+                "gain": mean,
+                "low": mean - factor * error,
+                "high": mean + factor * error,
+            }
+        )
+    curve = pd.DataFrame(rows)
+    best = curve.loc[curve["gain"].idxmax()]
+    mean, error, df = shape.mean(towards)
+    unit = "Brier score" if target.discrete else "squared error"
+    row = _row(
+        "predicted_gain",
+        best["gain"],
+        best["low"],
+        best["high"],
+        _one_sided(mean, error, df),
+        f"{unit}, at λ = {best['weight']:.2g} (Eq. 2), {best['lam']:.2g} (Eq. 4)",
+    )
+    return row, curve
+
+
+def _pilot_rows(found: Pilot) -> list[dict]:
+    """Row 4."""
+    unit = "Brier score" if found.accuracy_gain else "squared error"
+    gains: dict[str, Gain | None] = {
+        "pilot": found.gain,
+        "pilot_over_smoothing": found.over_smoothing,
+        "pilot_over_itself": found.over_itself,
+        "pilot_accuracy": found.accuracy_gain,
+    }
+    return [
+        _row(
+            name,
+            gain.mean,
+            gain.low,
+            gain.high,
+            gain.p_value,
+            "accuracy" if name == "pilot_accuracy" else unit,
+        )
+        for name, gain in gains.items()
+        if gain is not None
+    ]
+
+
+def _cch_row(assessment: Assessment) -> dict:
+    """Row 5."""
+    low, high = assessment.gap_interval
+    return _row("cch", assessment.gap, low, high, np.nan, "nats")
+
+
+def _table(rows: list[dict], discrete: bool) -> pd.DataFrame:
+    table = pd.DataFrame(
+        rows,
+        columns=[
+            "criterion",
+            "question",
+            "estimate",
+            "low",
+            "high",
+            "p_value",
+            "unit",
+            "answer",
+        ],
+    )
+    table["worth"] = [worth_of(name, discrete) for name in table["criterion"]]
+    return table
+
+
+def _verdict(
+    found: Pilot | None,
+    assessment: Assessment | None,
+    table: pd.DataFrame,
+    shape: _Shape,
+    n: int,
+) -> tuple[str, str]:
+    """The rule of the module's text."""
+    cch = _cch_words(assessment)
+    if found is None:
+        if assessment is None:
+            return "undecided", "undecided: nothing could be asked of features alone."
+        sentence = f"{assessment.verdict}, by the CCH alone: {cch}"
+        if assessment.verdict == "undecided":
+            sentence += (
+                "; outputs of the teacher would let four more questions be asked"
+            )
+        return assessment.verdict, sentence + "."
+    gains = {
+        "the plain student": found.gain,
+        "label smoothing": found.over_smoothing,
+    }
+    if found.over_itself is not None:
+        gains["the student as its own teacher"] = found.over_itself
+    worth_having = shape.smallest * found.plain_error
+    unit = "Brier score" if found.accuracy_gain else "squared error"
+    also = f"; {cch}" if cch else ""
+
+    small = {name: g for name, g in gains.items() if g.high < worth_having}
+    if small:
+        name, gain = min(small.items(), key=lambda item: item[1].high)
+        return "do not distil", (
+            f"do not distil: at best {gain.high:+.3g} in {unit} over {name} (expected "
+            f"{gain.mean:+.3g}), less than {shape.smallest:.0%} of the error{also}."
+        )
+    by = _sure_by(found, table, (1 - shape.confidence) / 4)
+    itself = found.over_itself is None or found.over_itself.mean > 0
+    if by and itself:
+        mean, low, high = found.gain.mean, found.gain.low, found.gain.high
+        if by != "the pilot":
+            row = table.set_index("criterion").loc["predicted_gain"]
+            mean, low, high = row["estimate"], row["low"], row["high"]
+        temperature = f", T = {found.temperature:g}" if found.accuracy_gain else ""
+        return "distil", (
+            f"distil with λ ≈ {found.lam:g}{temperature}: expected gain "
+            f"{mean:+.3g} ({low:.3g} to {high:.3g}) in {unit} over the "
+            f"plain student, {found.over_smoothing.mean:+.3g} over label smoothing, "
+            f"by {by}{also}."
+        )
+    more = _subjects_wanted(list(gains.values()), worth_having, n)
+    return "undecided", (
+        f"undecided: {more}; the pilot's gain is {found.gain.mean:+.3g} "
+        f"({found.gain.low:.3g} to {found.gain.high:.3g}) in {unit} over the plain "
+        f"student, {found.over_smoothing.mean:+.3g} over label smoothing"
+        f"{_leaning(table)}{also}."
+    )
+
+
+def _sure_by(found: Pilot, table: pd.DataFrame, level: float) -> str:
+    """Which way leads to "distil": the pilot, the theory, or none ("")."""
+    if max(found.gain.p_value, found.over_smoothing.p_value) <= level:
+        return "the pilot"
+    p_values = table.set_index("criterion")["p_value"]
+    theory = [p_values.get("shrinkage_test", 1.0), p_values["predicted_gain"]]
+    if max(theory) <= level and found.over_smoothing.mean > 0:
+        return "the tests of the theory"
+    return ""
+
+
+def _subjects_wanted(gains: list[Gain], worth_having: float, n: int) -> str:
+    """At how many more subjects intervals around the same estimates would decide.
+
+    "Distil" needs every interval above 0, "do not" needs one below what is worth
+    having; each at n·(reach/distance)².
+    """
+
+    def wanted(distance: float, reach: float) -> float:
+        return n * (reach / distance) ** 2 if distance > 0 else np.inf
+
+    yes = max(wanted(g.mean, g.high - g.mean) for g in gains)
+    no = min(wanted(worth_having - g.mean, g.high - g.mean) for g in gains)
+    least = min(yes, no)
+    if not np.isfinite(least) or least > MOST_TIMES * n:
+        return f"more than {MOST_TIMES} times as many subjects would be wanted"
+    more = max(least - n, 0.1 * n)
+    digits = -int(np.floor(np.log10(more)))
+    return f"about {round(more, digits):.0f} more subjects would do"
+
+
+def _leaning(table: pd.DataFrame) -> str:
+    """What the theory's rows say where the pilot does not decide."""
+    answers = table.set_index("criterion")["answer"]
+    names = {"shrinkage_test": "the shrinkage test", "predicted_gain": "predicted gain"}
+    yes = [names[name] for name in names if answers.get(name) == "yes"]
+    no = [names[name] for name in names if answers.get(name) == "no"]
+    said = (
+        [f"{' and '.join(yes)} say yes" if len(yes) > 1 else f"{yes[0]} says yes"]
+        if yes
+        else []
+    )
+    if no:
+        said.append(f"{' and '.join(no)} say{'' if len(no) > 1 else 's'} no")
+    return f"; {', '.join(said)}" if said else ""
+
+
+def _cch_words(assessment: Assessment | None) -> str:
+    if assessment is None:
+        return ""
+    low, high = assessment.gap_interval
+    said = {
+        "distil": "the CCH says yes",
+        "do not distil": "the CCH says no",
+        "undecided": "the CCH is undecided",
+    }[assessment.verdict]
+    words = f"{said} (gap {assessment.gap:+.2f} nats, {low:.2f} to {high:.2f})"
+    if getattr(assessment.i_ts, "saturated", False):
+        words += " but is saturated"
+    return words
+
+
+def _sentence(row: Any) -> str:
+    p = f", p = {row['p_value']:.2g}" if np.isfinite(row["p_value"]) else ""
+    return (
+        f"{row['question']} {row['answer']}: {row['estimate']:+.3g} ({row['low']:.3g} to "
+        f"{row['high']:.3g}) {row['unit']}{p}; the scorecard: {row['worth']}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value
+
+
+# several teachers
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What `decide_teachers` says of several teachers.
+
+    Attributes
+    ----------
+    decisions : dict of name -> Decision, best first
+    table : DataFrame, best first
+        teacher, code, pilot_gain, low, high, behind_best with behind_low and
+        behind_high (paired over folds), predicted_gain, logme, gap.
+    mixture : dict of name -> share, or None
+        The best mixture by held-out residuals, "label" among the names; their ratios to
+        the label's are Eq. 4's λ.
+    """
+
+    decisions: dict[str, Decision]
+    table: pd.DataFrame = field(repr=False)
+    mixture: dict[str, float] | None
+
+    @property
+    def best(self) -> str:
+        """The name of the first teacher."""
+        return next(iter(self.decisions))
+
+    @property
+    def verdict(self) -> str:
+        """The best teacher's, by name."""
+        return f"{self.best}: {self.decisions[self.best].verdict}"
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {d.verdict}" for name, d in self.decisions.items())
+
+    def _repr_html_(self) -> str:
+        from cchlib.criterion.report import ranking_html
+
+        return ranking_html(self)
+
+    def __rich__(self):
+        from cchlib.criterion.report import ranking_rich
+
+        return ranking_rich(self)
+
+    def save_html(self, path: str | os.PathLike, title: str = "Which teacher?"):
+        """Write a page that needs no other file; returns its path."""
+        from cchlib.criterion.report import save_page
+
+        return save_page(path, self.decisions, title=title, ranking=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, ready for JSON."""
+        return {
+            "best": self.best,
+            "mixture": self.mixture,
+            "teachers": {name: d.to_dict() for name, d in self.decisions.items()},
+        }
+
+
+def decide_teachers(
+    teachers: Mapping[str, Any],
+    student: Any,
+    labels: Any,
+    *,
+    teacher_outputs: Mapping[str, Any] | None = None,
+    student_output: Any = None,
+    progress: Callable[[str, float], None] | None = None,
+    on_first: Callable[[str, Decision], None] | None = None,
+    **options: Any,
+) -> Ranking:
+    """Several teachers for one student: ranked by the pilot, paired, and mixed.
+
+    Parameters
+    ----------
+    teachers : mapping of names to arrays (n, p)
+    student, labels, student_output
+        As for `decide`.
+    teacher_outputs : mapping of the same names to arrays (n, K), optional
+        Where some are missing those teachers come last, by the CCH's gap.
+    progress : callable(what, share), optional
+    on_first : callable(name, Decision), optional
+    **options
+        As for `decide`.
+
+    Returns
+    -------
+    Ranking
+    """
+    from cchlib.criterion.transfer import logme
+
+    if not isinstance(teachers, Mapping) or not teachers:
+        raise ValueError(
+            "teachers is empty or no mapping; {name: representation} is wanted"
+        )
+    outputs = dict(teacher_outputs or {})
+    strangers = [name for name in outputs if name not in teachers]
+    if strangers:
+        raise ValueError(
+            f"teacher_outputs holds {', '.join(map(str, strangers))}, no teacher's name; "
+            f"names among {', '.join(map(str, teachers))} are wanted"
+        )
+    found = {}
+    for name, features in teachers.items():
+        found[name] = decide(
+            features,
+            student,
+            labels,
+            teacher_output=outputs.get(name),
+            student_output=student_output,
+            progress=None
+            if progress is None
+            else (lambda what, share, name=name: progress(f"{name}: {what}", share)),
+            on_first=None
+            if on_first is None
+            else (lambda decision, name=name: on_first(name, decision)),
+            **options,
+        )
+    found = dict(sorted(found.items(), key=lambda item: _merit(item[1]), reverse=True))
+    best = next(iter(found.values()))
+    rows = []
+    for name, decision in found.items():
+        row: dict[str, Any] = {"teacher": name, "code": decision.code}
+        if decision.pilot is not None:
+            gain = decision.pilot.gain
+            row |= {"pilot_gain": gain.mean, "low": gain.low, "high": gain.high}
+            row |= _behind(best.pilot, decision.pilot)
+            at_best = decision.table.set_index("criterion")["estimate"]
+            row["predicted_gain"] = at_best["predicted_gain"]
+        row["logme"] = logme(teachers[name], labels)
+        if decision.assessment is not None:
+            row["gap"] = decision.assessment.gap
+        rows.append(row)
+    return Ranking(found, pd.DataFrame(rows), _mixture(found, labels))
+
+
+def _merit(decision: Decision) -> tuple:
+    if decision.pilot is not None:
+        return (1, decision.pilot.gain.mean)
+    gap = decision.assessment.gap if decision.assessment is not None else -np.inf
+    return (0, gap)
+
+
+def _behind(best: Pilot, other: Pilot) -> dict[str, float]:
+    """How far the other's gain is behind, paired over the same folds."""
+    from cchlib.criterion.heads import _over_folds
+
+    values = best.gain.by_fold - other.gain.by_fold
+    gain = _over_folds(values, 0.0, 1 / (best.folds - 1), best.confidence)
+    return {
+        "behind_best": gain.mean,
+        "behind_low": gain.low,
+        "behind_high": gain.high,
+    }
+
+
+def _mixture(found: Mapping[str, Decision], labels: Any) -> dict[str, float] | None:
+    """The best mixture of the label and all teachers, from held-out residuals."""
+    from cchlib.gaussian import best_mixture
+
+    pilots = {name: d.pilot for name, d in found.items() if d.pilot is not None}
+    if len(pilots) < 2:
+        return None
+    first = next(iter(pilots.values()))
+    target = target_of(labels, first.plain.shape[1])
+    predictions = [first.plain, *(p.imitator for p in pilots.values())]
+    residuals = np.array([(target.y - p).ravel() for p in predictions])
+    shares = best_mixture(residuals @ residuals.T / len(target.y))
+    return dict(zip(["label", *pilots], map(float, shares)))

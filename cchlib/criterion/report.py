@@ -1,0 +1,277 @@
+"""A decision as a table in a terminal, in a notebook, and as a page of its own."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from cchlib.criterion.figures import COLORS, draw, plain_text
+
+if TYPE_CHECKING:
+    from cchlib.criterion.decision import Decision, Ranking
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
+       padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; font-size: 0.9rem; margin: 1rem 0; }
+th, td { border-bottom: 1px solid #ccc; padding: 0.3rem 0.6rem; text-align: left; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+p.verdict { font-size: 1.15rem; font-weight: 600; border-left: 4px solid #0072B2;
+            padding-left: 0.8rem; }
+img { max-width: 100%; height: auto; }
+"""
+
+
+def number(value: float, signed: bool = True) -> str:
+    """Three digits, with a sign; "–" for nan."""
+    if not np.isfinite(value):
+        return "–" if np.isnan(value) else ("∞" if value > 0 else "−∞")
+    return f"{value:+.3g}" if signed else f"{value:.2g}"
+
+
+def decision_rows(decision: Decision) -> pd.DataFrame:
+    """The table as texts, for a terminal or a page."""
+    table = decision.table
+    return pd.DataFrame(
+        {
+            "question": table["question"],
+            "estimate": [number(v) for v in table["estimate"]],
+            f"{decision.confidence:.0%} interval": [
+                f"{number(low)} to {number(high)}"
+                for low, high in zip(table["low"], table["high"])
+            ],
+            "p": [number(v, signed=False) for v in table["p_value"]],
+            "unit": table["unit"],
+            "answer": table["answer"],
+            "worth, by the scorecard": table["worth"],
+        }
+    )
+
+
+def ranking_rows(ranking: Ranking) -> pd.DataFrame:
+    """The ranking as texts."""
+    shown = {}
+    for column in ranking.table:
+        values = ranking.table[column]
+        numeric = pd.api.types.is_numeric_dtype(values)
+        shown[column.replace("_", " ")] = (
+            [number(v) for v in values] if numeric else [str(v) for v in values]
+        )
+    return pd.DataFrame(shown)
+
+
+def _rich_table(frame: pd.DataFrame) -> Table:
+    table = Table()
+    for column in frame.columns:
+        table.add_column(escape(str(column)))
+    for row in frame.itertuples(index=False):
+        table.add_row(*[escape(str(cell)) for cell in row])
+    return table
+
+
+def decision_rich(decision: Decision) -> Group:
+    """The verdict, the table and what was not asked."""
+    frame = decision_rows(decision).drop(columns="unit")
+    notes = [Text(f"Not asked: {why}.") for why in decision.not_asked]
+    return Group(Text(decision.verdict, style="bold"), _rich_table(frame), *notes)
+
+
+def ranking_rich(ranking: Ranking) -> Group:
+    """The teachers in their order, and the best mixture."""
+    parts = [_rich_table(ranking_rows(ranking))]
+    if ranking.mixture:
+        parts.append(Text(mixture_words(ranking.mixture)))
+    return Group(*parts)
+
+
+def mixture_words(mixture: Mapping[str, float]) -> str:
+    """The best mixture in a sentence."""
+    said = ", ".join(f"{name} {share:.2f}" for name, share in mixture.items())
+    return f"Best mixture by held-out residuals: {said}."
+
+
+def _html_table(frame: pd.DataFrame) -> str:
+    head = "".join(f"<th scope='col'>{html.escape(str(c))}</th>" for c in frame)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in frame.itertuples(index=False)
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def decision_html(decision: Decision) -> str:
+    """The verdict, the table and what was not asked, as a part of a page."""
+    notes = "".join(
+        f"<li>Not asked: {html.escape(w)}.</li>" for w in decision.not_asked
+    )
+    return (
+        f"<p class='verdict'>{html.escape(decision.verdict)}</p>"
+        f"{_html_table(decision_rows(decision))}"
+        + (f"<ul>{notes}</ul>" if notes else "")
+    )
+
+
+def ranking_html(ranking: Ranking) -> str:
+    """The teachers in their order, and the best mixture, as a part of a page."""
+    said = html.escape(mixture_words(ranking.mixture)) if ranking.mixture else ""
+    return f"{_html_table(ranking_rows(ranking))}<p>{said}</p>"
+
+
+def draw_decision(decision: Decision) -> Figure:
+    """The predicted gain for every λ, left, and the pilot's for every λ and T, right."""
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(8.0, 3.2), layout="constrained", sharey=True
+    )
+    curve, table = decision.curve, decision.pilot.table
+    left.fill_between(
+        curve["weight"],
+        curve["low"],
+        curve["high"],
+        color=COLORS["kd"],
+        alpha=0.2,
+        lw=0,
+    )
+    left.plot(curve["weight"], curve["gain"], color=COLORS["kd"])
+    left.set(
+        title="predicted by two heads",
+        xlabel=r"$\lambda$ of Eq. 2",
+        ylabel="gain over the plain student",
+    )
+    styles = ["-", "--", ":", "-."]
+    for style, (temperature, part) in zip(styles * 9, table.groupby("temperature")):
+        label = f"T = {temperature:g}" if decision.discrete else None
+        right.plot(part["lam"], part["gain"], style, color=COLORS["no_kd"], label=label)
+        right.fill_between(
+            part["lam"],
+            part["low"],
+            part["high"],
+            color=COLORS["no_kd"],
+            alpha=0.1,
+            lw=0,
+        )
+    right.set(title="measured by the pilot", xlabel=r"$\lambda$ of Eq. 2")
+    if decision.discrete:
+        right.legend(frameon=False)
+    for ax in (left, right):
+        ax.axhline(0, color="0.2", lw=0.8)
+    return figure
+
+
+def draw_ranking(ranking: Ranking) -> Figure:
+    """The pilot's gain of every teacher with its interval."""
+    table = ranking.table.dropna(subset=["pilot_gain"])
+    figure, ax = plt.subplots(
+        figsize=(6.5, 1.2 + 0.4 * len(table)), layout="constrained"
+    )
+    places = range(len(table))[::-1]
+    reach = [table["pilot_gain"] - table["low"], table["high"] - table["pilot_gain"]]
+    ax.barh(places, table["pilot_gain"], xerr=reach, color=COLORS["no_kd"], capsize=3)
+    ax.axvline(0, color="0.2", lw=0.8)
+    ax.set(
+        xlabel="gain over the plain student, by the pilot",
+        yticks=list(places),
+        yticklabels=[plain_text(name) for name in table["teacher"]],
+    )
+    return figure
+
+
+def _image(figure: Figure, alt: str) -> str:
+    held = io.BytesIO()
+    try:
+        figure.savefig(held, format="png", dpi=120)
+    finally:
+        plt.close(figure)
+    data = base64.b64encode(held.getvalue()).decode("ascii")
+    alt = html.escape(alt, quote=True)
+    return f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+
+
+def _curve_alt(decision: Decision) -> str:
+    best = decision.curve.loc[decision.curve["gain"].idxmax()]
+    rows = decision.pilot.table
+    top = rows.loc[rows["gain"].idxmax()]
+    return (
+        "Two curves of the gain over the plain student against lambda. Predicted by two "
+        f"heads: highest, {best['gain']:+.3g} ({best['low']:.3g} to {best['high']:.3g}), "
+        f"at {best['weight']:.2g}. Measured by the pilot: highest, {top['gain']:+.3g} "
+        f"({top['low']:.3g} to {top['high']:.3g}), at {top['lam']:.2g}."
+    )
+
+
+def page(
+    decisions: Mapping[str, Decision], title: str, ranking: Ranking | None = None
+) -> str:
+    """A page that needs no other file."""
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    if ranking is not None and len(decisions) > 1:
+        parts.append(f"<h2>All teachers</h2>{ranking_html(ranking)}")
+        if "pilot_gain" in ranking.table:
+            alt = "Bars of the pilot's gain: " + "; ".join(
+                f"{row['teacher']} {row['pilot_gain']:+.3g} ({row['low']:.3g} to "
+                f"{row['high']:.3g})"
+                for _, row in ranking.table.dropna(subset=["pilot_gain"]).iterrows()
+            )
+            parts.append(_image(draw_ranking(ranking), alt))
+    for name, decision in decisions.items():
+        parts.append(f"<h2>{html.escape(str(name))}</h2>{decision_html(decision)}")
+        if decision.pilot is not None:
+            parts.append(_image(draw_decision(decision), _curve_alt(decision)))
+        if decision.assessment is not None:
+            a = decision.assessment
+            alt = (
+                f"I(teacher; student) {a.i_ts.value:.3f} and I(student; label) "
+                f"{a.i_sl.value:.3f} nats; their gap {a.gap:+.3f}, from "
+                f"{a.gap_interval[0]:.3f} to {a.gap_interval[1]:.3f}."
+            )
+            parts.append(_image(draw({str(name): a}), alt))
+            reasons = "".join(f"<li>{html.escape(r)}</li>" for r in a.reasons)
+            parts.append(f"<h3>The CCH</h3><ul>{reasons}</ul>")
+    parts.append(
+        "<h2>How to read this</h2><p>The verdict follows one fixed rule: with outputs of "
+        "the teacher the pilot and the tests of the theory decide, otherwise the CCH does. "
+        "Gains are of held-out squared error, of probabilities for classes (Brier score), "
+        "lower is better; λ weighs the teacher as in Eq. 2 of the paper. “Worth” says how "
+        "often the sign of a criterion was the sign of the gain in the book's recorded "
+        "runs.</p>"
+    )
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def save_page(
+    path: str | os.PathLike,
+    decisions: Mapping[str, Decision],
+    *,
+    title: str,
+    ranking: Ranking | None = None,
+) -> Path:
+    """Write `page`, first beside its place, then renamed."""
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"path is {path.name}; a name ending in .html is wanted")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(page(decisions, title, ranking), encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

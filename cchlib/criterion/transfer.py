@@ -1,0 +1,68 @@
+"""Scores of transfer learning that people use in place of a criterion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cchlib import check
+from cchlib.criterion.outputs import target_of
+
+MOST_ROUNDS = 100
+
+
+def logme(features: Any, labels: Any) -> float:
+    """LogME (You et al., 2021): log evidence a subject of a Bayesian linear head.
+
+    The evidence of y = Fw + noise with w ~ N(0, I/α) and noise of precision β, at the α
+    and β that maximise it (MacKay's fixed point), averaged over the classes as one-hot
+    targets, or over the columns of a regression target.
+
+    Parameters
+    ----------
+    features : array (n, p)
+    labels : array (n,)
+
+    Returns
+    -------
+    float
+        In nats a subject; larger is better. Depends on the units of the features.
+
+    References
+    ----------
+    K. You, Y. Liu, J. Wang, M. Long, "LogME: Practical Assessment of Pre-trained Models
+    for Transfer Learning", ICML 2021, Algorithm 1.
+    """
+    x = check.features("features", features)
+    target = target_of(labels)
+    n, p = x.shape
+    check.same_length(features=x, labels=target.y)
+    left, singular, _ = np.linalg.svd(x, full_matrices=False)
+    squares = singular**2
+    scores = []
+    for y in target.y.T:
+        along = (left.T @ y) ** 2  # what each direction holds of y
+        outside = max(float(y @ y - along.sum()), 0.0)
+        alpha, beta = 1.0, 1.0
+        for _ in range(MOST_ROUNDS):
+            kept = beta * squares / (alpha + beta * squares)
+            weight = (kept**2 * along / np.maximum(squares, 1e-300)).sum()
+            error = outside + ((1 - kept) ** 2 * along).sum()
+            gamma = kept.sum()
+            new_alpha = gamma / max(weight, 1e-12)
+            new_beta = (n - gamma) / max(error, 1e-12)
+            settled = abs(np.log(new_alpha / alpha)) + abs(np.log(new_beta / beta))
+            alpha, beta = new_alpha, new_beta
+            if settled < 1e-8:
+                break
+        kept = beta * squares / (alpha + beta * squares)
+        weight = (kept**2 * along / np.maximum(squares, 1e-300)).sum()
+        error = outside + ((1 - kept) ** 2 * along).sum()
+        log_det = np.log(alpha + beta * squares).sum() + (p - len(squares)) * np.log(
+            alpha
+        )
+        evidence = n * np.log(beta) + p * np.log(alpha) - n * np.log(2 * np.pi)
+        evidence -= beta * error + alpha * weight + log_det
+        scores.append(evidence / 2 / n)
+    return float(np.mean(scores))

@@ -1,0 +1,100 @@
+"""Tables lay out what was logged: the same numbers, in the right rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cchbook.chapters import tables
+from cchbook.chapters.evidence import Evidence
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Frames that would stand on the page, with their captions."""
+    found = []
+    monkeypatch.setattr(
+        tables.plots, "show_table", lambda frame, caption="": found.append(frame)
+    )
+    return found
+
+
+def rows(metric, values, **where):
+    return [
+        {**where, "seed": seed, "metric": metric, "value": value}
+        for seed, value in enumerate(values)
+    ]
+
+
+def evidence(*parts, **parameters):
+    frame = pd.DataFrame(sum(parts, []))
+    return Evidence("this run", frame, parameters, "a test")
+
+
+OMICS = {"cohort": "a", "teacher": "mRNA", "student": "CNV", "noise_level": 0.0}
+
+
+def test_signs_of_the_synthetic_chapter(shown):
+    at = {"reading": "scaled", "sigma12": 0.3, "batch_size": 0}
+    one = evidence(
+        rows("gain", [0.10, 0.11, 0.12], lam=0.3, **at),
+        rows("gain_over_control", [-0.2, -0.2, -0.2], lam=0.3, **at),
+        rows("i_ts", [0.1, 0.1], estimator="package", **at),
+        rows("i_ts", [9.0, 9.0], estimator="lmi", **at),
+        rows("i_sl", [0.3, 0.3], estimator="package", **at),
+        rows("linear_helps", [1.0], reading="scaled", sigma12=0.3),
+    )
+    table = tables.synthetic_signs([one], 0.3)
+    assert table["gap"].tolist() == pytest.approx([-0.2])
+    assert not table["agrees"].item() and table["clear"].item()
+    assert shown[0].loc[0, "gap (nats)"] == "-0.200"
+    assert shown[0].loc[0, "over the best control"] == "-0.2 ± 0"
+
+
+def test_the_papers_estimator_leads_where_it_was_run():
+    one = evidence(
+        rows("i_ts", [1.0], estimator="package", level=0.0),
+        rows("i_ts", [1.0], estimator="lmi", level=0.5),
+    )
+    assert tables.leading_estimator(one) == "package"
+    assert tables.leading_estimator(one, level=0.5) == "lmi"
+
+
+def test_conditions_hold_the_error_over_test_samples():
+    one = evidence(
+        rows("gain", [0.2, 0.4], level=0.0),
+        rows("gain", [0.2, 0.4], level=0.8),
+        [{"metric": "gain_test_se", "value": 0.3, "level": 0.0, "seed": None}],
+        rows("i_ts", [1.5, 1.5], level=0.0, estimator="lmi"),
+        rows("gap", [1.0, 1.0], level=0.0, estimator="lmi"),
+    )
+    table = tables.conditions(one, ["level"]).set_index("level")
+    assert table.loc[0.0, "gain_se"] == pytest.approx(np.hypot(0.1, 0.3))
+    assert table.loc[0.8, "gain_se"] == pytest.approx(0.1)
+    assert table.loc[0.0, "gap"] == 1 and np.isnan(table.loc[0.8, "gap"])
+    assert table["gap_clear"].tolist() == [True, False]
+
+
+def test_form_of_tables_5_to_7(shown):
+    one = evidence(
+        rows("gain", [0.02, 0.04], **OMICS),
+        rows("gain_over_control", [0.01, 0.01], **OMICS),
+        rows("student_f1", [0.5, 0.5], **OMICS),
+        rows("student_f1_kd", [0.52, 0.54], **OMICS),
+        rows("student_f1_kd", [0.9, 0.9], control="smoothing", **OMICS),
+        rows("gap", [0.1, 0.1], estimator="lmi", **OMICS),
+        rows("i_ts", [0.4, 0.4], estimator="lmi", **OMICS),
+        rows("i_sl", [0.3, 0.3], estimator="lmi", **OMICS),
+    )
+    tables.noise_levels([one], "a", ("mRNA", "CNV"), "A", "table5")
+    (row,) = shown[0].to_dict("records")
+    assert row["F1 with KD"] == "0.53 ± 0.01" and row["gain"] == "0.03 ± 0.01"
+    assert row["paper: gap"] == "+0.2248" and row["paper: gain"] == "+0.0477"
+    tables.pairs([one], {"a": "A"})
+    assert shown[1]["pair"].tolist() == ["mRNA → CNV"]
+    assert shown[1]["gap (nats)"].tolist() == ["0.1 ± 0"]
+
+
+def test_fusion_counts_whole_patients():
+    one = evidence(rows("accuracy_fusion", [60 / 77, 61 / 77], **OMICS))
+    assert tables.test_patients(one, {}) == {"a": 77}
+    assert tables.test_patients(one, {"a": 154}) == {"a": 154}

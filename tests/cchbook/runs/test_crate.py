@@ -1,0 +1,108 @@
+"""A Process Run Crate of finished runs, as others' tools read it."""
+
+import json
+import zipfile
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from toy_checkout import complete
+from typer.testing import CliRunner
+
+from cchbook.runs import batch
+from cchlib.cli import app
+
+pytest.importorskip("rocrate")
+CHECKOUT = Path(__file__).parents[3]
+RECORDED = "f0f3c4bde08f621d"  # 02_synthetic
+
+
+@pytest.fixture
+def validate(monkeypatch):
+    """The findings of roc-validator, without a network.
+
+    The one document that it looks up, the vocabulary, comes with `rocrate`.
+    """
+    pytest.importorskip("rocrate_validator")
+    import requests
+    from rocrate_validator import services
+
+    text = resources.files("rocrate.data").joinpath("ro-crate.jsonld").read_text()
+
+    def vocabulary(self, method, url, **_):
+        assert url.startswith("https://w3id.org/ro/crate/"), url
+        found = requests.Response()
+        found.status_code, found.url, found._content = 200, url, text.encode()
+        found.headers["Content-Type"] = "application/ld+json"
+        return found
+
+    monkeypatch.setattr(requests.Session, "request", vocabulary)
+
+    def findings(crate):
+        settings = services.ValidationSettings(
+            rocrate_uri=str(crate),
+            profile_identifier="process-run-crate-0.5",
+            requirement_severity="REQUIRED",
+            skip_availability_check=True,
+        )
+        return [issue.message for issue in services.validate(settings).get_issues()]
+
+    return findings
+
+
+def entities(path):
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("ro-crate-metadata.json")
+        return {e["@id"]: e for e in json.loads(text)["@graph"]}, archive.namelist()
+
+
+def test_a_recorded_run_is_a_valid_process_run_crate(tmp_path, monkeypatch, validate):
+    monkeypatch.setenv("CCH_ROOT", str(CHECKOUT))
+    monkeypatch.setenv("CCH_BUILD_DIR", str(tmp_path / "none"))
+    to = tmp_path / "out.zip"
+    done = CliRunner().invoke(app, ["export", RECORDED, "--ro-crate", str(to)])
+    assert done.exit_code == 0, done.output
+    assert validate(to) == []
+
+    # and the validator does see what is wrong
+    found, _ = entities(to)
+    del found[f"#run-{RECORDED}"]["instrument"]
+    broken = tmp_path / "broken"
+    with zipfile.ZipFile(to) as archive:
+        archive.extractall(broken)
+    content = json.loads((broken / "ro-crate-metadata.json").read_text())
+    content["@graph"] = list(found.values())
+    (broken / "ro-crate-metadata.json").write_text(json.dumps(content))
+    assert validate(broken) != []
+
+
+def test_what_made_what_of_what(toy, tmp_path):
+    toy.add("01_toy", "run.log('twice', 2 * i)")
+    with batch.local(1) as pool:
+        list(batch.Batch(settings=["i=4"]).run(pool))
+    ((key, run),) = complete(toy).items()
+    to = tmp_path / "out.zip"
+    done = CliRunner().invoke(app, ["export", key[:8], "--ro-crate", str(to)])
+    assert done.exit_code == 0, done.output
+    found, names = entities(to)
+    action = found[f"#run-{key}"]
+    assert action["instrument"]["@id"] == "notebooks/01_toy.ipynb"
+    given = [found[one["@id"]] for one in action["object"]]
+    assert {e["name"]: e["value"] for e in given} == run.record["parameters"]
+    made = sorted(one["@id"] for one in action["result"])
+    below = f"runs/01_toy/{key}"
+    assert made == [
+        f"{below}/{n}" for n in ("01_toy.ipynb", "metrics.csv", "record.json")
+    ]
+    assert set(made) <= set(names)
+    needs = found["notebooks/01_toy.ipynb"]["softwareRequirements"]
+    versions = {found[one["@id"]]["name"]: found[one["@id"]] for one in needs}
+    assert versions["numpy"]["softwareVersion"] == run.record["packages"]["numpy"]
+
+    (run.path / "metrics.csv").write_text(
+        "x" * (run.path / "metrics.csv").stat().st_size
+    )
+    done = CliRunner().invoke(app, ["export", key, "--ro-crate", str(to)])
+    assert done.exit_code == 2 and "metrics.csv of run" in done.stderr
+    done = CliRunner().invoke(app, ["export", "ffff", "--ro-crate", str(to)])
+    assert done.exit_code == 2 and "no complete run" in done.stderr
