@@ -226,14 +226,15 @@ NETWORKS = [
             "weight_decay": "number",
             "optimizer": "choice",
             "schedule": "choice",
-            "batch_size": "whole",
-            "seeds": "seed",
+            "batch_size": "other",  # None is the full batch
+            "seeds": "other",  # one seed in a list is one a network
         },
         bad={
             "x": [np.zeros((9, 2)), np.zeros(9), np.zeros((9, 3), int)],
             "targets": [np.full(9, 2), np.zeros((9, 2), int), None],
             "lr": [0.0, -1.0, [0.1], 1e300],
-            "seeds": [2**64, [1, 2], [2**64]],
+            "batch_size": [0, -1, 1.5, "3", True, [4], {}],
+            "seeds": [2**64, [1, 2], [2**64], None, -1, 1.5, "3", True, {}],
         },
         # labels are the loss's name for its target
         also={"targets": "labels", "x": "samples", "lr": "lr"},
