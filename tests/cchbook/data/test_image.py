@@ -151,6 +151,23 @@ def test_idx_files(tmp_path):
     np.testing.assert_array_equal(image.read_idx(file), array)
 
 
+def test_idx_files_are_torchvisions(tmp_path):
+    """The peer reads the same images and labels from the unpacked files."""
+    from torchvision.datasets import mnist
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (7, 28, 28), dtype=np.uint8)
+    labels = rng.integers(0, 10, 7, dtype=np.uint8)
+    for array, peer in (
+        (images, mnist.read_image_file),
+        (labels, mnist.read_label_file),
+    ):
+        plain, packed = tmp_path / "plain", tmp_path / "packed.gz"
+        plain.write_bytes(idx(array))
+        packed.write_bytes(gzip.compress(idx(array)))
+        np.testing.assert_array_equal(image.read_idx(packed), peer(str(plain)).numpy())
+
+
 @pytest.mark.parametrize(
     "content",
     [
