@@ -231,7 +231,11 @@ def test_a_run_put_together_is_recorded_with_its_line_and_has_no_page(toy, monke
 
 @pytest.mark.parametrize("along", [["seeds"], ["readings", "sigma12s"]])
 def test_the_synthetic_chapter_in_pieces(tmp_path, monkeypatch, along):
-    """Values differ by the last digits of float32: networks train in other stacks."""
+    """Values differ by the last digits of float32: networks train in other stacks.
+
+    An information by nearest neighbours may differ by more: a unit that is 0 in the one
+    and 1e-8 in the other breaks a tie.
+    """
     monkeypatch.setenv("CCH_ROOT", str(CHECKOUT))
     monkeypatch.setenv("CCH_BUILD_DIR", str(tmp_path))
     whole, together = tmp_path / "whole", tmp_path / "pieces"
@@ -246,7 +250,11 @@ def test_the_synthetic_chapter_in_pieces(tmp_path, monkeypatch, along):
     rows = [c for c in one if c != "value"]
     assert set(rows) == set(other.columns) - {"value"}
     pd.testing.assert_frame_equal(one[rows], other[rows], check_dtype=False)
-    np.testing.assert_allclose(one["value"], other["value"], rtol=2e-3, atol=2e-3)
+    informs = one["metric"].isin(["i_ts", "i_sl", "i_tl", "gap"])
+    for rows, most in ((informs, 0.05), (~informs, 2e-3)):
+        np.testing.assert_allclose(
+            one["value"][rows], other["value"][rows], rtol=2e-3, atol=most
+        )
 
 
 def test_a_split_run_that_is_killed_and_stopped_loses_a_piece_at_most(toy):

@@ -51,7 +51,7 @@ def test_a_batch_that_is_stopped_says_interrupted_and_leaves_no_failure(toy, tol
     one = started("run", "--sweep", toy.root / "s.yaml", "--workers", 2)
     wait_until(lambda: len(toy.executions()) == 2)
     os.killpg(one.pid, told)  # as Ctrl-C in a terminal does: to the whole group
-    out, err = one.communicate(timeout=30)
+    out, err = one.communicate(timeout=120)
     assert one.returncode == 130, out + err
     assert "2 interrupted, 1 not run" in out and "failed" not in out
     assert "interrupted; what is complete is kept" in err and "Traceback" not in err
