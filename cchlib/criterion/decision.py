@@ -34,7 +34,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -808,7 +807,7 @@ def decide_teachers(
             teacher_output=outputs.get(name),
             student_output=student_output,
             progress=None if progress is None else _telling(progress, name),
-            on_first=None if on_first is None else partial(on_first, name),
+            on_first=None if on_first is None else _announcing(on_first, name),
             **options,
         )
     found = dict(sorted(found.items(), key=lambda item: _merit(item[1]), reverse=True))
@@ -835,6 +834,13 @@ def _telling(
 ) -> Callable[[str, float], None]:
     """`progress` of one teacher among several."""
     return lambda what, share: progress(f"{name}: {what}", share)
+
+
+def _announcing(
+    on_first: Callable[[str, Decision], Any], name: str
+) -> Callable[[Decision], None]:
+    """`on_first` of one teacher among several."""
+    return lambda decision: on_first(name, decision)
 
 
 def _merit(decision: Decision) -> tuple:
