@@ -71,7 +71,9 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.machinery.ModuleSpec(fullname, self)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        module = importlib.import_module(self._new_name(spec.name))
+        name = self._new_name(spec.name)
+        assert name is not None  # or `find_spec` had not answered
+        module = importlib.import_module(name)
         self._own_spec = module.__spec__
         return module
 

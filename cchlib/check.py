@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 import sys
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -25,7 +25,7 @@ NUMBERS = {
 }
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
     """Whether `value` is a tensor; without loading torch, which then it can't be."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
@@ -98,7 +98,7 @@ def _from_pandas(name: str, value: Any) -> Any:
         raise ValueError(f"{name} holds complex numbers; real numbers are wanted")
     if not all(types.is_numeric_dtype(kind) for kind in kinds):
         return value
-    only = kinds.pop() if len(kinds) == 1 else None
+    only: Any = kinds.pop() if len(kinds) == 1 else None
     if isinstance(only, np.dtype):
         return value
     if hasattr(only, "numpy_dtype") and not value.isna().to_numpy().any():
@@ -316,6 +316,7 @@ def within(
     """
     if isinstance(value, (str, bytes)):
         raise ValueError(f"{name} is {value!r}, a text; a number is wanted")
+    array: Any
     if is_tensor(value):
         array = as_tensor(name, value.detach()).double()
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -156,20 +157,21 @@ def fold_channels(network: MLP, channels: int) -> MLP:
             f"network has {network.inputs} inputs, {channels} channels are to be "
             "folded; a multiple is wanted"
         )
-    first = network.body[0]
+    first = cast(nn.Linear, network.body[0])
     one = copy.deepcopy(network)
     one.inputs = network.inputs // channels
-    one.body[0] = nn.utils.skip_init(
+    folded = nn.utils.skip_init(
         nn.Linear,
         one.inputs,
         first.out_features,
         device=first.weight.device,
         dtype=first.weight.dtype,
     )
+    one.body[0] = folded
     with torch.no_grad():
         parts = first.weight.unflatten(1, (channels, one.inputs))
-        one.body[0].weight.copy_(parts.sum(1) / channels**0.5)
-        one.body[0].bias.copy_(first.bias)
+        folded.weight.copy_(parts.sum(1) / channels**0.5)
+        folded.bias.copy_(first.bias)
     return one
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -65,6 +65,7 @@ class PerNetwork:
 
 
 Data = Tensor | np.ndarray | PerNetwork
+_Read = Tensor | PerNetwork  # the data once `_read` has seen it
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class Stack:
         feeds the dropout.
         """
         stacked = isinstance(x, PerNetwork)
-        tensor = x.tensor if stacked else x
+        tensor = x.tensor if isinstance(x, PerNetwork) else x
         call = _Method(self.template, method)
 
         def one(parameters, buffers, inputs, noise):
@@ -337,16 +338,18 @@ def fit(
         raise ValueError(
             f"loss is {loss!r}; a function of the output and the targets is wanted"
         )
-    targets = list(targets) if isinstance(targets, (list, tuple)) else [targets]
+    wanted: list[Data] = (
+        list(targets) if isinstance(targets, (list, tuple)) else [cast(Data, targets)]
+    )
     epochs = check.integer("epochs", epochs, 1)
     lr = check.number("lr", lr, 0.0, open_low=True)
     momentum = check.number("momentum", momentum, 0.0, 1.0)
     weight_decay = check.number("weight_decay", weight_decay, 0.0)
     check.one_of("optimizer", optimizer, OPTIMIZERS)
     check.one_of("schedule", schedule, SCHEDULES)
-    data = _read(networks, x=x, targets=targets)
+    data = _read(networks, x=x, targets=wanted)
     size, n = len(networks), _samples(data, len(networks))
-    held_out = _validation_data(networks, validation, patience, len(targets))
+    held_out = _validation_data(networks, validation, patience, len(wanted))
     batch_size = (
         n if batch_size is None else min(check.integer("batch_size", batch_size, 1), n)
     )
@@ -363,6 +366,7 @@ def fit(
                 "gradient is wanted"
             )
         rule = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        step: _Autograd | _WrittenOut
         if _WrittenOut.applies(stack):
             step = _WrittenOut(stack, optimizer, **rule)
         else:
@@ -401,7 +405,7 @@ class _Validation:
     """The validation loss after each epoch, and the weights that it was lowest with."""
 
     def __init__(
-        self, stack: Stack, data: list[Data], loss: Callable, patience: int | None
+        self, stack: Stack, data: list[_Read], loss: Callable, patience: int | None
     ):
         self.stack, self.data, self.loss = stack, data, loss
         self.history: list[Tensor] = []
@@ -444,7 +448,7 @@ class _Validation:
 
 def _passes(
     stack: Stack,
-    data: list[Data],
+    data: list[_Read],
     loss,
     step: _Autograd | _WrittenOut,
     streams,
@@ -539,7 +543,7 @@ class _Autograd:
         for group in self.stepper.param_groups:
             group["lr"] = lr
 
-    def __call__(self, inputs: Data, noise: Tensor | None, losses) -> Tensor:
+    def __call__(self, inputs: _Read, noise: Tensor | None, losses) -> Tensor:
         values = losses(self.stack(inputs, noise))
         self.stepper.zero_grad(set_to_none=True)
         values.sum().backward()
@@ -572,7 +576,7 @@ class _WrittenOut:
         ]
         self.slopes = [
             getattr(module, "negative_slope", 0.0)
-            for module in stack.template.body
+            for module in cast(MLP, stack.template).body
             if type(module) is not nn.Linear
         ]
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
@@ -607,7 +611,7 @@ class _WrittenOut:
         for group in self.stepper.param_groups if self.stepper else []:
             group["lr"] = lr
 
-    def __call__(self, inputs: Data, noise: None, losses) -> Tensor:
+    def __call__(self, inputs: _Read, noise: Tensor | None, losses) -> Tensor:
         x = inputs.tensor if isinstance(inputs, PerNetwork) else inputs[None]
         size = len(self.layers[0][0])
         with torch.no_grad():
@@ -642,15 +646,17 @@ class _WrittenOut:
     def _learn(self, leaf: Tensor, hidden: Tensor | None, error: Tensor) -> None:
         """Add the gradient of a weight, HᵀD, or of a bias, ΣD, and go a step of SGD."""
         kept = 0.0 if self.stepper else self.momentum
+        grad = leaf.grad
+        assert grad is not None  # __init__ made it
         if hidden is None:
-            leaf.grad.mul_(kept).add_(error.sum(1))
+            grad.mul_(kept).add_(error.sum(1))
         else:
-            leaf.grad.baddbmm_(hidden.mT, error, beta=kept)
+            grad.baddbmm_(hidden.mT, error, beta=kept)
         if self.stepper:
             return
         if self.weight_decay:
-            leaf.grad.add_(leaf, alpha=self.weight_decay)
-        leaf.add_(leaf.grad, alpha=-self.lr)
+            grad.add_(leaf, alpha=self.weight_decay)
+        leaf.add_(grad, alpha=-self.lr)
 
 
 @contextmanager
@@ -704,12 +710,12 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
             f"networks holds a {type(networks[0]).__name__}, which has no method "
             f"{method!r}; cchlib.models' networks have"
         )
-    (x,) = _read(networks, x=x, targets=[])
-    _samples([x], len(networks))
+    (read,) = _read(networks, x=x, targets=[])
+    _samples([read], len(networks))
     where = resolve_device(device)
     with _mode(networks, training=False):
         stack = Stack(networks, where)
-        tensor, axis = (x.tensor, 1) if isinstance(x, PerNetwork) else (x, 0)
+        tensor, axis = (read.tensor, 1) if isinstance(read, PerNetwork) else (read, 0)
         parts = [
             stack(
                 PerNetwork(part.to(where)) if axis else part.to(where), method=method
@@ -804,16 +810,16 @@ def _reproducible(networks: list[nn.Module]) -> None:
 def _seeds(seeds: int | Iterable[int], size: int) -> list[int]:
     """One seed a network."""
     several = isinstance(seeds, Iterable) and getattr(seeds, "ndim", 1) > 0
-    seeds = list(seeds) if several else [seeds] * size
-    if len(seeds) != size:
+    chosen = list(cast(Iterable[int], seeds)) if several else [cast(int, seeds)] * size
+    if len(chosen) != size:
         raise ValueError(
-            f"seeds has {len(seeds)} entries for {size} networks; one a network is "
+            f"seeds has {len(chosen)} entries for {size} networks; one a network is "
             "wanted"
         )
-    return [check.seed("seeds", seed) for seed in seeds]
+    return [check.seed("seeds", seed) for seed in chosen]
 
 
-def _read(networks: list[nn.Module], x: Data, targets: Sequence[Data]) -> list[Data]:
+def _read(networks: list[nn.Module], x: Data, targets: Sequence[Data]) -> list[_Read]:
     """Inputs and targets as tensors, once the networks take the inputs."""
     data = [_tensors("x", x, networks)]
     data += [_tensors("targets", item, networks) for item in targets]
@@ -827,7 +833,7 @@ def _validation_data(
     validation: Sequence[Data] | None,
     patience: int | None,
     targets: int,
-) -> list[Data]:
+) -> list[_Read]:
     """Inputs and targets of the validation, as tensors; empty without one."""
     if patience is not None:
         check.integer("patience", patience, 1)
@@ -847,16 +853,16 @@ def _validation_data(
         raise ValueError(f"validation: {error}") from None
 
 
-def _to(item: Data, where: torch.device) -> Data:
+def _to(item: _Read, where: torch.device) -> _Read:
     if isinstance(item, PerNetwork):
         return PerNetwork(item.tensor.to(where))
     return item.to(where)
 
 
-def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Data:
+def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> _Read:
     """As finite tensors, floating-point ones in the networks' precision."""
     if isinstance(item, PerNetwork):
-        tensor = _tensors(name, item.tensor, networks)
+        tensor = cast(Tensor, _tensors(name, item.tensor, networks))
         if tensor.ndim < 2:
             raise ValueError(
                 f"{name} is a PerNetwork of shape {tuple(tensor.shape)}; (S, n, ...), "
@@ -874,7 +880,7 @@ def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Data:
 
 
 @torch.no_grad()
-def _accepts(networks: Sequence[nn.Module], x: Data) -> None:
+def _accepts(networks: Sequence[nn.Module], x: _Read) -> None:
     """Show one sample to one network: what it can't read is refused here, by name."""
     sample = x.tensor[0, :1] if isinstance(x, PerNetwork) else x[:1]
     for network in networks[:1]:
@@ -890,7 +896,7 @@ def _accepts(networks: Sequence[nn.Module], x: Data) -> None:
                 ) from None
 
 
-def _samples(data: list[Data], size: int) -> int:
+def _samples(data: Sequence[_Read], size: int) -> int:
     """The number of samples n of all data; a PerNetwork must hold `size` networks."""
     lengths = []
     for item in data:
@@ -926,7 +932,7 @@ def _batches(streams, n: int, batch_size: int):
         yield order[:, low:high]
 
 
-def _take(item: Data, index: Tensor | None, size: int) -> Tensor:
+def _take(item: _Read, index: Tensor | None, size: int) -> Tensor:
     """Rows `index` (S, b) of the data, (S, b, ...)."""
     if index is None:
         return (

@@ -449,7 +449,7 @@ class _Term:
     def within(self, floor: float, ceiling: float) -> _Term:
         """The term with what is known of it: it lies between `floor` and `ceiling`."""
         names = ("value", "least", "most", "low", "high")
-        clipped = {
+        clipped: dict[str, Any] = {
             name: float(np.clip(getattr(self, name), floor, ceiling)) for name in names
         }
         return replace(self, **clipped)
@@ -505,7 +505,7 @@ class _Task:
         answer = _finite(raw.value, x, y)
         seeds = np.random.SeedSequence(self.seed).generate_state(2)
         halves = _on_halves(
-            x, y, self.method, splits, tuple(int(s) for s in seeds), self.device
+            x, y, self.method, splits, (int(seeds[0]), int(seeds[1])), self.device
         )
         error = _half_sample_error(halves, len(x))
         saturated = bool(getattr(raw, "saturated", False)) or not np.isfinite(raw.value)
@@ -536,6 +536,12 @@ class _Task:
         # the curve is an average of so many draws, each with the estimate's own error
         error *= np.sqrt(1 + 1 / max(draws, 1))
         reach = self.quantile * error
+        families: Sequence[
+            surrogates.Factor
+            | surrogates.Matched
+            | surrogates.Spread
+            | surrogates.Channel
+        ]
         if y.ndim == 1:
             families = surrogates.label_families(x, y, self.starts)
             families = families[:1] if self.random else families
@@ -559,10 +565,10 @@ class _Task:
             for value in (answer, answer - reach, answer + reach)
         )
         value = float(min(at[0], tops[0]))
-        slope = [
+        ends = [
             min(curves[0].truth(answer + side * error), tops[0]) for side in (-1, 1)
         ]
-        slope = (slope[1] - slope[0]) / (2 * error) if error > 0 else 1.0
+        slope = (ends[1] - ends[0]) / (2 * error) if error > 0 else 1.0
         # what the step from Gaussian blocks to the data's own rows changed, the step to
         # the data's own dependence may change again
         unlike = 0.0
@@ -751,7 +757,7 @@ def _estimate_many(
     pairs: Sequence[tuple], method: str, seed: int, device: str
 ) -> list[MIEstimate]:
     """Estimates without an error of their own, of pairs like those that `method` took."""
-    options = WITHOUT_ERROR.get(method, {})
+    options: dict[str, Any] = WITHOUT_ERROR.get(method, {})
     try:
         return estimate_mi_many(pairs, method, seed=seed, device=device, **options)
     except ValueError as error:
@@ -782,10 +788,10 @@ def _halves(
         if starts is None:
             order = rng.permutation(n)
             return order[: n // 2], order[n // 2 :]
-        order = [units[i] for i in rng.permutation(len(units))]
-        ends = np.cumsum([len(unit) for unit in order])
+        drawn = [units[i] for i in rng.permutation(len(units))]
+        ends = np.cumsum([len(unit) for unit in drawn])
         at = int(np.abs(ends[:-1] - n / 2).argmin()) + 1
-        return np.concatenate(order[:at]), np.concatenate(order[at:])
+        return np.concatenate(drawn[:at]), np.concatenate(drawn[at:])
 
     if classes is None:
         return [split() for _ in range(splits)]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -84,7 +84,8 @@ class Representations:
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             with part.open("wb") as file:
-                np.savez(file, **self.arrays())
+                arrays: dict[str, Any] = self.arrays()
+                np.savez(file, **arrays)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -211,7 +212,7 @@ class _Rows:
         self.n = end
 
     def array(self) -> np.ndarray:
-        return self.rows[: self.n]
+        return cast(np.ndarray, self.rows)[: self.n]
 
 
 class _TorchReader:

@@ -34,7 +34,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -254,7 +254,8 @@ def decide(
 
     rows: list[dict] = []
     not_asked: list[str] = []
-    found, curve, n = None, None, len(check.as_array("labels", labels))
+    found: Pilot | None = None
+    curve, n = None, len(check.as_array("labels", labels))
     if teacher_output is None:
         not_asked.append(
             "rows 1 to 4 (does the teacher know more, the theory's tests, the predicted "
@@ -262,7 +263,7 @@ def decide(
         )
     else:
         target = target_of(labels, columns_of(teacher_output))
-        found = pilot(
+        one = pilot(
             student,
             labels,
             teacher_output,
@@ -277,6 +278,7 @@ def decide(
             device=device,
             progress=lambda share: tell("pilot", share),
         )
+        found = cast(Pilot, one)  # as one teacher was given, not several
         told = outputs_of("teacher_output", teacher_output, target)
         said = predictions_of(told, target)
         own = found.plain
@@ -299,10 +301,12 @@ def decide(
         every = list(rows)
         if assessment is not None:
             every.append(_cch_row(assessment))
-        discrete = found is None and assessment is not None
-        kind = target.discrete if found is not None else None
-        if kind is None:
-            kind = bool(np.isfinite(assessment.label_entropy)) if discrete else False
+        if found is not None:
+            kind = target.discrete
+        elif assessment is not None:
+            kind = bool(np.isfinite(assessment.label_entropy))
+        else:
+            kind = False
         table = _table(every, kind)
         code, verdict = _verdict(found, assessment, table, shape, n)
         return Decision(
@@ -802,12 +806,8 @@ def decide_teachers(
             labels,
             teacher_output=outputs.get(name),
             student_output=student_output,
-            progress=None
-            if progress is None
-            else (lambda what, share, name=name: progress(f"{name}: {what}", share)),
-            on_first=None
-            if on_first is None
-            else (lambda decision, name=name: on_first(name, decision)),
+            progress=None if progress is None else _telling(progress, name),
+            on_first=None if on_first is None else _announcing(on_first, name),
             **options,
         )
     found = dict(sorted(found.items(), key=lambda item: _merit(item[1]), reverse=True))
@@ -818,7 +818,8 @@ def decide_teachers(
         if decision.pilot is not None:
             gain = decision.pilot.gain
             row |= {"pilot_gain": gain.mean, "low": gain.low, "high": gain.high}
-            row |= _behind(best.pilot, decision.pilot)
+            # the best has a pilot where any has one: see `_merit`
+            row |= _behind(cast(Pilot, best.pilot), decision.pilot)
             at_best = decision.table.set_index("criterion")["estimate"]
             row["predicted_gain"] = at_best["predicted_gain"]
         row["logme"] = logme(teachers[name], labels)
@@ -826,6 +827,20 @@ def decide_teachers(
             row["gap"] = decision.assessment.gap
         rows.append(row)
     return Ranking(found, pd.DataFrame(rows), _mixture(found, labels))
+
+
+def _telling(
+    progress: Callable[[str, float], Any], name: str
+) -> Callable[[str, float], None]:
+    """`progress` of one teacher among several."""
+    return lambda what, share: progress(f"{name}: {what}", share)
+
+
+def _announcing(
+    on_first: Callable[[str, Decision], Any], name: str
+) -> Callable[[Decision], None]:
+    """`on_first` of one teacher among several."""
+    return lambda decision: on_first(name, decision)
 
 
 def _merit(decision: Decision) -> tuple:

@@ -343,6 +343,7 @@ def read_contents(path: str | os.PathLike) -> Contents:
             f"{path.name} holds teacher_output_{strangers[0]} and no "
             f"teacher_{strangers[0]}; outputs of teachers that it holds are wanted"
         )
+    assert student is not None  # or it is among the missing
     return Contents(teachers, student, labels, outputs, student_output, groups)
 
 
@@ -513,7 +514,7 @@ def write_example(path: str | os.PathLike) -> Path:
     def logits(score: np.ndarray) -> np.ndarray:
         return np.column_stack([-score, score]).round(4)
 
-    arrays = {
+    arrays: dict[str, Any] = {
         "teacher_good": good.round(4),
         "teacher_poor": poor.round(4),
         "student": student.round(4),

@@ -365,8 +365,8 @@ class _Parts:
         groups: np.ndarray | None,
         rng: np.random.Generator,
     ) -> _Parts:
-        singles = [(f,) for f in range(folds)]
-        pairs = [(f, (f + 1) % folds) for f in range(folds)]
+        singles: list[tuple[int, ...]] = [(f,) for f in range(folds)]
+        pairs: list[tuple[int, ...]] = [(f, (f + 1) % folds) for f in range(folds)]
         drawn, left_out = [], []
         for _ in range(repeats):
             fold = folds_of(target, folds, groups, rng)
@@ -461,7 +461,7 @@ class _Design:
             scores = vectors[:, keep] * np.sqrt(n * values[keep])
         scores = np.column_stack([scores, np.ones(n)])
         spectrum = np.append(values[keep], 1.0)
-        as_tensor = dict(dtype=torch.float32, device=device)
+        as_tensor: dict[str, Any] = dict(dtype=torch.float32, device=device)
         return cls(
             torch.tensor(scores, **as_tensor), torch.tensor(spectrum, **as_tensor)
         )
@@ -470,10 +470,12 @@ class _Design:
 class _Heads:
     """What both kinds of heads share: the parts, the errors, the plain students."""
 
+    plain: Tensor | None
+
     def __init__(self, design: _Design, target: Target, parts: _Parts):
         self.design, self.target, self.parts = design, target, parts
         device = design.scores.device
-        as_tensor = dict(dtype=torch.float32, device=device)
+        as_tensor: dict[str, Any] = dict(dtype=torch.float32, device=device)
         self.y = torch.tensor(target.y, **as_tensor)
         self.train = torch.tensor(parts.train, **as_tensor)
         self.ridge = self._best_ridge()
@@ -524,9 +526,9 @@ class _Heads:
             if self.target.discrete:
                 miss = (said.argmax(-1) != self.y.argmax(-1)).float()
                 wrong.append(torch.einsum("sn,snf->sf", miss, member[piece]).cpu())
-        square = torch.cat(square).double().numpy()
-        missed = torch.cat(wrong).double().numpy() if wrong else np.zeros_like(square)
-        return square, missed
+        squares = torch.cat(square).double().numpy()
+        missed = torch.cat(wrong).double().numpy() if wrong else np.zeros_like(squares)
+        return squares, missed
 
     def held_out(self, weights: Tensor, which: np.ndarray) -> np.ndarray:
         """Predictions (n, K) for every row by heads that did not train on it, averaged

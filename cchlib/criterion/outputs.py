@@ -115,6 +115,7 @@ def folds_of(
     """A fold for every row (n,): at random, stratified by class, whole groups together."""
     n = len(target.y)
     if groups is None and target.discrete:
+        assert target.codes is not None  # as the target is discrete
         # deal every class out in turn, from where the last class left off
         order = rng.permutation(n)
         order = order[np.argsort(target.codes[order], kind="stable")]

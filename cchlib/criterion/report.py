@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +23,7 @@ from cchlib.criterion.figures import COLORS, draw, plain_text
 
 if TYPE_CHECKING:
     from cchlib.criterion.decision import Decision, Ranking
+    from cchlib.criterion.heads import Pilot
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
@@ -92,7 +93,7 @@ def decision_rich(decision: Decision) -> Group:
 
 def ranking_rich(ranking: Ranking) -> Group:
     """The teachers in their order, and the best mixture."""
-    parts = [_rich_table(ranking_rows(ranking))]
+    parts: list[Table | Text] = [_rich_table(ranking_rows(ranking))]
     if ranking.mixture:
         parts.append(Text(mixture_words(ranking.mixture)))
     return Group(*parts)
@@ -131,12 +132,17 @@ def ranking_html(ranking: Ranking) -> str:
     return f"{_html_table(ranking_rows(ranking))}<p>{said}</p>"
 
 
+def _shown(decision: Decision) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The curve and the pilot's table of a decision that had a pilot."""
+    return cast(pd.DataFrame, decision.curve), cast("Pilot", decision.pilot).table
+
+
 def draw_decision(decision: Decision) -> Figure:
     """The predicted gain for every λ, left, and the pilot's for every λ and T, right."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(8.0, 3.2), layout="constrained", sharey=True
     )
-    curve, table = decision.curve, decision.pilot.table
+    curve, table = _shown(decision)
     left.fill_between(
         curve["weight"],
         curve["low"],
@@ -201,8 +207,8 @@ def _image(figure: Figure, alt: str) -> str:
 
 
 def _curve_alt(decision: Decision) -> str:
-    best = decision.curve.loc[decision.curve["gain"].idxmax()]
-    rows = decision.pilot.table
+    curve, rows = _shown(decision)
+    best = curve.loc[curve["gain"].idxmax()]
     top = rows.loc[rows["gain"].idxmax()]
     return (
         "Two curves of the gain over the plain student against lambda. Predicted by two "

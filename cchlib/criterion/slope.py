@@ -19,6 +19,7 @@ Proofs: the book's chapter on the criterion.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -251,7 +252,8 @@ def _norm(values: Array) -> float:
     return float(np.sqrt((values**2).sum()))
 
 
-def _test(estimate: float, std_error: float, df: int) -> Test:
+def _test(estimate: Any, std_error: Any, df: int) -> Test:
+    # both are numbers; NumPy's stubs take v @ v for an array
     if std_error > 0:
         statistic = estimate / std_error
     elif abs(estimate) > NOTHING:

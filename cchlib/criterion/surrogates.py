@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -194,12 +195,13 @@ class Spread:
         shared = u[:, : self.pairs]
         own = v[:, : self.pairs]
         v[:, : self.pairs] = rho * shared + np.sqrt(1 - rho**2) * own
-        return tuple(
+        both = tuple(
             _with_marginals(latent @ components.loadings, block, components)
             for latent, block, components in zip(
                 (u, v), self.blocks, self.components, strict=True
             )
         )
+        return cast(Pair, both)
 
     def _rows(self, rank: int, rng: np.random.Generator) -> np.ndarray:
         n = len(self.blocks[0])
@@ -326,7 +328,7 @@ def families(
     alike = min(_alike(c.scores[:, 0], starts) for c in components)
     likely = min(max(seen, 1), most)
     upper = most if seen == 0 else min(most, 2 * seen + 1)
-    spread = [
+    spread: list[Factor | Matched | Spread] = [
         Spread((x, y), components, pairs, starts, alike)
         for pairs in sorted({likely, upper} - {1})
     ]
@@ -442,7 +444,7 @@ class Curve:
 
 def curve(
     family: Factor | Matched | Spread | Channel,
-    levels: Sequence[float],
+    levels: Sequence[float] | np.ndarray,
     answer: float,
     reach: float,
     most: float,

@@ -4,6 +4,8 @@ in `cchlib.gaussian`.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -143,7 +145,8 @@ def residual_correlation(
         As for `predicted_gain`.
     """
     y, student, teacher = _predictions(y=y, student=student, teacher=teacher)
-    return _mean_and_error(((y - student) * (y - teacher)).sum(1))
+    rows = ((y - student) * (y - teacher)).sum(1)
+    return cast(tuple[float, float], _mean_and_error(rows))
 
 
 def _predictions(**arrays: ArrayLike) -> list[Array]:

@@ -244,7 +244,7 @@ def _unit_scale(matrix: Array) -> Array:
     return np.sqrt(np.where(variance > np.finfo(np.float64).tiny / _EPS, variance, 1.0))
 
 
-def _semidefinite(eigenvalues: Array) -> bool:
+def _semidefinite(eigenvalues: NDArray[np.floating]) -> bool:
     return bool(eigenvalues[0] >= -100 * len(eigenvalues) * _EPS)
 
 

@@ -72,7 +72,7 @@ class RiskCoefficients(NamedTuple):
         return 2 * (self.beta - self.delta)
 
     @property
-    def helps(self) -> Array | bool:
+    def helps(self) -> NDArray[np.bool_] | bool:
         """Whether some λ > 0 has R(λ) < R(0): β < δ."""
         return _exceeds(self.delta, self.beta)
 
@@ -223,6 +223,7 @@ def risk_coefficients(
         spread = model.p2 / (n - model.p2 - 1)
         spread_imitator = model.p2 / (n + unlabelled - model.p2 - 1)
     else:
+        assert kappa is not None  # as exactly one of the two is given
         keep, lost, spread = _shrinkage(model, kappa, ridge)
         spread_imitator = spread
     teacher = model.teacher_moments(w1)
@@ -390,14 +391,14 @@ def optimal_teacher(model: JointGaussian, lam: ArrayLike, kappa: ArrayLike) -> A
     return affine[..., 0] + affine[..., 1] / lam[..., None]
 
 
-def cch_holds(model: JointGaussian, w1: ArrayLike) -> Array | bool:
+def cch_holds(model: JointGaussian, w1: ArrayLike) -> NDArray[np.bool_] | bool:
     """The hypothesis, I(w1ᵀx1; w*ᵀx2) > I(w*ᵀx2; y), for w1 (..., p1). Ties, to within
     rounding, are False.
     """
     return _exceeds(model.teacher_student_mi(w1), model.student_label_mi())
 
 
-def distillation_helps(model: JointGaussian, w1: ArrayLike) -> Array | bool:
+def distillation_helps(model: JointGaussian, w1: ArrayLike) -> NDArray[np.bool_] | bool:
     """Eq. 17 (with w1 for its ŵ), c < σ²; equivalently E[(y − S)(y − T)] > 0.
 
     For κ > 1 it holds exactly when R(λ, w1) < R(0, ·) for some λ > 0, and then for all
@@ -409,7 +410,7 @@ def distillation_helps(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     return _exceeds(model.noise_variance, model.teacher_moments(w1).with_residual)
 
 
-def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> Array | bool:
+def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> NDArray[np.bool_] | bool:
     """ρ(T, S) > ρ(T, y) ρ(S, y), that is Cov(T, S | y) > 0: teacher and best student
     agree beyond the label.
 
@@ -461,7 +462,9 @@ def unlabelled_factor(n: int, p: int, unlabelled: int, form: str = "mixture") ->
     return 1 + unlabelled * (n - 1) / ((n - p) * (n - p - 3))
 
 
-def correlation_condition(model: JointGaussian, w1: ArrayLike) -> Array | bool:
+def correlation_condition(
+    model: JointGaussian, w1: ArrayLike
+) -> NDArray[np.bool_] | bool:
     """Eq. 21, Eq. 17 in correlations: ρ(T,S) > ρ(T,y)/ρ(S,y) − (1 − ρ(S,y)²)/ρ(S,y) ·
     sd(y)/sd(T).
 
@@ -491,7 +494,7 @@ def correlation_condition(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     return _exceeds(teacher_student + rest, teacher_label / student_label)
 
 
-def variance_condition(model: JointGaussian, w1: ArrayLike) -> Array | bool:
+def variance_condition(model: JointGaussian, w1: ArrayLike) -> NDArray[np.bool_] | bool:
     """Var(T | S) < Var(y | S): sufficient for Eq. 17, as c ≤ sd(T | S)·σ, with no
     assumption on w1 (..., p1).
 
@@ -500,7 +503,9 @@ def variance_condition(model: JointGaussian, w1: ArrayLike) -> Array | bool:
     return _exceeds(model.noise_variance, model.teacher_moments(w1).given_student)
 
 
-def conditional_variance_condition(model: JointGaussian, w1: ArrayLike) -> Array | bool:
+def conditional_variance_condition(
+    model: JointGaussian, w1: ArrayLike
+) -> NDArray[np.bool_] | bool:
     """Var(T | x2) < Var(y | x2): sufficient for Eq. 17, as c ≤ √d·σ; wider than
     `variance_condition`. w1 (..., p1).
     """
@@ -628,7 +633,7 @@ def _shrinkage(
     return keep, lost, spread
 
 
-def _exceeds(left: ArrayLike, right: ArrayLike) -> Array | bool:
+def _exceeds(left: ArrayLike, right: ArrayLike) -> NDArray[np.bool_] | bool:
     """Left > right by more than rounding."""
     left, right = np.asarray(left, float), np.asarray(right, float)
     finite = np.isfinite(left) & np.isfinite(right)
@@ -651,6 +656,6 @@ def _samples(n: ArrayLike, p2: int) -> Array:
     array = check.finite("n", n)
     if (array != np.round(array)).any() or (array <= p2 + 1).any():
         raise ValueError(
-            f"n is {n}; whole numbers above p2 + 1 = {p2 + 1} are wanted (the mean is infinite at p2 + 1)"
+            f"n is {n}; whole numbers above p2 + 1 = {p2 + 1} are wanted (the mean is infinite at p2 + 1)"  # type: ignore[str-bytes-safe]  # `check.finite` has refused text
         )
     return array

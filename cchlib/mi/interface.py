@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,12 @@ from cchlib.mi.lmi import settings as lmi_settings
 from cchlib.mi.mine import mine
 from cchlib.training import resolve_device
 
-METHODS = {"lmi": lmi, "ksg": ksg, "mine": mine, "gaussian": gaussian}
+METHODS: dict[str, Callable[..., Any]] = {
+    "lmi": lmi,
+    "ksg": ksg,
+    "mine": mine,
+    "gaussian": gaussian,
+}
 AT_ONCE = 2**30  # numbers that a stack may hold: 4 GB
 RANDOM = (
     "lmi",

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -360,7 +360,8 @@ def _encode(
     for part in rows.split(CHUNK, dim=1):
         x, y = stack.rows(part)
         codes.append((f(x), g(y)))
-    return tuple(torch.cat(side, 1).double().cpu().numpy() for side in zip(*codes))
+    both = tuple(torch.cat(side, 1).double().cpu().numpy() for side in zip(*codes))
+    return cast(tuple[np.ndarray, np.ndarray], both)
 
 
 def correlation_loss(f: Tensor, g: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ what the networks miss is missing from the estimate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -151,24 +151,24 @@ def _package(
     data loader.
     """
     y = one_hot(y) if is_discrete(y) else y
-    x, y = (
+    a, b = (
         torch.from_numpy(np.clip((v - v.mean(0)) / v.std(0), -10, 10))
         .float()
         .to(device)
         for v in (x, y)
     )
-    n = len(x)
+    n = len(a)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
     train, held_out = order[: n // 2], order[n // 2 :]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = CrossAutoencoder(x.shape[1], y.shape[1], chosen["latents"]).to(device)
+        model = CrossAutoencoder(a.shape[1], b.shape[1], chosen["latents"]).to(device)
         train_like_package(
             model,
-            x[train],
-            y[train],
-            x[held_out],
-            y[held_out],
+            a[train],
+            b[train],
+            a[held_out],
+            b[held_out],
             _shuffled(chosen["batch_size"]),
             chosen["lr"],
             chosen["epochs"],
@@ -177,7 +177,7 @@ def _package(
     with torch.no_grad():
         latents = [
             z.double().cpu().numpy()
-            for z in model.eval().encode(x[held_out], y[held_out])
+            for z in model.eval().encode(a[held_out], b[held_out])
         ]
     return nearest.ksg(*latents, k=chosen["k"], parts=0)[0]
 
@@ -206,11 +206,12 @@ def train_like_package(
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-7)
     model.train()
+    learning_loss = cast(Callable[[Tensor, Tensor], Tensor], model.learning_loss)
     losses: list[float] = []
     best, since = float("inf"), 0
     for _ in range(epochs):
         for index in batches(len(x)):
-            loss = model.learning_loss(x[index], y[index])
+            loss = learning_loss(x[index], y[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -219,7 +220,7 @@ def train_like_package(
                 float(
                     np.mean(
                         [
-                            model.learning_loss(x_val[i], y_val[i]).item()
+                            learning_loss(x_val[i], y_val[i]).item()
                             for i in batches(len(x_val))
                         ]
                     )

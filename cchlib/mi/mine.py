@@ -73,10 +73,8 @@ def mine(
     where = resolve_device(device)
     p, y = samples[0][0].shape[1], samples[0][1]
     width_in = p + (y.max() + 1 if is_discrete(y) else y.shape[1])
-    blocks, seeds = (
-        np.empty((len(samples) * runs * folds, size * folds, width_in), np.float32),
-        [],
-    )
+    blocks = np.empty((len(samples) * runs * folds, size * folds, width_in), np.float32)
+    seeds: list[int] = []
     for x, y in samples:
         inputs = np.hstack(
             [
@@ -98,9 +96,9 @@ def mine(
                     int(np.random.SeedSequence([seed, run, fold]).generate_state(1)[0])
                 )
     data = torch.from_numpy(blocks).to(where)
-    x, y = data[..., :p], data[..., p:]
+    all_x, all_y = data[..., :p], data[..., p:]
     parts = [slice(2 * size, None), slice(size, 2 * size), slice(0, size)]
-    train, validation, test = [(x[:, part], y[:, part]) for part in parts]
+    train, validation, test = [(all_x[:, part], all_y[:, part]) for part in parts]
     streams = [torch.Generator().manual_seed(s) for s in seeds]
     network = Encoders(
         np.zeros((len(seeds), data.shape[-1], 1)),
