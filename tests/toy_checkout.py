@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -115,6 +116,11 @@ def complete(toy, notebook="01_toy"):
         key: records.read(store.where(notebook, key))
         for _, key in store.all_complete([notebook])
     }
+
+
+def heed_interrupts():
+    """For `preexec_fn`: a shell's background jobs, and what they start, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def alive(pid):

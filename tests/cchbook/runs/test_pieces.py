@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from toy_checkout import CCH, alive, complete, wait_until
+from toy_checkout import CCH, alive, complete, heed_interrupts, wait_until
 from typer.testing import CliRunner
 
 from cchbook.publish.build import finished_runs
@@ -263,7 +263,7 @@ def test_a_split_run_that_is_killed_and_stopped_loses_a_piece_at_most(toy):
     command = [*CCH, "run", "--split", "seeds", "--set", "wait=3", "--workers", "1"]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     for count, told in enumerate((signal.SIGKILL, signal.SIGINT), 1):
-        one = subprocess.Popen(command, **quiet)
+        one = subprocess.Popen(command, preexec_fn=heed_interrupts, **quiet)
         # in the middle of the next piece
         wait_until(
             lambda n=count: len(complete(toy)) >= n and len(toy.executions()) > n

@@ -12,7 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from toy_checkout import CCH, alive, complete, wait_until, write_notebook
+from toy_checkout import (
+    CCH,
+    alive,
+    complete,
+    heed_interrupts,
+    wait_until,
+    write_notebook,
+)
 from typer.testing import CliRunner
 
 from cchbook.runs import batch, files, leases, records, watch
@@ -38,6 +45,7 @@ def started(*arguments):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
 
 
