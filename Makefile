@@ -16,6 +16,7 @@ test: lint
 lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 bench: .venv/installed
 	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
