@@ -233,8 +233,8 @@ def test_a_run_put_together_is_recorded_with_its_line_and_has_no_page(toy, monke
 def test_the_synthetic_chapter_in_pieces(tmp_path, monkeypatch, along):
     """Values differ by the last digits of float32: networks train in other stacks.
 
-    An information by nearest neighbours may differ by more: a unit that is 0 in the one
-    and 1e-8 in the other breaks a tie.
+    One metric is more than a grouping: the best control is chosen over the seeds of a
+    run, so in pieces of one seed each chooses its own (the page of choices says so).
     """
     monkeypatch.setenv("CCH_ROOT", str(CHECKOUT))
     monkeypatch.setenv("CCH_BUILD_DIR", str(tmp_path))
@@ -250,11 +250,12 @@ def test_the_synthetic_chapter_in_pieces(tmp_path, monkeypatch, along):
     rows = [c for c in one if c != "value"]
     assert set(rows) == set(other.columns) - {"value"}
     pd.testing.assert_frame_equal(one[rows], other[rows], check_dtype=False)
-    informs = one["metric"].isin(["i_ts", "i_sl", "i_tl", "gap"])
-    for rows, most in ((informs, 0.05), (~informs, 2e-3)):
-        np.testing.assert_allclose(
-            one["value"][rows], other["value"][rows], rtol=2e-3, atol=most
-        )
+    same = np.full(len(one), True)
+    if "seeds" in along:
+        same = one["metric"] != "gain_over_control"
+    np.testing.assert_allclose(
+        one["value"][same], other["value"][same], rtol=2e-3, atol=2e-3
+    )
 
 
 def test_a_split_run_that_is_killed_and_stopped_loses_a_piece_at_most(toy):
