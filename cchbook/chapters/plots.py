@@ -33,6 +33,7 @@ __all__ = [
 
 
 MANY_COLUMNS = 8  # of a table; beyond them it is set in smaller type
+TOO_MANY_COLUMNS = 12  # beyond them words are broken so that it fits the page
 
 
 def use_style() -> None:
@@ -160,7 +161,9 @@ def show_table(frame: pd.DataFrame, caption: str = ""):
     if caption:
         head, rest = table.split(">", 1)
         table = f"{head}>\n<caption>{caption}</caption>{rest}"
-    wide = " wide" if frame.shape[1] > MANY_COLUMNS else ""
+    columns = frame.shape[1]
+    wide = " wide" if columns > MANY_COLUMNS else ""
+    wide += " widest" if columns > TOO_MANY_COLUMNS else ""
     display(HTML(f'<div class="cch-table-wrap{wide}">{table}</div>'))
 
 
