@@ -5,8 +5,8 @@
 Peers that are not installed are left out; `pip install --no-deps --target DIR
 latentmi==0.1.3 infomeasure` and PYTHONPATH=DIR bring the two that fit into this
 environment. Writes benchmarks/results/mi.csv, one row for each task and estimator
-(nats, seconds of the processor), and from it the table of the book's page on speed, which begins with
-our losses.
+(nats, seconds of the processor), and from it the table of the book's page on speed,
+which begins with our losses.
 """
 
 from __future__ import annotations

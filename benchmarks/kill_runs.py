@@ -9,8 +9,8 @@ doubled is a run that was complete at the kill and was executed again, or that s
 there twice. Leftovers are processes that outlive the batch, and workplaces that nobody
 holds.
 
-`python benchmarks/kill_runs.py 100` writes `book/kill_runs.md`, the table of the page on
-many machines (about an hour on two cores). The moments are drawn from a seed.
+`python benchmarks/kill_runs.py 100` writes `book/kill_runs.md`, the table of the page
+on many machines (about an hour on two cores). The moments are drawn from a seed.
 """
 
 from __future__ import annotations

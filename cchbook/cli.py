@@ -210,8 +210,8 @@ def status(
     output: Output = None,
     build_dir: BuildDir = None,
 ) -> None:
-    """Say what of a batch runs where since when, is done, failed or missing; works while
-    it runs, from any machine that sees its --output.
+    """Say what of a batch runs where since when, is done, failed or missing; works
+    while it runs, from any machine that sees its --output.
     """
     with _plainly(build_dir):
         from cchbook.runs import records, watch

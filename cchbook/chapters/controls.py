@@ -1,4 +1,5 @@
-"""Controls of a distillation experiment: what any soft target, or none, would have done.
+"""Controls of a distillation experiment: what any soft target, or none, would have
+done.
 
 The gain of a distilled student over a plain one has three parts: what the teacher says
 of a sample, what any soft target does, and what a smaller weight on the label does to

@@ -1,12 +1,12 @@
 """How often is `assess` wrong? Cases of known gap, and a study of the interval's
 coverage and the verdict's errors on them.
 
-A case is a population of (teacher, student, label) whose two terms are known: k pairs of
-Gaussian latents with I(teacher; student) = `i_ts` between them, seen through a view that
-loses nothing (a rotation among columns of noise, random tanh or ReLU features of few
-latents, a warp with heavy tails), and a label that depends on one student latent. Half of
-the cases ("tune") may be looked at while `assess` is made; the other half ("report") has
-other sizes, widths and truths and is for reporting.
+A case is a population of (teacher, student, label) whose two terms are known: k pairs
+of Gaussian latents with I(teacher; student) = `i_ts` between them, seen through a view
+that loses nothing (a rotation among columns of noise, random tanh or ReLU features of
+few latents, a warp with heavy tails), and a label that depends on one student latent.
+Half of the cases ("tune") may be looked at while `assess` is made; the other half
+("report") has other sizes, widths and truths and is for reporting.
 """
 
 from __future__ import annotations
@@ -186,7 +186,8 @@ def study(
     runs: int = 2,
     device: str = "auto",
 ) -> None:
-    """Assess `draws` draws of each case by each method, and log into `run` what came out.
+    """Assess `draws` draws of each case by each method, and log into `run` what came
+    out.
 
     Logged, each with case, half, method and seed: `coverage_refused` (1 where the
     method takes no sample of this shape, and then nothing else), `coverage_covers`
@@ -239,8 +240,8 @@ def one_draw(
 
 
 def rates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Means over draws by case and method: columns covers, wrong, decided, refused, error
-    and draws, with the case's half, n, columns and true gap.
+    """Means over draws by case and method: columns covers, wrong, decided, refused,
+    error and draws, with the case's half, n, columns and true gap.
     """
     frame = frame[frame["metric"].str.startswith("coverage_")]
     frame = frame.assign(metric=frame["metric"].str.removeprefix("coverage_"))

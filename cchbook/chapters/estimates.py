@@ -178,8 +178,8 @@ def bounds(
 
 
 def calibration(frame: pd.DataFrame) -> pd.DataFrame:
-    """What `assess` said by method, p and true gap: mean, std, count, std_error, covers,
-    says_distil, says_not.
+    """What `assess` said by method, p and true gap: mean, std, count, std_error,
+    covers, says_distil, says_not.
     """
     keys = ["method", "p", "true_gap"]
 
@@ -277,8 +277,8 @@ def label_entropies() -> dict[str, float]:
 
 
 def printed_values() -> pd.DataFrame:
-    """Every I(H; Y) that the paper prints: where, quantity, value, entropy (H(Y), nats),
-    classes, accuracy (of the network's own head; nan where it is not printed).
+    """Every I(H; Y) that the paper prints: where, quantity, value, entropy (H(Y),
+    nats), classes, accuracy (of the network's own head; nan where it is not printed).
     """
     mnist, mosei = (np.log(10), 10), (np.log(2), 2)
     rows = []
@@ -319,7 +319,8 @@ def fano_floor(entropy: float, classes: int, accuracy: float) -> float:
 def possible(values: pd.DataFrame) -> pd.DataFrame:
     """`printed_values` read in nats and in bits: two rows a value, with read_as, nats,
     floor, verdict ("possible", "above the ceiling", "below the floor") and promise, the
-    accuracy that one can reach at least (Hellman and Raviv; nan where nothing is known).
+    accuracy that one can reach at least (Hellman and Raviv; nan where nothing is
+    known).
     """
     rows = []
     for row in values.to_dict("records"):

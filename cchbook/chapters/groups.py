@@ -19,7 +19,9 @@ from cchlib.training import History, PerNetwork, features, fit, predict
 
 @dataclass(frozen=True)
 class Shared:
-    """Data (n, ...) that all repetitions of all keys see: kept once, not once a network."""
+    """Data (n, ...) that all repetitions of all keys see: kept once, not once a
+    network.
+    """
 
     tensor: Tensor
 

@@ -26,7 +26,8 @@ def estimates(
     runs: int = 1,
     device: str = "auto",
 ) -> dict[Hashable, MIEstimate]:
-    """The estimate of each pair (x, y) under its key; pairs of equal shapes are one stack.
+    """The estimate of each pair (x, y) under its key; pairs of equal shapes are one
+    stack.
 
     Parameters
     ----------

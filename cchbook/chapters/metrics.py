@@ -153,8 +153,8 @@ def rule_hits(rule: pd.DataFrame) -> dict[tuple[str, str], tuple]:
     Returns
     -------
     dict of (rule, pairs) to (hits, count, low, high)
-        Over all pairs but those without any gain, and over the clear ones; with Wilson's
-        95 % interval.
+        Over all pairs but those without any gain, and over the clear ones; with
+        Wilson's 95 % interval.
     """
     says = {
         "add KD when I(TS) > I(SL)": rule["gap"] > 0,

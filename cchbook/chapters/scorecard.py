@@ -418,7 +418,8 @@ def cluster_interval(
 def share_interval(
     hits: pd.Series, clusters: pd.Series, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Wilson's interval of a share, with as many trials as there are clusters in effect.
+    """Wilson's interval of a share, with as many trials as there are clusters in
+    effect.
 
     Each cluster counts as one trial, unequal ones as Kish's effective number
     ``(Σ size)² / Σ size²`` of them: the share within a cluster may be all or nothing.

@@ -204,7 +204,9 @@ def _boundary(
 
 
 def line(gains: pd.DataFrame, turns: Mapping[str, float]) -> None:
-    """Gains along a line of σ12, a curve a column; `turns`: label -> where a rule turns."""
+    """Gains along a line of σ12, a curve a column; `turns`: label -> where a rule
+    turns.
+    """
     figure, axis = plt.subplots(figsize=(7.2, 3.2))
     for name, color in zip(gains, (GREEN, BLUE, ORANGE, PINK)):
         axis.plot(gains.index, gains[name], color=color, label=name)

@@ -1,9 +1,9 @@
 """Finished runs as a Process Run Crate: what others' tools read of provenance.
 
-A crate is a zip with the notebooks, their metrics and records, and a description of what
-made what of what (https://www.researchobject.org/workflow-run-crate, profile Process Run
-Crate 0.5): for each run an action, its parameters and data sets with their checksums,
-the notebook as its instrument, and the packages that it ran with.
+A crate is a zip with the notebooks, their metrics and records, and a description of
+what made what of what (https://www.researchobject.org/workflow-run-crate, profile
+Process Run Crate 0.5): for each run an action, its parameters and data sets with their
+checksums, the notebook as its instrument, and the packages that it ran with.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Who works on a run, and whether he still does.
 
-A process id says little: it is given again after a reboot, and two containers that share
-a host name and a disk each have their own. So a lease names the boot, the space of
-process ids and the start of the process. Whoever sees the same boot and the same space
-asks the system; everyone else goes by the last sign of life in the lease.
+A process id says little: it is given again after a reboot, and two containers that
+share a host name and a disk each have their own. So a lease names the boot, the space
+of process ids and the start of the process. Whoever sees the same boot and the same
+space asks the system; everyone else goes by the last sign of life in the lease.
 """
 
 from __future__ import annotations

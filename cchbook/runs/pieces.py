@@ -6,11 +6,11 @@ changes nothing but the grouping::
     "cch": {"split": {"seeds": {"first": "first_seed", "covered_by": ["mi_seeds"]},
                       "sigma12s": {}}}
 
-A list is cut into its values, a number that counts repetitions into single ones: a piece
-has `seeds = 1`, and says in `first` which repetition it is. What else counts repetitions
-is named too: `covered_by` are parameters that must reach as far as the cut one (a piece
-alone could not tell that it has none), `shared` are totals of which every piece does its
-share.
+A list is cut into its values, a number that counts repetitions into single ones: a
+piece has `seeds = 1`, and says in `first` which repetition it is. What else counts
+repetitions is named too: `covered_by` are parameters that must reach as far as the cut
+one (a piece alone could not tell that it has none), `shared` are totals of which every
+piece does its share.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def put_together(
 ) -> tuple[dict, pd.DataFrame]:
     """One record, and its metrics, of the pieces of a run.
 
-    Rows come in the order in which the notebook logs its metrics, and for each metric in
-    the order of the pieces. A row that several pieces have is there once.
+    Rows come in the order in which the notebook logs its metrics, and for each metric
+    in the order of the pieces. A row that several pieces have is there once.
 
     Parameters
     ----------

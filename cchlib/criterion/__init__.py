@@ -1,7 +1,8 @@
 """Should I distil? The CCH, and the criteria that the theory adds to it.
 
-Nothing is loaded before it is asked for: the tests of the theory need no torch. No module
-of this package is named like a function of it: the module would hide the function.
+Nothing is loaded before it is asked for: the tests of the theory need no torch. No
+module of this package is named like a function of it: the module would hide the
+function.
 """
 
 from __future__ import annotations

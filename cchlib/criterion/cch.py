@@ -22,15 +22,16 @@ bootstrap makes, would be nearest neighbours at distance zero. Both terms of the
 estimated on the same half, so that what they share cancels.
 
 **Bias.** An estimator's bias depends on n, on the widths, and on where in the columns
-the information sits. `surrogates` makes pairs of *known* information from the data's own
-blocks: at the same n and widths, with the same marginals and spectrum. The estimate is
-read against what the method says of them, so that its value is the information at which
-this method would have given this answer, and 0 where the method answers as much on
-independent pairs. Where the information sits is not known. Several places are tried, and
-the interval is as wide as they disagree. The two terms' own intervals are put together
-by the rule of Zou and Donner (2008). All of this takes the data's dependence to be like
-the surrogates' (a Gaussian copula, a softmax): another kind can be harder to see, and
-then the interval is too narrow. The chapter on mutual information measures how often.
+the information sits. `surrogates` makes pairs of *known* information from the data's
+own blocks: at the same n and widths, with the same marginals and spectrum. The estimate
+is read against what the method says of them, so that its value is the information at
+which this method would have given this answer, and 0 where the method answers as much
+on independent pairs. Where the information sits is not known. Several places are tried,
+and the interval is as wide as they disagree. The two terms' own intervals are put
+together by the rule of Zou and Donner (2008). All of this takes the data's dependence
+to be like the surrogates' (a Gaussian copula, a softmax): another kind can be harder to
+see, and then the interval is too narrow. The chapter on mutual information measures how
+often.
 
 **What is known** comes before the difference: 0 ≤ I(H2; Y) ≤ H(Y), I(H1; H2) ≥ 0, a
 held-out linear probe's bound from below on I(H2; Y), and, since
@@ -147,7 +148,8 @@ class Assessment:
 
     @property
     def verdict(self) -> str:
-        """Either "distil" or "do not distil"; "undecided" exactly when the interval contains
+        """Either "distil" or "do not distil"; "undecided" exactly when the interval
+        contains
         0.
         """
         low, high = self.gap_interval
@@ -431,8 +433,8 @@ def assess_teachers(
 
 @dataclass(frozen=True)
 class _Term:
-    """One term of the gap: its value, what is not known of its bias (`least` to `most`),
-    and the interval (`low`, `high`) that sampling adds to that.
+    """One term of the gap: its value, what is not known of its bias (`least` to
+    `most`), and the interval (`low`, `high`) that sampling adds to that.
     """
 
     estimate: MIEstimate

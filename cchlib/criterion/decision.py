@@ -20,10 +20,10 @@ distilling is not worth the trouble (1 %).
 - otherwise *undecided*, with the number of subjects at which an interval that shrinks
   like 1/√n around the same estimates would decide.
 
-So a teacher that is not better than label smoothing is recommended in at most
-(1 − confidence)/2 of the cases, a quarter of 1 − confidence by either way. The other
-rows are reported beside it. Without outputs, of the rows only the CCH can be asked, and its verdict is the
-verdict, and said to be of features alone.
+So a teacher that is not better than label smoothing is recommended in at most (1 −
+confidence)/2 of the cases, a quarter of 1 − confidence by either way. The other rows
+are reported beside it. Without outputs, of the rows only the CCH can be asked, and its
+verdict is the verdict, and said to be of features alone.
 
 **What can't be recommended.** A teacher that *is* the label: (1 − λ)y + λy = y, so that
 exactly nothing is gained. A copy of the student: what it says the student says already.

@@ -1,5 +1,5 @@
-"""`cch assess FILE`: the criteria on arrays in a file, as tables, a verdict with reasons,
-a figure and a page.
+"""`cch assess FILE`: the criteria on arrays in a file, as tables, a verdict with
+reasons, a figure and a page.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def assess_file(
     figure: str | os.PathLike | None = None,
     console: Console | None = None,
 ) -> dict[str, Assessment]:
-    """Assess the teachers of a file by the CCH alone; print a table, the verdict and its
-    reasons, and save a figure.
+    """Assess the teachers of a file by the CCH alone; print a table, the verdict and
+    its reasons, and save a figure.
 
     Parameters
     ----------
@@ -282,10 +282,12 @@ def read(
 def read_contents(path: str | os.PathLike) -> Contents:
     """What an .npz or .csv file holds.
 
-    An .npz holds arrays ``teacher`` (or ``teacher_NAME``, several), ``student`` and ``labels``, and if at hand
+    An .npz holds arrays ``teacher`` (or ``teacher_NAME``, several), ``student`` and
+    ``labels``, and if at hand
     ``teacher_output`` (or ``teacher_output_NAME``), ``student_output`` and ``groups``; it is read without pickle.
 
-    A .csv has one row a subject and columns ``teacher.*`` (or ``teacher_NAME.*``), ``student.*`` and
+    A .csv has one row a subject and columns ``teacher.*`` (or ``teacher_NAME.*``),
+    ``student.*`` and
     ``label``, and if at hand ``teacher_output.*`` (``teacher_output_NAME.*``), ``student_output.*`` and ``group``;
     ``teacher_0``, ``teacher_1``, … are columns of one teacher. Other arrays and columns are left alone.
     Labels that are whole numbers or text are classes; ``01`` is text.

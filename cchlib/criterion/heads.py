@@ -5,16 +5,16 @@ the same features, so that all are one stack: one matrix product a step.
 
 **Classes.** Softmax heads with a ridge on the weights minimise Eq. 2,
 ``(1 − λ) CE(y, z) + λT² KL(softmax(t/T) ‖ softmax(z/T))``, by gradient steps in the metric of the Hessian
-as a Kronecker product (classes times features, in principal coordinates), with Nesterov's
-momentum and a restart of it, head by head, where it points uphill.
+as a Kronecker product (classes times features, in principal coordinates), with
+Nesterov's momentum and a restart of it, head by head, where it points uphill.
 
 **Regression.** Ridge heads; least squares is linear in its labels, so that two heads, of
 the label and of the teacher, give all λ exactly: ŵ_λ = (1 − λ)ŵ_y + λŵ_T, with λ the
 weight of Eq. 2's form, λ/(1 − λ) that of Eq. 4.
 
 **What a gain is over.** *The plain student*: λ = 0, with the ridge that suits the plain
-student best, kept for all. *Label smoothing at matched confidence*: the same λ and T, with
-the teacher's soft target replaced by its mean over the subjects of the same class
+student best, kept for all. *Label smoothing at matched confidence*: the same λ and T,
+with the teacher's soft target replaced by its mean over the subjects of the same class
 (regression: by its regression on the label). That keeps what the teacher says of the
 classes, and how confident it is, and takes away all that it knows of a subject.
 

@@ -7,8 +7,8 @@ can be made whose information is known and whose blocks are the data's own:
 
 - `Factor`: both blocks keep their rows, whatever their distribution (ties, heavy tails,
   low rank). Only who stands beside whom is drawn anew: rows are matched by one score of
-  each block, through a Gaussian copula of correlation ρ. X - a - b - Y is a Markov chain
-  with a a function of X and b one of Y, so that I = -½ log(1 - ρ²).
+  each block, through a Gaussian copula of correlation ρ. X - a - b - Y is a Markov
+  chain with a a function of X and b one of Y, so that I = -½ log(1 - ρ²).
 - `Matched`: the same with several scores, for information that lies in several
   directions of blocks that are not Gaussian.
 - `Spread`: the information is spread over several pairs of principal components, drawn
@@ -344,8 +344,8 @@ def families(
 
 
 def _canonical(components: tuple[Components, Components], rng: np.random.Generator):
-    """Scores of the canonical pairs, (n, m) each, and the number of pairs that hold up on
-    held-out rows (the participation ratio of their information).
+    """Scores of the canonical pairs, (n, m) each, and the number of pairs that hold up
+    on held-out rows (the participation ratio of their information).
     """
     n = len(components[0].scores)
     most = max(1, min(MOST_COMPONENTS, n // 10))

@@ -416,12 +416,13 @@ def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> NDArray[np.bool_] | 
 
     Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1, and
     for κ < 1 where Σ22 ∝ I) it holds exactly when some λ > 0, at its best μ ≥ 0, has a
-    lower risk than λ = 0 at its own best μ; n does not enter. Where S or e is constant it is False, and nothing
-    beats the best shrinkage, whose risk is 0. w1 (..., p1); ties, to within rounding,
-    are False.
+    lower risk than λ = 0 at its own best μ; n does not enter. Where S or e is constant
+    it is False, and nothing beats the best shrinkage, whose risk is 0. w1 (..., p1);
+    ties, to within rounding, are False.
     """
     teacher = model.teacher_moments(w1)
-    # Cov(T, S) σ² > Var(S) c; a difference is rounding on the scale of what it is made of
+    # Cov(T, S) σ² > Var(S) c; a difference is rounding on the scale of what it is made
+    # of
     beyond = (
         teacher.with_student * model.noise_variance
         - model._student_variance * teacher.with_residual
@@ -432,7 +433,8 @@ def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> NDArray[np.bool_] | 
 
 
 def unlabelled_factor(n: int, p: int, unlabelled: int, form: str = "mixture") -> float:
-    """With rows on which only the teacher answers, a little helps where c < factor · σ².
+    """With rows on which only the teacher answers, a little helps where c < factor ·
+    σ².
 
     Parameters
     ----------

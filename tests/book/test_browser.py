@@ -32,8 +32,8 @@ FAINT = """() => {
         .filter(([contrast]) => contrast < 4.5); }"""
 
 
-# Code, tables and equations that are wider than their box: a reader sees a part of them.
-# Cells that are folded are opened first.
+# Code, tables and equations that are wider than their box: a reader sees a part of
+# them. Cells that are folded are opened first.
 CUT = """() => {
     document.querySelectorAll('article details').forEach(node => { node.open = true; });
     const wide = 'article pre, .cch-table-wrap, article table, mjx-container[display="true"]';

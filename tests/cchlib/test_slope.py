@@ -147,7 +147,8 @@ def test_columns_are_summed_and_rows_are_clusters(data):
         np.column_stack([y, y]),
         np.column_stack([teacher, teacher]),
     )
-    # the same column twice tells nothing new; the errors differ as sandwich and plain do
+    # the same column twice tells nothing new; the errors differ as sandwich and plain
+    # do
     assert twice.estimate == pytest.approx(one.estimate)
     assert 0.6 < twice.std_error / one.std_error < 1.6
 
