@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 
 from cchbook.runs import records
 from cchbook.runs.batch import Batch
@@ -78,6 +79,17 @@ def build(
             "no _toc.yml in this folder or above it; a checkout of the book is wanted"
         )
     out = Path(out or records.build_dir() / "html").absolute()
+    folder = records.build_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    # the places between are shared: two builds at once would mix them
+    with FileLock(folder / ".build.lock"):
+        return _build(root, out, profile, settings, runs)
+
+
+def _build(
+    root: Path, out: Path, profile: str, settings: Sequence[str], runs: str | None
+) -> tuple[Path, bool]:
+    """Stage the book and build it, unless what is staged was built before."""
     stage = records.build_dir() / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
