@@ -18,6 +18,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from cchlib import check
+from cchlib.criterion.writing import written_beside
 from cchlib.training import resolve_device
 
 #: keys under which a batch that is a dict may hold its parts without being asked
@@ -80,15 +81,9 @@ class Representations:
         path = Path(path)
         if path.suffix.lower() != ".npz":
             raise ValueError(f"path is {path.name}; a name ending in .npz is wanted")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                arrays: dict[str, Any] = self.arrays()
-                np.savez(file, **arrays)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with written_beside(path) as part, part.open("wb") as file:
+            arrays: dict[str, Any] = self.arrays()
+            np.savez(file, **arrays)
         return path
 
 

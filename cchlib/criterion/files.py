@@ -25,6 +25,7 @@ from cchlib.criterion import Assessment, assess_teachers
 from cchlib.criterion.decision import Decision, Ranking, decide_teachers
 from cchlib.criterion.figures import draw, pm
 from cchlib.criterion.report import ranking_rich
+from cchlib.criterion.writing import written_beside
 
 WANTED = {
     ".npz": "arrays teacher (or teacher_NAME, one a candidate), student and labels",
@@ -554,10 +555,5 @@ def _check_target(name: str, target: Path, any_format: bool = False) -> None:
 
 def _save(figure: Figure, target: Path) -> None:
     """Written beside, then renamed: no half a figure."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with written_beside(target) as part:
         figure.savefig(part, format=target.suffix.lstrip(".") or "png", dpi=150)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cchlib.criterion.figures import COLORS, draw, plain_text
+from cchlib.criterion.writing import written_beside
 
 if TYPE_CHECKING:
     from cchlib.criterion.decision import Decision, Ranking
@@ -273,11 +274,6 @@ def save_page(
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"path is {path.name}; a name ending in .html is wanted")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_beside(path) as part:
         part.write_text(page(decisions, title, ranking), encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
