@@ -82,22 +82,48 @@ def gains(
     Returns
     -------
     DataFrame
-        Columns `conditions`, ``seed``, ``metric`` (gain, gain_over_control),
-        ``value``. The best control of a condition is the one with the best mean over
-        seeds, the plain student among them: choosing it by the same seeds makes
-        ``gain_over_control`` a little too small rather than too large.
+        Columns `conditions`, ``seed``, ``metric``, ``control``, ``value``: ``gain`` is
+        over the plain student; ``gain_over``, where there are controls, a row for the
+        plain student and one for each of them.
     """
     sign = -1.0 if lower_is_better else 1.0
     frames = []
     for key, part in scores.groupby(list(conditions), sort=False):
         wide = sign * part.pivot(index="seed", columns="control", values="value")
-        rivals = wide.drop(columns="")
-        against = {"gain": "plain", "gain_over_control": rivals.mean().idxmax()}
-        if rivals.shape[1] == 1:  # no control was run
-            del against["gain_over_control"]
-        for metric, rival in against.items():
+        rivals = list(wide.columns.drop(""))
+        against = [("gain", "plain", None)]
+        if len(rivals) > 1:
+            against += [("gain_over", rival, rival) for rival in rivals]
+        for metric, rival, named in against:
             difference = (wide[""] - wide[rival]).rename("value").reset_index()
-            frames.append(
-                difference.assign(metric=metric, **dict(zip(conditions, key)))
-            )
+            where = dict(zip(conditions, key), metric=metric, control=named)
+            frames.append(difference.assign(**where))
     return pd.concat(frames, ignore_index=True)
+
+
+def with_best(metrics: pd.DataFrame) -> pd.DataFrame:
+    """A run's metrics with ``gain_over_control``, the gain over the best control.
+
+    The best control of a condition is the one with the best mean over all seeds, the
+    plain student among them: choosing it by the same seeds makes ``gain_over_control``
+    a little too small rather than too large. It is chosen here and not in the run: a
+    run in pieces (`cch run --split seeds`) knows all seeds only when put together.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As `Run.frame` and `Record.metrics` give them. Rows of ``gain_over_control``
+        that an older run logged itself stay as they are.
+    """
+    each = metrics[metrics["metric"] == "gain_over"]
+    if each.empty:
+        return metrics
+    apart = {"seed", "value", "control", "unit"}
+    conditions = [c for c in each.columns.difference(apart) if each[c].notna().any()]
+    over = each.groupby([*conditions, "control"], dropna=False)["value"].mean()
+    least = over.groupby(conditions, dropna=False).transform("min").rename("least")
+    told = over.to_frame().join(least).reset_index()
+    told = told[told["value"] == told["least"]].drop_duplicates(conditions)
+    best = each.merge(told[[*conditions, "control"]], on=[*conditions, "control"])
+    best = best.assign(metric="gain_over_control", control=None)
+    return pd.concat([metrics, best], ignore_index=True)

@@ -50,25 +50,53 @@ def scores(**values):
     ).replace({"control": {"kd": ""}})
 
 
+def gains_of(lower_is_better=False, **values):
+    """A row a seed, a column a gain."""
+    found = controls.gains(scores(**values), ["level"], lower_is_better=lower_is_better)
+    found = controls.with_best(found)
+    found = found[found["metric"] != "gain_over"]
+    return found.pivot(index="seed", columns="metric", values="value")
+
+
 def test_gains_by_hand():
-    table = scores(plain=[0.5, 0.6], kd=[0.7, 0.7], zero=[0.6, 0.7], shuffled=[0, 0.9])
-    found = controls.gains(table, ["level"])
-    found = found.pivot(index="seed", columns="metric", values="value")
+    found = gains_of(
+        plain=[0.5, 0.6], kd=[0.7, 0.7], zero=[0.6, 0.7], shuffled=[0, 0.9]
+    )
     assert np.allclose(found["gain"], [0.2, 0.1])
     assert np.allclose(found["gain_over_control"], [0.1, 0.0])  # zero has the best mean
 
 
 def test_of_errors_the_smaller_is_the_better():
-    table = scores(plain=[1.0, 1.0], kd=[0.8, 0.6], zero=[0.7, 0.9])
-    found = controls.gains(table, ["level"], lower_is_better=True)
-    found = found.pivot(index="seed", columns="metric", values="value")
+    values = dict(plain=[1.0, 1.0], kd=[0.8, 0.6], zero=[0.7, 0.9])
+    found = gains_of(lower_is_better=True, **values)
     assert np.allclose(found["gain"], [0.2, 0.4])
     assert np.allclose(found["gain_over_control"], [-0.1, 0.3])
 
 
 def test_no_control_beats_none_and_none_is_a_control():
-    table = scores(plain=[0.9, 0.9], kd=[0.8, 0.8], zero=[0.1, 0.1])
-    found = controls.gains(table, ["level"]).groupby("metric")["value"].mean()
+    found = gains_of(plain=[0.9, 0.9], kd=[0.8, 0.8], zero=[0.1, 0.1]).mean()
     assert np.isclose(found["gain_over_control"], found["gain"])
-    alone = controls.gains(scores(plain=[0.9], kd=[0.8]), ["level"])
-    assert set(alone["metric"]) == {"gain"}
+    assert set(gains_of(plain=[0.9], kd=[0.8])) == {"gain"}
+
+
+def test_the_best_control_is_that_of_all_seeds_though_they_ran_apart():
+    # of each seed alone another control is the best
+    values = dict(plain=[0.5, 0.5], kd=[0.9, 0.9], zero=[0.8, 0.2], shuffled=[0.3, 0.6])
+    table = scores(**values)
+    pieces = [controls.gains(part, ["level"]) for _, part in table.groupby("seed")]
+    found = controls.with_best(pd.concat(pieces))
+    found = found[found["metric"] == "gain_over_control"]
+    assert np.allclose(found["value"], [0.1, 0.7]) and found["control"].isna().all()
+
+
+def test_conditions_each_have_their_own_best_control():
+    one = scores(plain=[0.5], kd=[0.9], zero=[0.8])
+    other = scores(plain=[0.7], kd=[0.9], zero=[0.1]).assign(level=0.4)
+    found = controls.with_best(controls.gains(pd.concat([one, other]), ["level"]))
+    found = found[found["metric"] == "gain_over_control"].set_index("level")["value"]
+    assert np.isclose(found[0.2], 0.1) and np.isclose(found[0.4], 0.2)
+
+
+def test_what_an_older_run_chose_itself_stays():
+    older = pd.DataFrame({"metric": ["gain_over_control"], "value": [0.1], "seed": [0]})
+    pd.testing.assert_frame_equal(controls.with_best(older), older)
