@@ -240,8 +240,10 @@ def page(counts: dict[str, Counter], seed: int) -> str:
     lines.append(f"| all | {' | '.join(str(total[c]) for c in columns)} |")
     where = f"{platform.machine()}, {records.cores()} cores"
     note = (
-        f"Measured by `benchmarks/kill_runs.py` on {time.strftime('%Y-%m-%d')} ({where}, "
-        f"seed {seed}): {JOBS} jobs a batch, two at once, SIGKILL at a random moment, then "
+        f"Measured by `benchmarks/kill_runs.py` on {time.strftime('%Y-%m-%d')} "
+        f"({where}, "
+        f"seed {seed}): {JOBS} jobs a batch, two at once, SIGKILL at a random moment, "
+        "then "
         "the same command once more."
     )
     return "\n".join([*lines, "", note, ""])

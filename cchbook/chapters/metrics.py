@@ -47,7 +47,8 @@ def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
     labels = check.as_array("labels", labels)
     if logits.ndim < 2 or logits.shape[-1] < 2 or logits.shape[-2] < 1:
         raise ValueError(
-            f"logits has shape {logits.shape}; (..., n, K) with n ≥ 1 and K ≥ 2 is wanted"
+            f"logits has shape {logits.shape}; (..., n, K) with n ≥ 1 and K ≥ 2 is "
+            "wanted"
         )
     if labels.dtype.kind not in "iu" or labels.shape not in (
         logits.shape[:-1],
