@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cchbook.chapters import controls, plots, scorecard
+from cchbook.chapters import plots, scorecard
 from cchbook.runs import records
 
 
@@ -97,10 +97,9 @@ def of(run: records.Run, **defaults: Any) -> list[Evidence]:
         minutes = about["seconds"] / 60
         words = f"the run recorded on {about['start'][:10]} ({told}; {minutes:.0f} min)"
         known = _known(parameters, defaults)
-        metrics = _told_by(controls.with_best(record.metrics), known.get("estimator"))
+        metrics = _told_by(record.metrics, known.get("estimator"))
         found.append(Evidence("recorded", metrics, parameters, words, known))
-    metrics = controls.with_best(run.frame())
-    live = Evidence("this run", metrics, run.parameters, "the run of this page")
+    live = Evidence("this run", run.frame(), run.parameters, "the run of this page")
     return [*found, live]
 
 
