@@ -37,6 +37,7 @@ from cchbook.runs.store import Store  # noqa: E402
 NOTEBOOK = "03_image"
 SIZE = {
     "n_train": "2000",
+    "n_test": "2000",
     "epochs": "1",
     "seeds": "4",
     "mi_seeds": "4",
