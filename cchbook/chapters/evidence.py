@@ -79,7 +79,8 @@ class Evidence:
 
 
 def of(run: records.Run, **defaults: Any) -> list[Evidence]:
-    """The newest committed run of the same notebook, if there is one, then this run.
+    """The committed run that leads the same notebook (`records.leading`), if there is
+    one, then this run.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ def of(run: records.Run, **defaults: Any) -> list[Evidence]:
         ``estimator="lmi"``.
     """
     found = []
-    for record in records.recorded(run.notebook)[-1:]:
+    record = records.leading(run.notebook)
+    if record is not None:
         about, parameters = record.record, record.record["parameters"]
         changed = [f"{name} = {value}" for name, value in about["overrides"].items()]
         told = "; ".join([f"profile {about['profile'] or 'by hand'}", *changed])

@@ -350,6 +350,32 @@ def recorded(notebook: str) -> list[Record]:
     )
 
 
+def leading(notebook: str) -> Record | None:
+    """The committed record that speaks for a notebook: the one with the most
+    conditions, the newest of equals; None where nothing is recorded.
+
+    So a newer record of a part of the conditions doesn't hide the whole. A single
+    printed number has a rule of its own (`chapters.replication.printed_cells`).
+    """
+    found = recorded(notebook)
+    if not found:
+        return None
+    return max(reversed(found), key=lambda run: count_conditions(run.metrics))
+
+
+def count_conditions(metrics: pd.DataFrame) -> int:
+    """Under how many conditions a run measured a gain; where it measured none, how many
+    conditions it has in all. Controls are no conditions.
+    """
+    rows = metrics[metrics["metric"] == "gain"]
+    rows = rows if len(rows) else metrics
+    if "control" in rows:
+        rows = rows[rows["control"].isna()]
+    beside = (*COLUMNS, "run", "control")
+    named = [name for name in rows if name not in beside]
+    return len(rows[named].drop_duplicates())
+
+
 def live(notebook: str) -> list[Record]:
     """The records of this batch's runs of another notebook, oldest first.
 
