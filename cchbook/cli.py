@@ -332,6 +332,26 @@ def slides(
 
 
 @app.command()
+def student(
+    notebook: Annotated[str, typer.Argument(help="Name of a chapter's notebook.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("-o", "--to", help="The file (default: student_NOTEBOOK.ipynb)."),
+    ] = None,
+    profile: Profile = "quick",
+    settings: Settings = None,
+) -> None:
+    """Make a student's notebook of a chapter: the experiment and the exercises, without
+    solutions, records and the numbers in the text.
+    """
+    with _plainly():
+        from cchbook.publish import student as publish
+
+        out = to or Path(f"student_{notebook}.ipynb")
+        print(publish.write(notebook, out, profile, settings or []))
+
+
+@app.command()
 def pdf(
     profile: Profile = "quick",
     settings: Settings = None,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -36,6 +37,12 @@ from cchlib import check
 
 GLUED = re.compile(r"\{glue:\w+\}`([^`]*)`")
 BLANK = "…"  # in the place of a number whose run was not asked for
+BARS = {  # tag of a folded cell -> what its bar says
+    "parameters": "Settings of this run",
+    "setup": "Imports and data",
+    "computes": "How this is computed",
+    "presents": "Source of this ",
+}
 STAMP = ".stage"  # in the published folder: the hash of what it was built from
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
 
@@ -319,12 +326,24 @@ def executed(written: Notebook, run: Notebook, parameters: dict[str, Any]) -> di
         if "parameters" in tags(cell):
             cell["source"] = written.with_values(parameters)
             cell["metadata"]["tags"] = sorted({*tags(cell), "hide-input"})
-            prompts = {
-                "code_prompt_show": "Settings of this run",
-                "code_prompt_hide": "Hide the settings",
-            }
-            cell["metadata"].setdefault("mystnb", {}).update(prompts)
+        _name_bar(cell)
     return page
+
+
+def _name_bar(cell: dict) -> None:
+    """Say what is folded away: above its output, or, where a cell only presents, below
+    it as a link (`cch.css`).
+    """
+    kind = next((tag for tag in BARS if tag in tags(cell)), None)
+    if kind is None:
+        return
+    what = BARS[kind]
+    if kind == "presents":
+        shown = "".join(json.dumps(output) for output in cell["outputs"])
+        what += "figure" if '"image/png"' in shown else "table"
+    show, hide = what, f"Hide the {what[0].lower()}{what[1:]}"
+    prompts = {"code_prompt_show": show, "code_prompt_hide": hide}
+    cell["metadata"].setdefault("mystnb", {}).update(prompts)
 
 
 def runs_page(live: Sequence[Record]) -> str:

@@ -427,6 +427,7 @@ body {{ background: var(--paper); }}
   --r-progress-color: var(--link); }}
 .reveal .slides {{ text-align: left; }}
 .reveal .slides section:not(.stack) {{ height: 100%; overflow-y: auto; box-sizing: border-box; padding: 0 0.6em; }}
+.print-pdf .reveal .slides section:not(.stack) {{ height: auto; overflow: visible; }}
 .reveal h2 {{ font-size: 1.45em; line-height: 1.15; margin: 0.2em 0 0.5em; }}
 .reveal h3 {{ font-size: 1.1em; }}
 .reveal a {{ color: var(--link); }}

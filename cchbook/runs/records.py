@@ -480,6 +480,13 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
     return Run(notebook, parameters, build_dir() / "runs" / notebook / job["key"], job)
 
 
+def measurements(names: Mapping[str, Any]) -> Measurements:
+    """A table for what a notebook measures that leaves no record; `names` is its
+    `globals()`, right after its parameters.
+    """
+    return Measurements(parameters_of(names))
+
+
 def _own_file(notebook: str, job: Mapping) -> Path | None:
     """The file of the notebook that runs; a kernel far from a checkout can't see it."""
     if "path" in job:
@@ -500,24 +507,24 @@ def _refuse_undeclared(notebook: Notebook, parameters: Mapping[str, Any]) -> Non
             )
 
 
-class Run:
-    """One execution of a notebook, from `start` to `finish`.
+class Measurements:
+    """What a notebook measures, as a table in memory.
 
     Attributes
     ----------
-    notebook, parameters, folder, key
-        What runs, with which final parameters, where its record goes, and the hash that
-        names it.
+    notebook, parameters
+        What runs (None where nothing is recorded), with which final parameters.
+    folder
+        Where files may go.
     """
 
-    def __init__(self, notebook: str, parameters: dict, folder: Path, job: Mapping):
-        self.notebook, self.parameters, self.folder = notebook, parameters, folder
-        self.key = job.get("key")
-        self._job = job
+    notebook: str | None = None
+
+    def __init__(self, parameters: dict, folder: Path = Path()):
+        self.parameters, self.folder = parameters, folder
         self._sources: dict[str, Any] = {}
         self._frames: list[pd.DataFrame] = []
         self._rows: list[dict] = []
-        self._start, self._clock = datetime.now(UTC), time.perf_counter()
 
     def uses(self, *sources: Any) -> None:
         """Note the data sets (`DataSource`) behind this run, with a visible notice for
@@ -592,6 +599,30 @@ class Run:
             columns=[c for c in rows if c not in COLUMNS and rows[c].isna().all()]
         )
 
+    def _flush(self) -> None:
+        """Rows logged one by one become a frame of their own, in order with the others."""
+        if self._rows:
+            self._frames.append(pd.DataFrame(self._rows))
+            self._rows = []
+
+
+class Run(Measurements):
+    """One execution of a notebook, from `start` to `finish`.
+
+    Attributes
+    ----------
+    notebook, parameters, folder, key
+        What runs, with which final parameters, where its record goes, and the hash that
+        names it.
+    """
+
+    def __init__(self, notebook: str, parameters: dict, folder: Path, job: Mapping):
+        super().__init__(parameters, folder)
+        self.notebook = notebook
+        self.key = job.get("key")
+        self._job = job
+        self._start, self._clock = datetime.now(UTC), time.perf_counter()
+
     def finish(self) -> None:
         """Write metrics.csv, then record.json: a folder with a record.json is a
         finished run. One of `cch run` stays.
@@ -639,12 +670,6 @@ class Run:
                 **({"piece": self._job["piece"]} if self._job.get("piece") else {}),
             },
         )
-
-    def _flush(self) -> None:
-        """Rows logged one by one become a frame of their own, in order with the others."""
-        if self._rows:
-            self._frames.append(pd.DataFrame(self._rows))
-            self._rows = []
 
 
 def bare(job: Any, folder: Path, started: datetime) -> None:
