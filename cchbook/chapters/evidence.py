@@ -79,19 +79,21 @@ class Evidence:
         return plots.pm(*found.loc[0, ["mean", "se"]]) if len(found) else "–"
 
 
-def of(run: records.Run, **defaults: Any) -> list[Evidence]:
-    """The newest committed run of the same notebook, if there is one, then this run.
+def of(run: records.Measurements, **defaults: Any) -> list[Evidence]:
+    """The committed run that leads the same notebook (`records.leading`), if there is
+    one, then this run.
 
     Parameters
     ----------
-    run : Run
-        The live run.
+    run : Measurements
+        The live run; one that belongs to no chapter stands alone.
     **defaults
         Conditions that older records lack, with what they were run with, such as
         ``estimator="lmi"``.
     """
     found = []
-    for record in records.recorded(run.notebook)[-1:]:
+    record = records.leading(run.notebook) if run.notebook else None
+    if record is not None:
         about, parameters = record.record, record.record["parameters"]
         changed = [f"{name} = {value}" for name, value in about["overrides"].items()]
         told = "; ".join([f"profile {about['profile'] or 'by hand'}", *changed])
