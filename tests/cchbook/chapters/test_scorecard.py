@@ -6,7 +6,6 @@ import pytest
 from scipy import stats
 
 from cchbook.chapters import scorecard
-from cchbook.runs import records
 
 NAN = float("nan")
 
