@@ -93,7 +93,8 @@ def printed_cells(recorded: Runs, live: Runs) -> pd.DataFrame:
     -------
     DataFrame
         ``table``, the cell's conditions, ``quantity``, ``paper`` and ``paper_error``;
-        ``ours``, ``our_error``, ``n`` (seeds or splits behind it), ``data``, ``run``
+        ``ours``, ``our_error``, ``seeds`` (or splits)
+        behind it and their number in effect, ``n`` (`scorecard.with_test_error`), ``data``, ``run``
         ("recorded", "live" or "–"), ``key`` of that run, ``verdict`` (`scorecard.verdict`), for information
         ``verdict_bits`` (the same with our number in bits, in case the paper printed
         those), and ``remark``: why there is no number, or what differs from the paper's
@@ -168,6 +169,7 @@ def _ours(
         "ours": np.nan,
         "our_error": np.nan,
         "n": 0,
+        "seeds": 0,
         "data": "–",
         "run": "–",
         "key": "–",
@@ -201,10 +203,15 @@ def _measured(
     value, error, n = scorecard.measured(
         metrics, metric, where, run.record["parameters"]
     )
+    over_samples = scorecard.test_error(
+        metrics, metric, where, run.record["parameters"], value
+    )
+    error, effective = scorecard.with_test_error(error, n, over_samples)
     found = {
         "ours": value,
-        "our_error": error,
-        "n": n,
+        "our_error": float(error),
+        "n": float(effective),
+        "seeds": n,
         "data": ", ".join(sorted(data)),
         "key": run.record["key"],
     }
