@@ -442,6 +442,29 @@ def data_verify(
             raise typer.Exit(1)
 
 
+@data_app.command("describe")
+def data_describe(
+    name: Annotated[str, typer.Argument(help="A data set of `cch data list`.")],
+    to: Annotated[
+        Path | None, typer.Option("-o", "--to", help="A file (default: shown).")
+    ] = None,
+) -> None:
+    """Describe a data set as Croissant (JSON-LD), which others' tools read: addresses,
+    checksums, formats, licence, citation, columns.
+    """
+    with _plainly():
+        import json
+
+        from cchbook.data import croissant
+        from cchbook.data.files import write_bytes
+
+        text = json.dumps(croissant.describe(name), indent=2, ensure_ascii=False) + "\n"
+        if to is None:
+            return print(text, end="")
+        write_bytes(to, text.encode())
+        print(to)
+
+
 def _workers() -> int:
     """One for each core; one where there is a GPU, whose memory the jobs would share."""
     from cchbook.runs import records

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cchbook.chapters import controls, plots, scorecard
+from cchbook.chapters import plots, scorecard
+from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import records
 
 
@@ -99,9 +100,10 @@ def of(run: records.Measurements, **defaults: Any) -> list[Evidence]:
         minutes = about["seconds"] / 60
         words = f"the run recorded on {about['start'][:10]} ({told}; {minutes:.0f} min)"
         known = _known(parameters, defaults)
-        metrics = _told_by(controls.with_best(record.metrics), known.get("estimator"))
+        metrics = with_test_error(record.metrics)
+        metrics = _told_by(metrics, known.get("estimator"))
         found.append(Evidence("recorded", metrics, parameters, words, known))
-    metrics = controls.with_best(run.frame())
+    metrics = with_test_error(run.frame())
     live = Evidence("this run", metrics, run.parameters, "the run of this page")
     return [*found, live]
 

@@ -33,11 +33,8 @@ VERDICTS = (
 FEW_CLUSTERS = 15
 #: metrics that are shares of the test samples, or differences of such
 SHARES = ("accuracy", "weighted_f1", "f1")
-#: accuracies without and with distillation, as the chapters name them
-PAIRED = (
-    ("student_accuracy", "student_accuracy_kd"),
-    ("accuracy_no_kd", "accuracy_kd"),
-)
+#: the accuracy with distillation, as the chapters name it
+DISTILLED = ("student_accuracy_kd", "accuracy_kd")
 #: test samples of sets whose number stands in no record
 TEST_SAMPLES = {"mosi": 752, "mmmo": 80}
 #: how close is close, fixed before any run: nats, and points of accuracy or F1
@@ -83,7 +80,7 @@ def conditions(
     -------
     DataFrame
         Condition columns, ``gain``, ``gain_se``, ``gain_n`` (seeds, or splits, behind
-        it, in effect: see `with_test_error`), each wanted metric and its
+        it, in effect: see `combined_error`), each wanted metric and its
         ``_se``, ``gap``, ``gap_se`` and ``gap_n`` (of i_ts − i_sl, paired by seed where both have it), and ``baseline``,
         the conditions in `student`: gains that share it were measured against the same
         undistilled students.
@@ -104,8 +101,8 @@ def conditions(
         table = _summary(rows, columns, "gain", _protocol(gain, parameters)).rename(
             columns={"n": "gain_n"}
         )
-        over_samples = test_errors(metrics, parameters, columns, table)
-        table["gain_se"], table["gain_n"] = with_test_error(
+        over_samples = test_errors(metrics, parameters, columns, table, gain)
+        table["gain_se"], table["gain_n"] = combined_error(
             table["gain_se"], table["gain_n"], over_samples
         )
         for metric in wanted:
@@ -196,7 +193,7 @@ def binomial_error(accuracy: float, n: float) -> float:
     return float(np.sqrt(np.clip(accuracy * (1 - accuracy), 0, None) / n))
 
 
-def with_test_error(error: Any, n: Any, over_samples: Any) -> tuple[Any, Any]:
+def combined_error(error: Any, n: Any, over_samples: Any) -> tuple[Any, Any]:
     """A standard error over n seeds and one over test samples as one error.
 
     Returns
@@ -223,26 +220,25 @@ def test_errors(
     parameters: Mapping[str, Any] | None,
     columns: list[str],
     table: pd.DataFrame,
+    gain: str = "gain",
 ) -> np.ndarray:
     """Of each gain in `table` the standard error over the test samples that all seeds
     share.
 
-    As the run measured it (``gain_test_se``); else, for shares of the test samples, the
-    `paired_bound` from the two accuracies. nan where neither is known.
+    As the run measured it (``gain_test_se``, of the gain over the plain student); else,
+    for shares of the test samples, the `paired_bound` of the accuracy with distillation
+    and the same less the gain. nan where neither is known.
     """
-    own = _matched(metrics, "gain_test_se", columns, table, (1, 0.0))["gain_test_se"]
-    bound = np.full(len(table), np.nan)
-    plain = metrics["metric"].isin([without for without, _ in PAIRED])
-    if "lam" in metrics:  # a plain student's λ is 0, and no condition
-        metrics = metrics.assign(lam=metrics["lam"].mask(plain))
-    for names in PAIRED:
-        without, with_it = (
-            _matched(metrics, name, columns, table, (1, 0.0))[name] for name in names
-        )
-        samples = [test_samples(parameters, row) for _, row in table.iterrows()]
-        found = paired_bound(without, with_it, np.array(samples))
-        bound = np.where(np.isfinite(bound), bound, found)
-    return own.fillna(pd.Series(bound, index=table.index)).to_numpy()
+    samples = [test_samples(parameters, row) for _, row in table.iterrows()]
+    error = np.full(len(table), np.nan)
+    for name in DISTILLED:
+        reached = _matched(metrics, name, columns, table, (1, 0.0))[name]
+        bound = paired_bound(reached, reached - table["gain"], np.array(samples))
+        error = np.where(np.isfinite(error), error, bound)
+    if gain == "gain":
+        own = _matched(metrics, "gain_test_se", columns, table, (1, 0.0))
+        error = own["gain_test_se"].fillna(pd.Series(error, index=table.index))
+    return np.asarray(error)
 
 
 def test_error(
@@ -263,10 +259,10 @@ def test_error(
     own = measured(metrics, "gain_test_se", where, parameters)[0]
     if np.isfinite(own):
         return own
-    for names in PAIRED:
-        pair = [measured(metrics, name, where, parameters)[0] for name in names]
-        if np.isfinite(pair).all():
-            return float(paired_bound(*pair, n))
+    for name in DISTILLED:
+        reached = measured(metrics, name, where, parameters)[0]
+        if np.isfinite(reached):
+            return float(paired_bound(reached, reached - value, n))
     return float("nan")
 
 

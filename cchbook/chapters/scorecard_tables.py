@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from cchbook.chapters import controls, plots, replication, scorecard
+from cchbook.chapters import plots, replication, scorecard
+from cchbook.chapters.metrics import with_test_error
 from cchbook.runs.records import Record, paper
 
 CHAPTERS = {
@@ -136,12 +137,11 @@ def conditions_of(found: Runs, gain: str = "gain") -> pd.DataFrame:
     wanted = ["i_ts", "i_sl", "i_tl", *scorecard.rivals.NAMES, *TEACHER_SCORES]
     parts = []
     for name, run in found.items():
-        metrics = controls.with_best(run.metrics)
-        if gain not in set(metrics["metric"]):
+        if gain not in set(run.metrics["metric"]):
             continue
         fusion = name == "06_fusion"
         part = scorecard.conditions(
-            metrics,
+            with_test_error(run.metrics),
             wanted,
             gain,
             parameters=run.record["parameters"],

@@ -53,6 +53,7 @@ COMPUTES = (
     "chapters/replication.py",
     "chapters/rivals.py",
     "chapters/scorecard.py",
+    "runs/best_control.py",
 )
 # and what of cchlib can't
 ONLY_SHOWS = ("cli.py", "criterion/figures.py", "criterion/files.py")

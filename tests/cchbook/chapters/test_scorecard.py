@@ -321,13 +321,13 @@ def test_the_bound_is_reached_where_they_disagree_as_much_as_they_can():
 
 
 def test_an_error_over_seeds_and_one_over_samples():
-    error, n = scorecard.with_test_error(0.3, 3, 0.4)
+    error, n = scorecard.combined_error(0.3, 3, 0.4)
     assert error == pytest.approx(0.5)
     assert n - 1 == pytest.approx(2 * (0.5 / 0.3) ** 4)  # Welch and Satterthwaite's
-    assert scorecard.with_test_error(0.3, 3, NAN) == (0.3, 3)
-    error, n = scorecard.with_test_error(NAN, 1, 0.4)  # one seed
+    assert scorecard.combined_error(0.3, 3, NAN) == (0.3, 3)
+    error, n = scorecard.combined_error(NAN, 1, 0.4)  # one seed
     assert (error, n) == (0.4, np.inf)
-    assert np.isnan(scorecard.with_test_error(NAN, 1, NAN)[0])
+    assert np.isnan(scorecard.combined_error(NAN, 1, NAN)[0])
 
 
 def test_a_run_of_one_seed_has_the_error_of_its_test_samples():
