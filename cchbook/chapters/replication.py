@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cchbook.chapters import scorecard
+from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import batch, records
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.records import Record
@@ -93,7 +94,8 @@ def printed_cells(recorded: Runs, live: Runs) -> pd.DataFrame:
     -------
     DataFrame
         ``table``, the cell's conditions, ``quantity``, ``paper`` and ``paper_error``;
-        ``ours``, ``our_error``, ``n`` (seeds or splits behind it), ``data``, ``run``
+        ``ours``, ``our_error``, ``seeds`` (or splits)
+        behind it and their number in effect, ``n`` (`scorecard.combined_error`), ``data``, ``run``
         ("recorded", "live" or "–"), ``key`` of that run, ``verdict`` (`scorecard.verdict`), for information
         ``verdict_bits`` (the same with our number in bits, in case the paper printed
         those), and ``remark``: why there is no number, or what differs from the paper's
@@ -168,6 +170,7 @@ def _ours(
         "ours": np.nan,
         "our_error": np.nan,
         "n": 0,
+        "seeds": 0,
         "data": "–",
         "run": "–",
         "key": "–",
@@ -197,14 +200,19 @@ def _measured(
     """What one run says of a printed cell, and whether it knows the metric at all."""
     where, data = counterpart(table, cell, run.record)
     # the paper's estimator where the run has it, else its own
-    metrics = scorecard.of_estimator(run.metrics)
+    metrics = scorecard.of_estimator(with_test_error(run.metrics))
     value, error, n = scorecard.measured(
         metrics, metric, where, run.record["parameters"]
     )
+    over_samples = scorecard.test_error(
+        metrics, metric, where, run.record["parameters"], value
+    )
+    error, effective = scorecard.combined_error(error, n, over_samples)
     found = {
         "ours": value,
-        "our_error": error,
-        "n": n,
+        "our_error": float(error),
+        "n": float(effective),
+        "seeds": n,
         "data": ", ".join(sorted(data)),
         "key": run.record["key"],
     }

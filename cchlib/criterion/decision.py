@@ -411,7 +411,7 @@ def _teacher_better(said, own, target: Target, shape: _Shape) -> dict:
 def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> list[dict]:
     """Row 2: the two tests. The slope test goes column by column, by Bonferroni."""
     rows = []
-    x = _independent_columns(check.features("student", student))
+    x = independent_columns(check.features("student", student))
     columns = list(range(target.y.shape[1]))
     if target.discrete:
         columns = [k for k in columns if 0 < target.y[:, k].mean() < 1]
@@ -464,7 +464,7 @@ def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> lis
     return rows
 
 
-def _independent_columns(x: np.ndarray) -> np.ndarray:
+def independent_columns(x: np.ndarray) -> np.ndarray:
     """An orthonormal basis of what the centred columns span, (n, rank)."""
     x = x / np.where((top := abs(x).max(0)) > 0, top, 1.0)
     x = x - x.mean(0)
