@@ -99,11 +99,13 @@ def main() -> None:
     difference = np.abs(naive / risk[tuple(points.T)] - 1).max()
     print("| | seconds | a point |\n|---|---|---|")
     print(
-        f"| one call, {' × '.join(map(str, risk.shape))} = {risk.size} points (best of {arguments.repeats}) | "
+        f"| one call, {' × '.join(map(str, risk.shape))} = {risk.size} points (best of "
+        f"{arguments.repeats}) | "
         f"{min(seconds):.3f} | {min(seconds) / risk.size * 1e6:.2f} µs |"
     )
     print(
-        f"| naive loop, scaled up from {len(points)} points | {per_point * risk.size:.0f} | "
+        f"| naive loop, scaled up from {len(points)} points | "
+        f"{per_point * risk.size:.0f} | "
         f"{per_point * 1e6:.0f} µs |"
     )
     print(f"| ratio | {per_point * risk.size / min(seconds):.0f} | |")

@@ -161,7 +161,8 @@ def main() -> None:
     a = torch.randn(2000, 2000)
     speed = 2 * 2000**3 / seconds(lambda: a @ a)
     lines = [
-        "| networks | as one stack, ms a step | plain loop, ms a step | ratio | GFLOP/s "
+        "| networks | as one stack, ms a step | plain loop, ms a step | ratio | "
+        "GFLOP/s "
         "| of matrix-product speed | as one job a core, of one thread |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]

@@ -118,7 +118,8 @@ def plainly() -> Iterator[None]:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         print(
-            "cch: interrupted; what is complete is kept, and the same command goes on from there",
+            "cch: interrupted; what is complete is kept, and the same command goes on "
+            "from there",
             file=sys.stderr,
         )
         raise typer.Exit(130) from None

@@ -125,7 +125,8 @@ class BestEpoch:
 
     A network is done once `patience` epochs in a row brought no loss that is lower by
     more than `margin` than its lowest. What the others' training does to its weights
-    after that counts no more, so that a stack equals the loop over its networks.
+    after that counts no more, so that a stack equals the loop over its networks; one
+    that is done may also leave the stack (`keep`).
 
     Parameters
     ----------
@@ -154,28 +155,41 @@ class BestEpoch:
         self.lowest = torch.full((size,), float(start), device=like.device)
         self.since = torch.zeros(size, dtype=torch.int64, device=like.device)
         self.epoch = torch.full((size,), -1, device=like.device)
+        self.members = torch.arange(size, device=like.device)  # still in the stack
 
     @property
     def done(self) -> Tensor:
-        """Which networks are, (S,) bool."""
+        """Which networks of the stack are, (S,) bool."""
         return self.since >= self.patience
 
     @torch.no_grad()
     def see(self, losses: Tensor, epoch: int) -> bool:
         """Take note of the losses (S,) after `epoch`; whether all networks are done."""
         better = (losses < self.lowest - self.margin) & ~self.done
+        own = self.members[better]
         for kept, tensor in zip(self.kept, self.tensors):
-            kept[better] = tensor.detach()[better]
+            kept[own] = tensor.detach()[better]
         self.lowest = torch.where(better, losses.to(self.lowest), self.lowest)
-        self.epoch[better] = epoch
+        self.epoch[own] = epoch
         self.since = torch.where(better, 0, self.since + 1)
         return bool(self.done.all())
 
+    def keep(self, going: Tensor) -> None:
+        """Follow a stack that lets go of all networks but `going` (S,), a mask; it
+        shrinks the tensors themselves.
+        """
+        self.members = self.members[going]
+        self.lowest = self.lowest[going]
+        self.since = self.since[going]
+
     @torch.no_grad()
     def restore(self) -> None:
-        """Put the best weights back in place."""
+        """Put the best weights of all networks back in place."""
         for kept, tensor in zip(self.kept, self.tensors):
-            tensor.copy_(kept)
+            if len(tensor) == len(kept):
+                tensor.copy_(kept)
+            else:
+                tensor.data = kept
 
 
 class Stack:
@@ -472,7 +486,8 @@ def _passes(
             inputs = data[0] if index is None else PerNetwork(batch[0])
 
             def losses(output):
-                values = _values(loss, output, batch[1:], size)  # noqa: B023 (called at once)
+                # noqa below: it is called at once
+                values = _values(loss, output, batch[1:], size)  # noqa: B023
                 if not values.requires_grad:
                     raise ValueError(
                         "loss returned values without a gradient; a differentiable "

@@ -105,7 +105,8 @@ def rival_criteria(
             or y.max() >= teacher.shape[1]
         ):
             raise ValueError(
-                f"labels must be classes in [0, {teacher.shape[1]}) of the logits; {y.dtype} was given"
+                f"labels must be classes in [0, {teacher.shape[1]}) of the logits; "
+                f"{y.dtype} was given"
             )
         decided = teacher.argmax(1), student.argmax(1)
         advantage = float((decided[0] == y).mean() - (decided[1] == y).mean())

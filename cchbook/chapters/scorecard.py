@@ -12,7 +12,6 @@ import pandas as pd
 from scipy import stats
 
 from cchbook.chapters import plots, rivals
-from cchbook.runs.records import Record, recorded
 from cchlib import check
 
 NOT_CONDITIONS = ("seed", "run", "metric", "value", "unit")
@@ -148,76 +147,6 @@ def _protocol(metric: str, parameters: Mapping[str, Any] | None) -> tuple[int, f
         (1, parameters["mi_fraction"])
         if metric in ESTIMATED
         else (parameters["seeds"], parameters["test_fraction"])
-    )
-
-
-def beside(
-    metrics: pd.DataFrame,
-    parameters: Mapping[str, Any],
-    notebook: str,
-    where: str | None = None,
-) -> tuple[pd.DataFrame, str]:
-    """A live run's gaps and gains beside those of the newest committed run of the same
-    notebook, and a caption.
-
-    Parameters
-    ----------
-    metrics, parameters
-        Of the live run: `Run.frame()` and `Run.parameters`.
-    notebook : str
-        Name in `data/recorded`.
-    where : str, optional
-        A `DataFrame.query` that picks conditions.
-
-    Returns
-    -------
-    (table, caption)
-        One row a condition of either run, for `plots.show_table`; values as "mean ±
-        standard error". The caption names the recorded run, or says that there is none.
-    """
-    found = recorded(notebook)[-1:]
-    sources = [
-        ("this run", metrics, parameters),
-        *(("recorded", r.metrics, r.record["parameters"]) for r in found),
-    ]
-    tables, keys, last = [], [], None
-    for name, frame, used in sources:
-        last = conditions(frame, ["i_ts", "i_sl"], parameters=used)
-        last = last.query(where) if where else last
-        own = [
-            c for c in last.columns if c in frame.columns and c not in NOT_CONDITIONS
-        ]
-        keys += [c for c in own if c not in keys]
-        told = {
-            f"{label}, {name}": [
-                plots.pm(*v) for v in zip(last[metric], last[f"{metric}_se"])
-            ]
-            for metric, label in (("gap", "gap (nats)"), ("gain", "gain"))
-        }
-        tables.append(last[own].assign(**told))
-    table = (
-        tables[0]
-        if len(tables) == 1
-        else tables[0].merge(
-            tables[1], how="outer", on=[k for k in keys if all(k in t for t in tables)]
-        )
-    )
-    constant = [c for c in keys if table[c].nunique(dropna=False) == 1]
-    columns = sorted(table.columns.drop(constant), key=lambda c: c not in keys)
-    return table[columns].fillna("–"), _caption(found[0], last) if found else (
-        "No larger run of this chapter has been recorded: this run alone."
-    )
-
-
-def _caption(run: Record, rows: pd.DataFrame) -> str:
-    counts, about = sign_counts(rows, resamples=0), run.record
-    changed = "".join(
-        f", {name} = {value}" for name, value in about["overrides"].items()
-    )
-    return (
-        f"Beside it, the run recorded on {about['start'][:10]}: profile {about['profile'] or 'by hand'}{changed}, "
-        f"{about['device']}, {about['seconds'] / 60:.0f} minutes. Of its {len(rows)} conditions here the gain can be told "
-        f"from zero in {counts['gain_decided']}, gap and gain in {counts['decided']}, and their signs agree in {counts['agree']}."
     )
 
 

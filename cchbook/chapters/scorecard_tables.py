@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from cchbook.chapters import controls, plots, replication, scorecard
+from cchbook.chapters import plots, replication, scorecard
 from cchbook.runs.records import Record, paper
 
 CHAPTERS = {
@@ -48,11 +48,11 @@ WITH_ZERO = (
 Runs = Mapping[str, Record]
 
 
-def runs_behind(kinds: Mapping[str, Runs]) -> pd.DataFrame:
-    """A row a run: chapter, kind, settings, data, device."""
+def runs_behind(kinds: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataFrame:
+    """A row a run: chapter, kind, key, settings, data, device."""
     rows = []
     for kind, found in kinds.items():
-        for name, run in found.items():
+        for name, run in ((name, run) for name, runs in found.items() for run in runs):
             about = run.record
             changed = [f"{k} = {v}" for k, v in about["overrides"].items()]
             data = [f"{d['name']} ({d['kind']})" for d in about["data"]]
@@ -60,6 +60,7 @@ def runs_behind(kinds: Mapping[str, Runs]) -> pd.DataFrame:
                 {
                     "chapter": CHAPTERS[name],
                     "run": kind,
+                    "key": about["key"],
                     "profile": about["profile"] or "by hand",
                     "changed": ", ".join(changed) or "–",
                     "seeds": len(about["seeds"]),
@@ -126,12 +127,11 @@ def conditions_of(found: Runs, gain: str = "gain") -> pd.DataFrame:
     wanted = ["i_ts", "i_sl", "i_tl", *scorecard.rivals.NAMES]
     parts = []
     for name, run in found.items():
-        metrics = controls.with_best(run.metrics)
-        if gain not in set(metrics["metric"]):
+        if gain not in set(run.metrics["metric"]):
             continue
         fusion = name == "06_fusion"
         part = scorecard.conditions(
-            metrics,
+            run.metrics,
             wanted,
             gain,
             parameters=run.record["parameters"],

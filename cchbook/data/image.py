@@ -62,13 +62,17 @@ class Photographs:
     source: catalogue.DataSource
 
 
-def load(source: str = "auto") -> tuple[Digits, Photographs]:
+def load(
+    source: str = "auto", n_train: int | None = None, n_test: int | None = None
+) -> tuple[Digits, Photographs]:
     """MNIST and BSDS500 where both are at hand, otherwise stand-ins from scikit-learn
     for both.
 
     Parameters
     ----------
     source : {"auto", "real", "embedded"}
+    n_train, n_test : int, optional
+        At most so many digits to train and to test on, the first ones; all by default.
 
     Raises
     ------
@@ -77,8 +81,15 @@ def load(source: str = "auto") -> tuple[Digits, Photographs]:
     """
     found = [catalogue.resolve(name, source) for name in ("mnist", "bsds500")]
     if all(item.kind == "real" for item in found):
-        return _mnist(found[0]), _bsds500(found[1])
-    return _embedded_digits(), _embedded_photographs()
+        digits, photographs = _mnist(found[0]), _bsds500(found[1])
+    else:
+        digits, photographs = _embedded_digits(), _embedded_photographs()
+    train, test = len(digits.train_images), len(digits.test_images)
+    kept = digits.subset(
+        train if n_train is None else min(n_train, train),
+        test if n_test is None else min(n_test, test),
+    )
+    return kept, photographs
 
 
 def blend(

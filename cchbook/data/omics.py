@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -564,6 +565,56 @@ def _pam50(path: Path, label: str) -> str:
     return xena.PAM50[label]
 
 
+class Splits(NamedTuple):
+    """R splits of a cohort into training and test patients, ready to be trained as a
+    stack.
+
+    Attributes
+    ----------
+    x : dict {modality: (R, n, k) float32}
+        Each split's patients in an order of its own, its m training patients first.
+    y : (R, n) int64
+        Their classes.
+    m : int
+    """
+
+    x: dict[str, torch.Tensor]
+    y: torch.Tensor
+    m: int
+
+    @property
+    def train(self) -> dict[str, torch.Tensor]:
+        """Inputs of the training patients: {modality: (R, m, k)}."""
+        return {modality: part[:, : self.m] for modality, part in self.x.items()}
+
+    @property
+    def test(self) -> dict[str, torch.Tensor]:
+        """Inputs of the test patients: {modality: (R, n - m, k)}."""
+        return {modality: part[:, self.m :] for modality, part in self.x.items()}
+
+    @property
+    def y_train(self) -> torch.Tensor:
+        """Classes of the training patients, (R, m)."""
+        return self.y[:, : self.m]
+
+    @property
+    def y_test(self) -> torch.Tensor:
+        """Classes of the test patients, (R, n - m)."""
+        return self.y[:, self.m :]
+
+    def repeated(self, seeds: int) -> Splits:
+        """Each split so many times, one after the other: (R · seeds, n, k)."""
+        x = {
+            modality: part.repeat_interleave(seeds, 0)
+            for modality, part in self.x.items()
+        }
+        return Splits(x, self.y.repeat_interleave(seeds, 0), self.m)
+
+    def only(self, *modalities: str) -> Splits:
+        """The same patients, seen in these modalities, in this order."""
+        return self._replace(x={modality: self.x[modality] for modality in modalities})
+
+
 def repeated_splits(
     cohort: Cohort,
     test_fraction: float,
@@ -574,9 +625,8 @@ def repeated_splits(
     scheme: str = "quotient",
     select_on: str = "train",
     shuffled: bool = False,
-) -> tuple[dict[str, torch.Tensor], torch.Tensor, int]:
-    """`number` stratified splits of a cohort, features selected and scaled within each,
-    ready to be trained as a stack.
+) -> Splits:
+    """`number` stratified splits of a cohort, features selected and scaled within each.
 
     Parameters
     ----------
@@ -587,11 +637,6 @@ def repeated_splits(
         As in `top_features`.
     shuffled : bool
         Permute the labels first: what a pipeline finds then, it made up.
-
-    Returns
-    -------
-    inputs, labels, m : dict {modality: (number, n, k) float32}, (number, n) int64, int
-        Rows of each split in an order of its own, its m training patients first.
     """
     check.within("test_fraction", test_fraction, 0.0, 1.0, open_low=True)
     width = min(
@@ -600,16 +645,11 @@ def repeated_splits(
     )
     inputs, labels = {modality: [] for modality in cohort.modalities}, []
     for i in range(check.integer("number", number, 1)):
-        y = (
-            np.random.default_rng(i).permutation(cohort.labels)
-            if shuffled
-            else cohort.labels
-        )
-        train, test = next(
-            StratifiedShuffleSplit(1, test_size=test_fraction, random_state=i).split(
-                y, y
-            )
-        )
+        y = cohort.labels
+        if shuffled:
+            y = np.random.default_rng(i).permutation(y)
+        splitter = StratifiedShuffleSplit(1, test_size=test_fraction, random_state=i)
+        train, test = next(splitter.split(y, y))
         order = np.concatenate([train, test])
         labels.append(torch.from_numpy(y[order]))
         for modality, values in cohort.modalities.items():
@@ -623,11 +663,8 @@ def repeated_splits(
                 select_on=select_on,
             )
             inputs[modality].append(chosen[order])
-    return (
-        {modality: torch.stack(parts) for modality, parts in inputs.items()},
-        torch.stack(labels),
-        len(train),
-    )
+    stacked = {modality: torch.stack(parts) for modality, parts in inputs.items()}
+    return Splits(stacked, torch.stack(labels), len(train))
 
 
 def load_cohorts(names: list[str], source: str = "auto") -> dict[str, Cohort]:

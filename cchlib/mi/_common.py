@@ -22,7 +22,8 @@ def continuous(name: str, value: Any) -> np.ndarray:
     varies = (array != array[0]).any(0)
     if not varies.any():
         raise ValueError(
-            f"{name} is constant in all of its {array.shape[1]} columns; a block of features that varies "
+            f"{name} is constant in all of its {array.shape[1]} columns; a block of "
+            "features that varies "
             "is wanted"
         )
     return array if varies.all() else array[:, varies]
@@ -76,7 +77,9 @@ def normal_scores(x: np.ndarray) -> np.ndarray:
     """Every column by its ranks to a standard normal: invertible, and no tail is heavy
     after it; ties share a rank.
     """
-    return standard(ndtri((rankdata(x, axis=0) - 0.5) / len(x)))
+    ranks = rankdata(x, axis=0)
+    shares = (ranks - 0.5) / len(x)
+    return standard(ndtri(shares))
 
 
 def entropy(codes: np.ndarray) -> float:
@@ -119,7 +122,6 @@ def subsampling_error(
         order = rng.permutation(n)
         if codes is not None:  # deal the classes out like cards
             order = order[np.argsort(codes[order], kind="stable")]
-        variances.append(
-            np.var([estimate(order[part::parts]) for part in range(parts)], ddof=1)
-        )
+        values = [estimate(order[part::parts]) for part in range(parts)]
+        variances.append(np.var(values, ddof=1))
     return float(np.sqrt(np.mean(variances) / parts))

@@ -58,20 +58,20 @@ class CrossAutoencoder(nn.Module):
     def learning_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Sum of the four mean squared errors of reconstruction."""
         code_x, code_y = self.encode(x, y)
-        own = F.mse_loss(self.xx_decoder(code_x), x) + F.mse_loss(
-            self.yy_decoder(code_y), y
-        )
+        own_x = F.mse_loss(self.xx_decoder(code_x), x)
+        own_y = F.mse_loss(self.yy_decoder(code_y), y)
         # y before x: dropout draws its noise in the package's order
         other_y = F.mse_loss(self.xy_decoder(code_x), y)
         other_x = F.mse_loss(self.yx_decoder(code_y), x)
-        return (other_x + other_y) + own
+        return (other_x + other_y) + (own_x + own_y)
 
 
 def _width(inputs: int) -> int:
     """The largest power of two not above the inputs, but no less than 1024."""
-    return (
-        max(NARROWEST, 1 << (inputs.bit_length() - 1)) if inputs > 2048 else NARROWEST
-    )
+    if inputs <= 2048:
+        return NARROWEST
+    power = 1 << (inputs.bit_length() - 1)
+    return max(NARROWEST, power)
 
 
 def _encoder(inputs: int, width: int, latents: int) -> nn.Sequential:

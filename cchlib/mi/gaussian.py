@@ -108,10 +108,12 @@ def _of_columns(
         return _shrunk(x[rows], y[rows], float(shrinkage), seed)
 
     value = estimate(np.arange(n))
-    share = MOST_COLUMNS if shrinkage == "auto" else 1.0
-    too_wide = x.shape[1] + y.shape[1] >= share * (n // 2)
-    if shrinkage not in ("auto", 0.0):
-        too_wide = False
+    columns = x.shape[1] + y.shape[1]
+    too_wide = False
+    if shrinkage == "auto":
+        too_wide = columns >= MOST_COLUMNS * (n // 2)
+    elif shrinkage == 0.0:
+        too_wide = columns >= n // 2
     if not repeats or too_wide or not np.isfinite(value):
         return value, float("nan")
     return value, subsampling_error(estimate, n, 2, repeats, seed)
@@ -135,8 +137,10 @@ def _few_columns(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r, s = (z.shape[1] for z in leading)
     if r + s > MOST_COLUMNS * n:
         raise ValueError(
-            f"x and y have {x.shape[1]} + {y.shape[1]} columns, {VARIANCE:.0%} of whose "
-            f"variance lies in {r} + {s} directions: too many for {n} samples; at least "
+            f"x and y have {x.shape[1]} + {y.shape[1]} columns, {VARIANCE:.0%} of "
+            "whose "
+            f"variance lies in {r} + {s} directions: too many for {n} samples; at "
+            "least "
             f"{int(np.ceil((r + s) / MOST_COLUMNS))} samples, or no more than "
             f"{int(MOST_COLUMNS * n)} columns in all, are wanted (with a shrinkage > 0 "
             "there is a value whatever their number)"
@@ -155,7 +159,8 @@ def _basis(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _debiased(x: np.ndarray, y: np.ndarray, draw_in: bool) -> float:
     n = len(x)
-    (u, _), (v, _) = _basis(x), _basis(y)
+    u, _ = _basis(x)
+    v, _ = _basis(y)
     p, q = u.shape[1], v.shape[1]
     if p + q >= n:
         raise ValueError(
@@ -163,7 +168,8 @@ def _debiased(x: np.ndarray, y: np.ndarray, draw_in: bool) -> float:
             "wanted"
         )
     if draw_in:
-        u, v = _drawn_in(u), _drawn_in(v)
+        u = _drawn_in(u)
+        v = _drawn_in(v)
     bias = _log_det_bias(p, n) + _log_det_bias(q, n) - _log_det_bias(p + q, n)
     return _information(u.T @ v) - bias / 2
 
@@ -178,9 +184,10 @@ def _shrunk(x: np.ndarray, y: np.ndarray, shrinkage: float, seed: int) -> float:
         weighted.append(basis * np.sqrt(own / (own + shrinkage)))
     u, v = weighted
     rng = np.random.default_rng(seed)
-    nothing = [
-        _information(u.T @ v[rng.permutation(len(v))]) for _ in range(PERMUTATIONS)
-    ]
+    nothing = []
+    for _ in range(PERMUTATIONS):
+        permuted = v[rng.permutation(len(v))]
+        nothing.append(_information(u.T @ permuted))
     return _information(u.T @ v) - float(np.mean(nothing))
 
 
@@ -199,7 +206,9 @@ def _log_det_bias(p: int, n: int) -> float:
     """E log det of a sample covariance (n samples, mean estimated) minus the log det of
     the truth.
     """
-    return float(digamma((n - np.arange(1, p + 1)) / 2).sum() - p * np.log((n - 1) / 2))
+    degrees = n - np.arange(1, p + 1)
+    expected = digamma(degrees / 2).sum()
+    return float(expected - p * np.log((n - 1) / 2))
 
 
 def _drawn_in(u: np.ndarray, rounds: int = 20) -> np.ndarray:
@@ -299,9 +308,10 @@ def _discriminant(
         logits = log_prior - 0.5 * distance
         own = codes[test]
         log_posterior[test] = logits[np.arange(len(own)), own] - logsumexp(logits, 1)
-    log_posterior = np.logaddexp(
-        log_posterior + np.log1p(-1 / n), log_prior[codes] - np.log(n)
-    )
+    # one part in n of the prior: no sample is impossible
+    kept = log_posterior + np.log1p(-1 / n)
+    mixed_in = log_prior[codes] - np.log(n)
+    log_posterior = np.logaddexp(kept, mixed_in)
     return entropy(codes) + float(log_posterior.mean())
 
 
@@ -314,7 +324,8 @@ def _class_distances(
     classes = codes.max() + 1
     spread = x.std(0)
     varies = spread > 0
-    x, x_out = x[:, varies] / spread[varies], x_out[:, varies] / spread[varies]
+    x = x[:, varies] / spread[varies]
+    x_out = x_out[:, varies] / spread[varies]
     means = np.stack([x[codes == c].mean(0) for c in range(classes)])
     residual = x - means[codes]
     # where x tells the class exactly nothing is left within classes: a little, so that
@@ -330,9 +341,12 @@ def _class_distances(
     if residual.shape[1] > len(residual):
         span = np.linalg.qr(residual.T)[0]  # (p, samples)
         inside = offset @ span
-        outside = np.maximum((offset**2).sum(2) - (inside**2).sum(2), 0.0) / ridge
-        offset, residual = inside, residual @ span
+        rest = (offset**2).sum(2) - (inside**2).sum(2)
+        outside = np.maximum(rest, 0.0) / ridge
+        offset = inside
+        residual = residual @ span
 
-    s = (1 - shrinkage) * residual.T @ residual / (len(residual) - classes)
-    white = np.linalg.inv(s + ridge * np.eye(len(s)))
-    return ((offset @ white) * offset).sum(2) + outside
+    degrees = len(residual) - classes
+    s = (1 - shrinkage) * residual.T @ residual / degrees
+    precision = np.linalg.inv(s + ridge * np.eye(len(s)))
+    return ((offset @ precision) * offset).sum(2) + outside

@@ -217,11 +217,13 @@ def estimate_mi_many(
     for name in options:
         if name not in known:
             raise ValueError(
-                f"{name} is not an option of {method!r}; one of {', '.join(known)} is wanted"
+                f"{name} is not an option of {method!r}; one of {', '.join(known)} is "
+                "wanted"
             )
     if given is not None and method != "ksg":
         raise ValueError(
-            f'given is not available with method {method!r}; "ksg" estimates conditional information'
+            f'given is not available with method {method!r}; "ksg" estimates '
+            "conditional information"
         )
     reported = known | options
     if method == "lmi":  # what is None there is the preset's
@@ -351,14 +353,12 @@ def _by_shape(samples, runs: int, estimate) -> list:
         width = ("classes", int(y.max()) + 1) if is_discrete(y) else y.shape
         groups.setdefault((x.shape, width), []).append(i)
     results: list = [None] * len(samples)
-    for (shape, width), members in groups.items():
-        each = (
-            5 * runs * shape[0] * (shape[1] + width[1])
-        )  # numbers that one sample's folds hold
+    for ((n, p), (_, q)), members in groups.items():
+        each = 5 * runs * n * (p + q)  # numbers that one sample's folds hold
         at_once = max(1, AT_ONCE // each)
-        for part in (
-            members[low : low + at_once] for low in range(0, len(members), at_once)
-        ):
-            for i, values in zip(part, estimate([samples[i] for i in part])):
+        for low in range(0, len(members), at_once):
+            part = members[low : low + at_once]
+            found = estimate([samples[i] for i in part])
+            for i, values in zip(part, found):
                 results[i] = values
     return results

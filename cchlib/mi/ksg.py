@@ -47,11 +47,10 @@ def ksg(
     check.integer("k", k, 1)
     check.one_of("rescale", rescale, RESCALE)
     check.integer("parts", parts)
-    variables = [
-        v if is_discrete(v) else _rescaled(v, rescale)
-        for v in (x, y, given)
-        if v is not None
-    ]
+    variables = []
+    for v in (x, y, given):
+        if v is not None:
+            variables.append(v if is_discrete(v) else _rescaled(v, rescale))
     if len(x) <= k:
         raise ValueError(
             f"x has {len(x)} samples, too few for k = {k} neighbours; more than k are "
@@ -61,15 +60,11 @@ def ksg(
     value = _estimate(variables, k)
     if not parts:
         return value, float("nan")
-    error = subsampling_error(
-        lambda rows: _estimate([v[rows] for v in variables], k),
-        len(x),
-        parts,
-        1,
-        seed,
-        codes,
-    )
-    return value, error
+
+    def estimate(rows: np.ndarray) -> float:
+        return _estimate([v[rows] for v in variables], k)
+
+    return value, subsampling_error(estimate, len(x), parts, 1, seed, codes)
 
 
 def _rescaled(x: np.ndarray, how: str) -> np.ndarray:
@@ -92,18 +87,19 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
     """
     if len(variables) == 3 and is_discrete(variables[2]):
         x, y, given = variables
-        groups = [np.flatnonzero(given == c) for c in np.unique(given)]
-        return np.concatenate(
-            [pointwise([x[rows], y[rows]], k) for rows in groups if len(rows) > 1]
-        )
-    if is_discrete(
-        variables[1]
-    ):  # only a subsample may hold a class of one: it has no neighbour
-        counts = np.bincount(variables[1])[variables[1]]
+        parts = []
+        for c in np.unique(given):
+            rows = np.flatnonzero(given == c)
+            if len(rows) > 1:
+                parts.append(pointwise([x[rows], y[rows]], k))
+        return np.concatenate(parts)
+    if is_discrete(variables[1]):
+        # only a subsample may hold a class of one: it has no neighbour
+        classes = variables[1]
+        counts = np.bincount(classes)[classes]
         variables = [v[counts > 1] for v in variables]
-        if (
-            len(variables[0]) == 0
-        ):  # one sample of each class: nothing to compare, nothing found
+        if len(variables[0]) == 0:
+            # one sample of each class: nothing to compare, nothing found
             return np.zeros(1)
     n = len(variables[0])
     if len(variables) == 2:

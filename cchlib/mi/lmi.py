@@ -107,7 +107,8 @@ def lmi(
     n, parts = len(samples[0][0]), chosen.get("folds", 2)
     if n // parts <= chosen["k"] + 1:
         raise ValueError(
-            f"x has {n} samples, too few for k = {chosen['k']} neighbours in each of {parts} folds; at "
+            f"x has {n} samples, too few for k = {chosen['k']} neighbours in each of "
+            f"{parts} folds; at "
             f"least {parts * (chosen['k'] + 2)} are wanted"
         )
     if preset == "package":
@@ -126,7 +127,8 @@ def settings(preset: str = "default", **options: Any) -> dict[str, Any]:
             continue
         if name not in chosen:
             raise ValueError(
-                f"{name} is not an option of preset {preset!r}; one of {', '.join(chosen)} is wanted"
+                f"{name} is not an option of preset {preset!r}; one of "
+                f"{', '.join(chosen)} is wanted"
             )
         if name == "lr":
             chosen[name] = check.within(name, value, 0.0, open_low=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from cchlib import check
 from cchlib.mi._common import is_discrete, normal_scores, one_hot, standard
 from cchlib.mi.networks import AdamW, Encoders
-from cchlib.training import resolve_device
+from cchlib.training import BestEpoch, resolve_device
 
 
 def mine(
@@ -34,11 +34,11 @@ def mine(
     """I(x; y) in nats of each sample, `runs` values each; samples x runs x folds
     networks are one stack.
 
-    ``I(x; y) ≥ E_joint T - log E_product exp T`` (Eq. 10 of the reference). The gradient of the logarithm is
-    biased in small batches; its denominator is therefore a moving average over batches
-    (Eq. 12). The bound is evaluated on the fold that the network did not learn from, so
-    it is a bound in expectation; training stops where a part of the *training* samples,
-    as large as a fold, says so.
+    ``I(x; y) ≥ E_joint T - log E_product exp T`` (Eq. 10 of the reference). The
+    gradient of the logarithm is biased in small batches; its denominator is therefore a
+    moving average over batches (Eq. 12). The bound is evaluated on the fold that the
+    network did not learn from, so it is a bound in expectation; training stops where a
+    part of the *training* samples, as large as a fold, says so.
 
     Parameters
     ----------
@@ -66,50 +66,34 @@ def mine(
     check.integer("folds", folds, 3)
     check.within("lr", lr, 0.0, open_low=True)
     check.within("decay", decay, 0.0, 1.0)
-    n = len(samples[0][0])
+    n, p = samples[0][0].shape
     size = n // folds
     if size < 8:
         raise ValueError(f"x has {n} samples, too few for {folds} folds of at least 8")
     where = resolve_device(device)
-    p, y = samples[0][0].shape[1], samples[0][1]
-    width_in = p + (y.max() + 1 if is_discrete(y) else y.shape[1])
-    blocks = np.empty((len(samples) * runs * folds, size * folds, width_in), np.float32)
+    blocks: list[np.ndarray] = []
     seeds: list[int] = []
     for x, y in samples:
-        inputs = np.hstack(
-            [
-                normal_scores(x),
-                standard(one_hot(y)) if is_discrete(y) else normal_scores(y),
-            ]
-        )
+        inputs = _inputs(x, y)
         for run in range(runs):
-            order = (
-                np.random.default_rng([seed, run])
-                .permutation(n)[: size * folds]
-                .reshape(folds, size)
-            )
+            order = np.random.default_rng([seed, run]).permutation(n)
+            rows = order[: size * folds].reshape(folds, size)
             for fold in range(folds):
-                blocks[len(seeds)] = inputs[
-                    np.roll(order, -fold, 0).reshape(-1)
-                ]  # test fold, validation fold, training
-                seeds.append(
-                    int(np.random.SeedSequence([seed, run, fold]).generate_state(1)[0])
-                )
-    data = torch.from_numpy(blocks).to(where)
-    all_x, all_y = data[..., :p], data[..., p:]
-    parts = [slice(2 * size, None), slice(size, 2 * size), slice(0, size)]
-    train, validation, test = [(all_x[:, part], all_y[:, part]) for part in parts]
+                # test fold, validation fold, training
+                turned = np.roll(rows, -fold, 0).reshape(-1)
+                blocks.append(inputs[turned])
+                sequence = np.random.SeedSequence([seed, run, fold])
+                seeds.append(int(sequence.generate_state(1)[0]))
+    data = torch.from_numpy(np.stack(blocks)).to(where)
+    test, validation, train = data.split([size, size, (folds - 2) * size], dim=1)
     streams = [torch.Generator().manual_seed(s) for s in seeds]
-    network = Encoders(
-        np.zeros((len(seeds), data.shape[-1], 1)),
-        [data.shape[-1], width, width],
-        seeds,
-        where,
-    )
+    width_in = data.shape[-1]
+    start = np.zeros((len(seeds), width_in, 1))
+    network = Encoders(start, [width_in, width, width], seeds, where)
     _fit(
         network,
-        train,
-        validation,
+        _apart(train, p),
+        _apart(validation, p),
         streams,
         epochs,
         patience,
@@ -119,8 +103,20 @@ def mine(
         shuffles,
     )
     with torch.no_grad():
-        values = _bound(network, *test, streams, shuffles).double().cpu().numpy()
-    return values.reshape(len(samples), runs, folds).mean(-1).tolist()
+        values = _bound(network, *_apart(test, p), streams, shuffles)
+    each = values.double().cpu().numpy().reshape(len(samples), runs, folds)
+    return each.mean(-1).tolist()
+
+
+def _inputs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """What T reads of the pairs, (n, p + q) float32."""
+    seen_y = standard(one_hot(y)) if is_discrete(y) else normal_scores(y)
+    return np.hstack([normal_scores(x), seen_y]).astype(np.float32)
+
+
+def _apart(data: Tensor, p: int) -> tuple[Tensor, Tensor]:
+    """X (S, n, p) and y (S, n, q) of the pairs."""
+    return data[..., :p], data[..., p:]
 
 
 def _fit(
@@ -135,37 +131,35 @@ def _fit(
     decay: float,
     shuffles: int,
 ) -> None:
-    parameters = network.parameters
+    """Train in place; every network ends at its own best epoch, at worst at T = 0.
+
+    `cchlib.training.fit` takes a loss of one output; here a network meets joint pairs
+    and shuffled ones in each batch, and the loss remembers the batches before. What
+    both share is `BestEpoch`.
+    """
     optimizer = AdamW([network], lr, lr)
-    size, n = train[0].shape[:2]
+    best = BestEpoch(network.parameters, patience, start=0.0)  # T = 0 bounds by 0
+    x, y = train
+    size, n = x.shape[:2]
     batch = min(batch_size, n)
-    average = torch.ones(size, device=train[0].device)  # T starts at 0, so E exp T at 1
-    best = [p.detach().clone() for p in parameters]
-    highest = torch.zeros(size, device=train[0].device)  # T = 0 gives the bound 0
-    since = torch.zeros_like(highest)
-    for _ in range(epochs):
-        order = _permutations(streams, n, train[0].device)
+    average = torch.ones(size, device=x.device)  # T starts at 0, so E exp T at 1
+    for epoch in range(epochs):
+        order = _permutations(streams, n, x.device)
         for low in range(0, n - batch + 1, batch):
-            x, y = (_rows(v, order[:, low : low + batch]) for v in train)
-            other = _rows(y, _permutations(streams, batch, y.device))
-            joint, product = _score(network, x, y), _score(network, x, other)
+            rows = order[:, low : low + batch]
+            own, paired = _rows(x, rows), _rows(y, rows)
+            other = _rows(paired, _permutations(streams, batch, x.device))
+            joint = _score(network, own, paired)
+            product = _score(network, own, other)
             mean = product.exp().mean(1)
             average = decay * average + (1 - decay) * mean.detach()
-            optimizer.step((mean / average - joint.mean(1)).sum())
+            loss = mean / average - joint.mean(1)
+            optimizer.step(loss.sum())
         with torch.no_grad():
-            now = _bound(network, *validation, streams, shuffles)
-            better = now > highest
-            for kept, p in zip(best, parameters):
-                kept[better] = p[better]
-            highest, since = (
-                torch.where(better, now, highest),
-                torch.where(better, 0.0, since + 1),
-            )
-        if bool((since >= patience).all()):
+            bound = _bound(network, *validation, streams, shuffles)
+        if best.see(-bound, epoch):
             break
-    with torch.no_grad():
-        for kept, p in zip(best, parameters):
-            p.copy_(kept)
+    best.restore()
 
 
 def _score(network: Encoders, x: Tensor, y: Tensor) -> Tensor:
@@ -187,19 +181,18 @@ def _bound(
     """
     n = x.shape[1]
     joint = _score(network, x, y).mean(1)
-    product = [
-        _score(network, x, _rows(y, _permutations(streams, n, y.device)))
-        for _ in range(shuffles)
-    ]
+    product = []
+    for _ in range(shuffles):
+        other = _rows(y, _permutations(streams, n, y.device))
+        product.append(_score(network, x, other))
     return joint - torch.cat(product, 1).logsumexp(1) + np.log(n * shuffles)
 
 
 def _permutations(
     streams: list[torch.Generator], n: int, device: torch.device
 ) -> Tensor:
-    return torch.stack([torch.randperm(n, generator=stream) for stream in streams]).to(
-        device
-    )
+    orders = [torch.randperm(n, generator=stream) for stream in streams]
+    return torch.stack(orders).to(device)
 
 
 def _rows(v: Tensor, index: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ def neighbour_counts(
 
     Parameters
     ----------
-    variables : float arrays (n, p), or class codes (n,) whose samples are 0 from their class, ∞ from the others
+    variables : float arrays (n, p), or class codes (n,)
+        The samples of a class are at distance 0, ∞ from the others.
     marginals : for each wanted marginal space, the positions of its variables
     k : int
 
@@ -51,10 +53,11 @@ def neighbour_counts(
     tree.query(probes, k=min(k + 1, n))
     if tree.get_n_calls() < VISITS * n * len(probes):
         return _with_trees(variables, marginals, k, joint)
-    return _joined(
-        lambda rows: _in_rows(variables, marginals, k, rows),
-        np.array_split(np.arange(n), min(_threads(), n)),
-    )
+
+    def work(rows: np.ndarray) -> Counts:
+        return _in_rows(variables, marginals, k, rows)
+
+    return _joined(work, np.array_split(np.arange(n), min(_threads(), n)))
 
 
 def _threads() -> int:
@@ -81,63 +84,102 @@ def _in_rows(
     rows: np.ndarray,
 ) -> Counts:
     """The counts for consecutive rows, in blocks that share their memory."""
-    n, classes = len(variables[0]), any(v.ndim == 1 for v in variables)
+    n = len(variables[0])
     step = min(max(1, BLOCK // n), len(rows))
-    memory = np.empty((len(variables) + 2, step, n))
-    near = np.empty((step, n), bool)
+    memory = _Memory.of(len(variables), step, n)
     result = np.empty((1 + len(marginals), len(rows)), int)
     for low in range(0, len(rows), step):
-        block = slice(rows[low], rows[min(low + step, len(rows)) - 1] + 1)
-        *distances, joint, work = memory[:, : block.stop - block.start]
-        for v, d in zip(variables, distances):
-            if v.ndim == 1:
-                d[:] = np.where(v[block, None] == v, 0.0, np.inf)
-            else:
-                cdist(v[block], v, "chebyshev", out=d)
-        _largest(distances, joint)
-        work[:] = joint
-        k_i, radius = _kth(work, k, classes)
-        tied = radius == 0
-        k_i[tied] = (joint[tied] == 0).sum(1) - 1
-        radius[tied] = TINY
-        result[0, low : low + len(joint)] = k_i
-        for count, axes in zip(result[1:], marginals):
-            np.less(
-                _largest([distances[axis] for axis in axes], work),
-                radius[:, None],
-                out=near[: len(joint)],
-            )
-            count[low : low + len(joint)] = [
-                np.count_nonzero(row) for row in near[: len(joint)]
-            ]  # faster than axis=1
+        part = rows[low : low + step]
+        here = slice(low, low + len(part))
+        counts = _in_block(variables, marginals, k, part, memory.first(len(part)))
+        for row, count in zip(result, counts):
+            row[here] = count
     return tuple(result)
 
 
-def _largest(distances: list[np.ndarray], out: np.ndarray) -> np.ndarray:
-    if len(distances) == 1:
-        return distances[0]
+class _Memory(NamedTuple):
+    """What a block of b rows writes to: memory that is asked for once is faster."""
+
+    distances: np.ndarray  # (variables, b, n): of each variable by itself
+    joint: np.ndarray  # (b, n): the largest of them
+    marginal: np.ndarray  # (b, n): the largest of some of them
+    near: np.ndarray  # (b, n) bool
+
+    @classmethod
+    def of(cls, variables: int, rows: int, n: int) -> _Memory:
+        return cls(
+            distances=np.empty((variables, rows, n)),
+            joint=np.empty((rows, n)),
+            marginal=np.empty((rows, n)),
+            near=np.empty((rows, n), bool),
+        )
+
+    def first(self, rows: int) -> _Memory:
+        """Of a block of so many rows."""
+        return _Memory(
+            distances=self.distances[:, :rows],
+            joint=self.joint[:rows],
+            marginal=self.marginal[:rows],
+            near=self.near[:rows],
+        )
+
+
+def _in_block(
+    variables: Sequence[np.ndarray],
+    marginals: Sequence[tuple[int, ...]],
+    k: int,
+    rows: np.ndarray,
+    memory: _Memory,
+) -> list[np.ndarray]:
+    """The counts for so few rows that all their distances fit into the memory."""
+    block = slice(rows[0], rows[-1] + 1)
+    for v, distance in zip(variables, memory.distances):
+        if v.ndim == 1:
+            distance[:] = np.where(v[block, None] == v, 0.0, np.inf)
+        else:
+            cdist(v[block], v, "chebyshev", out=distance)
+    _largest(memory.distances, memory.joint)
+
+    classes = any(v.ndim == 1 for v in variables)
+    memory.marginal[:] = memory.joint  # `_kth` overwrites what it reads
+    k_i, radius = _kth(memory.marginal, k, classes)
+    tied = radius == 0
+    k_i[tied] = (memory.joint[tied] == 0).sum(1) - 1
+    radius[tied] = TINY
+
+    counts = [k_i]
+    for axes in marginals:
+        distance = memory.distances[axes[0]]
+        if len(axes) > 1:
+            distance = memory.marginal
+            _largest([memory.distances[axis] for axis in axes], distance)
+        np.less(distance, radius[:, None], out=memory.near)
+        # faster than axis=1
+        count = [np.count_nonzero(row) for row in memory.near]
+        counts.append(np.array(count))
+    return counts
+
+
+def _largest(distances: Sequence[np.ndarray], out: np.ndarray) -> None:
+    """The largest of at least two, into `out`."""
     np.maximum(distances[0], distances[1], out=out)
-    for d in distances[2:]:
-        np.maximum(out, d, out=out)
-    return out
+    for distance in distances[2:]:
+        np.maximum(out, distance, out=out)
 
 
 def _kth(distances: np.ndarray, k: int, classes: bool) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours found, at most k, and the distance to the last of them; overwrites
     `distances`, (b, n).
     """
+    every = np.arange(len(distances))
     last = min(k, distances.shape[1] - 1)
-    reached = (
-        np.minimum(np.isfinite(distances).sum(1) - 1, k)
-        if classes
-        else np.full(len(distances), last)
-    )
+    reached = np.full(len(distances), last)
+    if classes:
+        reached = np.minimum(np.isfinite(distances).sum(1) - 1, k)
     if k > 8:
         distances.partition(last, axis=1)
-        return reached, np.sort(distances[:, : k + 1], axis=1)[
-            np.arange(len(distances)), reached
-        ]
-    every = np.arange(len(distances))
+        nearest = np.sort(distances[:, : k + 1], axis=1)
+        return reached, nearest[every, reached]
     radius = np.empty(len(distances))
     for found in range(last + 1):  # a few minima are much cheaper than a partition
         nearest = distances.argmin(1)
@@ -163,12 +205,12 @@ def _with_trees(
         reached = min(k, len(members) - 1)
         k_i[members] = reached
         tree, members = _tree(joint, members)
-        (radius[members],) = _joined(
-            lambda rows, tree=tree, reached=reached: (
-                tree.query(joint[rows], k=reached + 1)[0][:, -1],
-            ),
-            _pieces(members),
-        )
+
+        def furthest(rows, tree=tree, reached=reached):
+            distances, _ = tree.query(joint[rows], k=reached + 1)
+            return (distances[:, -1],)
+
+        (radius[members],) = _joined(furthest, _pieces(members))
     tied = radius == 0
     radius[tied] = TINY
     if tied.any():
@@ -191,12 +233,12 @@ def _within(
             counts[members] = len(members)
             continue
         tree, members = _tree(points, members)
-        (counts[members],) = _joined(
-            lambda rows, tree=tree: (
-                tree.query_radius(points[rows], inside[rows], count_only=True),
-            ),
-            _pieces(members),
-        )
+
+        def inner(rows, tree=tree):
+            found = tree.query_radius(points[rows], inside[rows], count_only=True)
+            return (found,)
+
+        (counts[members],) = _joined(inner, _pieces(members))
     return counts
 
 
@@ -217,7 +259,9 @@ def _classes(
     discrete = [variables[axis] for axis in axes if variables[axis].ndim == 1]
     if not discrete:
         return [np.arange(n)]
-    group = np.unique(np.stack(discrete, 1), axis=0, return_inverse=True)[1].reshape(-1)
+    combined = np.stack(discrete, 1)
+    _, group = np.unique(combined, axis=0, return_inverse=True)
+    group = group.reshape(-1)
     return [np.flatnonzero(group == c) for c in range(group.max() + 1)]
 
 

@@ -97,7 +97,8 @@ class AdamW:
         unbiased = 1 - 0.9**self.steps
         unbiased_root = (1 - 0.999**self.steps) ** 0.5
         for i, (p, gradient) in enumerate(zip(self.parameters, gradients)):
-            first, second, rate = self.first[i], self.second[i], self.rates[i]
+            first, second = self.first[i], self.second[i]
+            rate = self.rates[i]
             if self.decays[i]:
                 p.mul_(1 - rate * self.decays[i])
             first.lerp_(gradient, 0.1)

@@ -52,18 +52,22 @@ def probe_bound(
         raise ValueError(
             "y is continuous; integer, boolean or string classes are wanted"
         )
-    if np.bincount(y).min() < folds:
+    counts = np.bincount(y)
+    if counts.min() < folds:
         raise ValueError(
-            f"y has a class of {np.bincount(y).min()} samples; at least {folds}, one a fold, are wanted"
+            f"y has a class of {counts.min()} samples; at least {folds}, one a fold, "
+            "are wanted"
         )
-    gain = np.empty(len(y))
-    log_prior = np.log(np.bincount(y) / len(y))
-    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
-        x, y
-    ):
-        probe = make_pipeline(
-            StandardScaler(), LogisticRegression(C=regularisation, max_iter=2000)
-        )
-        log_q = probe.fit(x[train], y[train]).predict_log_proba(x[test])
-        gain[test] = log_q[np.arange(len(test)), y[test]] - log_prior[y[test]]
-    return float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain)))
+    n = len(y)
+    gain = np.empty(n)
+    log_prior = np.log(counts / n)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for train, test in splitter.split(x, y):
+        classifier = LogisticRegression(C=regularisation, max_iter=2000)
+        probe = make_pipeline(StandardScaler(), classifier)
+        probe.fit(x[train], y[train])
+        log_q = probe.predict_log_proba(x[test])
+        own = y[test]
+        gain[test] = log_q[np.arange(len(test)), own] - log_prior[own]
+    error = gain.std(ddof=1) / np.sqrt(n)
+    return float(gain.mean()), float(error)

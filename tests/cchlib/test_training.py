@@ -479,6 +479,23 @@ def test_a_network_that_is_done_may_diverge():
     assert best.epoch.tolist() == [0, 2] and weights.tolist() == [1.0, 3.0]
 
 
+def test_best_epoch_of_a_network_that_leaves_the_stack():
+    weights = torch.tensor([1.0, 1.0, 1.0])
+    best = training.BestEpoch([weights], patience=1)
+    best.see(torch.tensor([3.0, 3.0, 3.0]), 0)
+    weights[:] = 2.0
+    best.see(torch.tensor([4.0, 2.0, 2.0]), 1)
+    going = ~best.done
+    assert going.tolist() == [False, True, True]
+    weights.data = weights.data[going]
+    best.keep(going)
+    assert best.members.tolist() == [1, 2]
+    weights[:] = 3.0
+    assert not best.see(torch.tensor([1.0, 5.0]), 2)
+    best.restore()
+    assert weights.tolist() == [1.0, 3.0, 2.0] and best.epoch.tolist() == [0, 2, 1]
+
+
 def test_best_epoch_beats_the_start_by_a_margin():
     tensor = torch.zeros(1)
     best = training.BestEpoch([tensor], patience=3, margin=0.5, start=1.0)

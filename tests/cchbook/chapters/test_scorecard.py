@@ -6,7 +6,6 @@ import pytest
 from scipy import stats
 
 from cchbook.chapters import scorecard
-from cchbook.runs import records
 
 NAN = float("nan")
 
@@ -103,42 +102,6 @@ def test_seeds_that_are_runs_on_splits():
     assert scorecard.measured(
         halves, "i_ts", {"student": "a"}, protocol
     ) == pytest.approx((2.0, 2 / np.sqrt(3), 3))
-
-
-def test_a_live_run_beside_the_recorded_one(monkeypatch, tmp_path):
-    table, caption = scorecard.beside(METRICS, {}, "none", "gamma == 0")
-    assert table.to_dict("list") == {
-        "gap (nats), this run": ["0.3 ± 0"],
-        "gain, this run": ["2 ± 1"],
-    }
-    assert "No larger run" in caption
-
-    about = {
-        "start": "2026-01-02T03:04:05",
-        "profile": "paper",
-        "overrides": {"seeds": 2},
-        "device": "cpu (x)",
-        "seconds": 600,
-        "parameters": {},
-    }
-    larger = METRICS.assign(
-        value=METRICS["value"].where(METRICS["metric"] != "gain", METRICS["value"] + 4),
-        other=1,
-    )
-    recorded = records.Record(tmp_path, about)
-    recorded.__dict__["metrics"] = pd.concat(
-        [larger, METRICS.assign(gamma=7, other=1)[:2]]
-    )
-    monkeypatch.setattr(scorecard, "recorded", lambda notebook: [recorded])
-    table, caption = scorecard.beside(METRICS, {}, "some")
-    assert table["gamma"].tolist() == [0, 2, 7] and table[
-        "gain, recorded"
-    ].tolist() == ["6 ± 1", "3 ± 0", "2 ± 1"]
-    assert table["gain, this run"].tolist() == ["2 ± 1", "-1 ± 0", "–"]
-    assert (
-        "2026-01-02: profile paper, seeds = 2, cpu (x), 10 minutes" in caption
-        and "3 conditions" in caption
-    )
 
 
 FRAME = pd.DataFrame(

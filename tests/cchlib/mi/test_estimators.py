@@ -315,6 +315,17 @@ def test_a_stack_is_the_loop_over_its_pairs(method):
         assert a.values == pytest.approx(b.values, abs=2e-3)
 
 
+def test_a_network_of_mine_that_is_done_stays_so():
+    """However long the others of its stack go on."""
+    pairs = [pair(mi, 300, 4, 2, seed=s) for s, mi in enumerate((0.0, 0.8))]
+    options = {"epochs": 60, "width": 32, "folds": 3, "batch_size": 50, "lr": 0.01}
+    options |= {"patience": 1, "device": "cpu"}
+    together = estimate_mi_many(pairs, "mine", **options)[0].value
+    alone = estimate_mi(*pairs[0], "mine", **options).value
+    # but for the shuffles of the last evaluation, which it meets later
+    assert together == pytest.approx(alone, abs=2e-3)
+
+
 @pytest.mark.parametrize("method", list(METHODS))
 def test_same_seed_same_bits(method):
     x, y = pair(0.5, 300, 4, 2)
