@@ -109,6 +109,21 @@ def resamples(n: int, number: int, seed: int = 0) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), check.integer("number", number, 1))
 
 
+def paired_error(right: Any, also_right: Any) -> float:
+    """Standard error, over test samples, of a difference of two accuracies.
+
+    McNemar's, from the samples on which the two disagree; of several seeds that share
+    the samples, of their mean difference.
+
+    Parameters
+    ----------
+    right, also_right : boolean arrays (n,) or (seeds, n)
+    """
+    moved = np.atleast_2d(np.asarray(right, float) - np.asarray(also_right, float))
+    by_sample = moved.mean(0)
+    return float(by_sample.std() / np.sqrt(by_sample.size))
+
+
 def by_draw(values: np.ndarray) -> pd.DataFrame:
     """Values (B, R) of B resamples and R networks as rows for `Run.log_frame`: columns
     draw, seed, value.
