@@ -96,6 +96,35 @@ def _level(
             ax.axhspan(mean - error, mean + error, color=color, alpha=0.15)
 
 
+def explored(one: Evidence, temperature: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What one run found at each α and γ, for the figure in which these move.
+
+    Returns
+    -------
+    (accuracy, information)
+        As `publish.interactive.mnistm_explorer` takes them, the same conditions in
+        both; the errors of the differences are paired by seed.
+    """
+    by = ["alpha", "gamma"]
+    hot = {"temperature": temperature, **DISTILLED}
+    of = {"estimator": tables.leading_estimator(one)}
+
+    def found(metric: str, name: str, on: list[str], **where: Any) -> pd.DataFrame:
+        named = {"mean": name, "se": f"{name}_se"}
+        return one.mean(metric, on, **where).rename(columns=named).drop(columns="n")
+
+    accuracy = found("student_accuracy_kd", "student_kd", by, **hot)
+    accuracy = accuracy.merge(found("student_accuracy", "student", ["alpha"]))
+    accuracy = accuracy.merge(found("gain", "gain", by, temperature=temperature))
+    information = found("i_ts", "i_ts", by, **of)
+    information = information.merge(found("i_sl", "i_sl", ["alpha"], **of))
+    information = information.merge(found("gap", "gap", by, **of))
+    # conditions of which both are known
+    accuracy = accuracy.merge(information[by])
+    information = information.merge(accuracy[by])
+    return accuracy, information
+
+
 def table1(told: Sequence[Evidence], alpha: float, real: bool) -> None:
     """Gains of all blurs and temperatures, and the gap of each blur, at one α."""
     by = {"gamma": "γ", "temperature": "T"}
