@@ -93,3 +93,15 @@ def test_folded_code_is_named_and_there_is_little_of_it(path):
 def test_what_shows_nothing_is_not_on_the_page(path):
     last = Notebook.read(path).code_cells[-1]
     assert source(last) == "run.finish()" and tags(last) == ["remove-cell"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[1:8], ids=lambda path: path.stem)
+def test_a_chapter_opens_with_the_claim_and_the_answer(path):
+    """The answer in numbers of its run, none of them written by hand."""
+    first = source(Notebook.read(path).content["cells"][0])
+    claim, box = first.index("**The claim"), first.index("{admonition} The answer")
+    assert claim < box
+    answer = re.search(r"^```\{admonition\}.*?^```", first, re.M | re.S)[0]
+    assert answer.count("{glue:text}") >= 4
+    by_hand = re.sub(r"\{glue:text\}`[^`]*`|\$[^$]*\$|Eq\. \d+", "", answer)
+    assert not re.search(r"\d", by_hand)
