@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from cchbook.publish.build import BARS, toc_files
+from cchbook.publish.build import BARS, GLUED, leave_open, text_only, toc_files
 from cchbook.runs import records
 from cchbook.runs.notebook import Notebook, source, tags
 
@@ -105,3 +105,17 @@ def test_a_chapter_opens_with_the_claim_and_the_answer(path):
     assert answer.count("{glue:text}") >= 4
     by_hand = re.sub(r"\{glue:text\}`[^`]*`|\$[^$]*\$|Eq\. \d+|F1", "", answer)
     assert not re.search(r"[1-9]", by_hand)
+
+
+def test_numbers_of_runs_that_were_not_asked_for_are_left_open(tmp_path):
+    page = text_only(Notebook.read(NOTEBOOKS[1]))
+    assert {cell["cell_type"] for cell in page["cells"]} == {"markdown"}
+    assert not any(GLUED.search(source(cell)) for cell in page["cells"])
+    (tmp_path / "book").mkdir()
+    text = (
+        "{glue:text}`../notebooks/a.ipynb::x:s` of {glue:text}`../notebooks/b.ipynb::y`"
+    )
+    (tmp_path / "book" / "p.md").write_text(text)
+    leave_open(tmp_path, {"b"})
+    said = (tmp_path / "book" / "p.md").read_text(encoding="utf-8")
+    assert said == "… of {glue:text}`../notebooks/b.ipynb::y`"
