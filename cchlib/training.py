@@ -165,7 +165,8 @@ class BestEpoch:
     @torch.no_grad()
     def see(self, losses: Tensor, epoch: int) -> bool:
         """Take note of the losses (S,) after `epoch`; whether all networks are done."""
-        better = (losses < self.lowest - self.margin) & ~self.done
+        lower = losses < self.lowest - self.margin
+        better = lower & ~self.done
         own = self.members[better]
         for kept, tensor in zip(self.kept, self.tensors):
             kept[own] = tensor.detach()[better]

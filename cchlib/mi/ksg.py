@@ -101,9 +101,11 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         if len(variables[0]) == 0:
             # one sample of each class: nothing to compare, nothing found
             return np.zeros(1)
-    n = len(variables[0])
     if len(variables) == 2:
-        k_i, n_x, n_y = neighbour_counts(variables, [(0,), (1,)], k)
+        n = len(variables[0])
+        marginals = [(0,), (1,)]
+        k_i, n_x, n_y = neighbour_counts(variables, marginals, k)
         return digamma(n) + digamma(k_i) - digamma(n_x) - digamma(n_y)
-    k_i, n_xz, n_yz, n_z = neighbour_counts(variables, [(0, 2), (1, 2), (2,)], k)
+    marginals = [(0, 2), (1, 2), (2,)]
+    k_i, n_xz, n_yz, n_z = neighbour_counts(variables, marginals, k)
     return digamma(k_i) - digamma(n_xz) - digamma(n_yz) + digamma(n_z)

@@ -153,11 +153,15 @@ def _numbers_of_latents(task: Task, asked: int | None) -> tuple[int, int]:
     if task.labels is not None:
         most = task.y.shape[1] - 1
         begin = min(asked or FEWEST, most)
-        return begin, begin if asked else max(begin, min(most, MOST))
+        if asked:
+            return begin, begin
+        return begin, max(begin, min(most, MOST))
     if asked:
         return asked, asked
     narrower = min(task.x.shape[1], task.y.shape[1])
-    return FEWEST, max(FEWEST, min(narrower, len(task.x) // EACH, MOST))
+    affordable = len(task.x) // EACH
+    most = min(narrower, affordable, MOST)
+    return FEWEST, max(FEWEST, most)
 
 
 # ---------------------------------------------------------------- inputs
@@ -236,11 +240,15 @@ def _correlations(
     a: np.ndarray, b: np.ndarray, xx: np.ndarray, yy: np.ndarray, xy: np.ndarray
 ) -> np.ndarray:
     """Of the columns of x a with those of y b, (r,), about their means of 0."""
-    covariance = (a * (xy @ b)).sum(0)
-    variance_x = (a * (xx @ a)).sum(0)
-    variance_y = (b * (yy @ b)).sum(0)
-    least = 1e-12 * np.trace(xx) * np.trace(yy) / (len(xx) * len(yy))
-    return covariance / np.sqrt(variance_x * variance_y + least)
+
+    def paired(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return (left * (middle @ right)).sum(0)
+
+    covariance = paired(a, xy, b)
+    variances = paired(a, xx, a) * paired(b, yy, b)
+    entries = len(xx) * len(yy)
+    least = 1e-12 * np.trace(xx) * np.trace(yy) / entries
+    return covariance / np.sqrt(variances + least)
 
 
 class _Canonical:
@@ -257,7 +265,8 @@ class _Canonical:
         """Directions (p, r), (q, r) of unit variance, and their correlations (r,)."""
         root_x = _inverse_root(self.values_x, shrinkage)
         root_y = _inverse_root(self.values_y, shrinkage)
-        u, s, v = _leading(root_x[:, None] * self.cross * root_y, latents)
+        whitened = root_x[:, None] * self.cross * root_y
+        u, s, v = _leading(whitened, latents)
         a = self.axes_x @ (root_x[:, None] * u)
         b = self.axes_y @ (root_y[:, None] * v)
         return a, b, s
@@ -277,15 +286,22 @@ def _leading(m: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     if min(m.shape) <= 4 * rank:
         u, s, vt = np.linalg.svd(m, full_matrices=False)
     else:
-        rng = np.random.default_rng(0)
-        start = rng.standard_normal((m.shape[1], 2 * rank))
-        basis, _ = np.linalg.qr(m @ start)
-        for _ in range(6):
-            basis, _ = np.linalg.qr(m @ (m.T @ basis))
+        basis = _range(m, 2 * rank)
         u, s, vt = np.linalg.svd(basis.T @ m, full_matrices=False)
         u = basis @ u
-    s = np.maximum(s[:rank], 1e-6)
-    return u[:, :rank], s, vt[:rank].T
+    largest = np.maximum(s[:rank], 1e-6)
+    return u[:, :rank], largest, vt[:rank].T
+
+
+def _range(m: np.ndarray, columns: int) -> np.ndarray:
+    """An orthonormal basis of about what the largest singular vectors span."""
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((m.shape[1], columns))
+    basis, _ = np.linalg.qr(m @ start)
+    for _ in range(6):
+        powered = m @ (m.T @ basis)
+        basis, _ = np.linalg.qr(powered)
+    return basis
 
 
 def _pad(a: np.ndarray, columns: int) -> np.ndarray:
@@ -405,8 +421,10 @@ def correlation_loss(f: Tensor, g: Tensor) -> Tensor:
     g = g - g.mean(1, keepdim=True)
     cov_f = f.transpose(1, 2) @ f / n
     cov_g = g.transpose(1, 2) @ g / n
-    product = (f * g).sum(2).mean(1)
-    penalty = (cov_f * cov_g).sum((1, 2))
+    product = f * g
+    product = product.sum(2).mean(1)
+    penalty = cov_f * cov_g
+    penalty = penalty.sum((1, 2))
     return -product + 0.5 * penalty
 
 

@@ -45,8 +45,9 @@ def neighbour_counts(
         Samples strictly nearer than the k-th joint neighbour, the sample itself
         included.
     """
-    variables = [v if v.ndim == 1 else np.ascontiguousarray(v) for v in variables]
-    joint = np.hstack([v for v in variables if v.ndim == 2])
+    variables = [np.ascontiguousarray(v) for v in variables]
+    continuous = [v for v in variables if v.ndim == 2]
+    joint = np.hstack(continuous)
     n = len(joint)
     tree = KDTree(joint, metric="chebyshev")
     probes = joint[:: max(1, n // 50)]
@@ -57,7 +58,8 @@ def neighbour_counts(
     def work(rows: np.ndarray) -> Counts:
         return _in_rows(variables, marginals, k, rows)
 
-    return _joined(work, np.array_split(np.arange(n), min(_threads(), n)))
+    pieces = np.array_split(np.arange(n), min(_threads(), n))
+    return _joined(work, pieces)
 
 
 def _threads() -> int:
@@ -266,4 +268,5 @@ def _classes(
 
 
 def _pieces(rows: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(rows, min(4 * _threads(), max(1, len(rows) // 100)))
+    worth_it = max(1, len(rows) // 100)
+    return np.array_split(rows, min(4 * _threads(), worth_it))
