@@ -9,13 +9,15 @@ doubled is a run that was complete at the kill and was executed again, or that s
 there twice. Leftovers are processes that outlive the batch, and workplaces that nobody
 holds.
 
-`python benchmarks/kill_runs.py 100` writes `book/kill_runs.md`, the table of the page
-on many machines (about an hour on two cores). The moments are drawn from a seed.
+`python benchmarks/kill_runs.py 100` adds each round to `benchmarks/results/kill_runs.csv`
+and makes `book/kill_runs.md` of all that stand there, the table of the page on many
+machines (about an hour on two cores). The moments are drawn from a seed.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -38,8 +40,21 @@ from toy_checkout import CCH, Toy, alive  # noqa: E402
 from cchbook.runs import records  # noqa: E402
 from cchbook.runs.store import Store  # noqa: E402
 
+ROUNDS = ROOT / "benchmarks" / "results" / "kill_runs.csv"
 JOBS = 4
 VICTIMS = ("client", "driver", "kernel", "worker")
+#: of each round; `kills` is 0 where no such process ran at the moment
+COUNTED = (
+    "kills",
+    "complete",
+    "lost",
+    "doubled",
+    "left over",
+    "not finished",
+    "hung",
+)
+# generous: the machine may have other work
+PATIENCE = 600  # seconds until a command counts as hung
 
 
 def main() -> None:
@@ -47,22 +62,30 @@ def main() -> None:
     options.add_argument("rounds", type=int, nargs="?", default=100)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--minutes", type=float, help="begin no round after these")
-    options.add_argument("--no-page", action="store_true", help="leave book/ alone")
+    options.add_argument(
+        "--victims", nargs="+", choices=VICTIMS, default=VICTIMS, help="in turn"
+    )
+    options.add_argument("--page", action="store_true", help="make the table alone")
     given = options.parse_args()
     draw = random.Random(given.seed)
-    counts = {victim: Counter() for victim in VICTIMS}
     began = time.monotonic()
-    for number in range(given.rounds):
+    for number in range(0 if given.page else given.rounds):
         if given.minutes and time.monotonic() - began > 60 * given.minutes:
             break
-        victim = VICTIMS[number % len(VICTIMS)]
+        victim = given.victims[number % len(given.victims)]
         found = one_round(victim, draw)
-        counts[victim].update(found)
+        note(found, given.seed, number + 1, victim)
         print(number + 1, victim, dict(found), flush=True)
-    text = page(counts, given.seed)
+    text = page()
     print(text)
-    if not given.no_page:
-        records.write_text(ROOT / "book" / "kill_runs.md", text)
+    records.write_text(ROOT / "book" / "kill_runs.md", text)
+
+
+def note(found: Counter, seed: int, number: int, victim: str) -> None:
+    """Add one round to those that stand."""
+    row = [time.strftime("%Y-%m-%d"), seed, number, victim]
+    with open(ROUNDS, "a", encoding="utf-8") as stream:
+        csv.writer(stream).writerow([*row, *(found[name] for name in COUNTED)])
 
 
 def one_round(victim: str, draw: random.Random) -> Counter:
@@ -94,9 +117,12 @@ def killed(victim, draw, toy, command, env, cluster) -> Counter:
     client = subprocess.Popen(command, env=env, **quiet)
     # a moment between the first process of a job and the end of the last one
     begins = time.monotonic()
-    while not drivers(client.pid, cluster) and client.poll() is None:
-        time.sleep(0.01)
-    time.sleep(draw.uniform(0.0, 12.0))
+    wanted, moment = draw.randrange(JOBS), draw.uniform(0.0, 4.0)
+    while client.poll() is None:
+        if drivers(client.pid, cluster) and len(whole(toy)) >= wanted:
+            break
+        time.sleep(0.05)
+    time.sleep(moment)
     before = whole(toy)
     ran = Counter(toy.executions())
     hit = strike(victim, client.pid, cluster, draw)
@@ -104,14 +130,16 @@ def killed(victim, draw, toy, command, env, cluster) -> Counter:
     if victim == "client":
         client.wait(timeout=60)
     try:
-        client.wait(timeout=180)
+        client.wait(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         found["hung"] += 1
         client.kill()
         client.wait()
     settle(toy)
 
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=PATIENCE
+    )
     after = whole(toy)
     found["not finished"] += done.returncode != 0
     found["lost"] += JOBS - len(after)
@@ -183,8 +211,8 @@ def finished(before: dict[str, bytes]) -> list[int]:
 
 
 def settle(toy: Toy) -> None:
-    """Wait until what was started has ended, 10 s at most."""
-    end = time.monotonic() + 10
+    """Wait until what was started has ended, 30 s at most."""
+    end = time.monotonic() + 30
     processes = toy.processes() if toy.trace.is_file() else []
     while any(map(alive, processes)) and time.monotonic() < end:
         time.sleep(0.05)
@@ -210,8 +238,8 @@ class Dask:
         ]
         from distributed import Client
 
-        with Client(scheduler_file=str(file), timeout=60) as client:
-            client.wait_for_workers(2, timeout=60)
+        with Client(scheduler_file=str(file), timeout=PATIENCE) as client:
+            client.wait_for_workers(2, timeout=PATIENCE)
             self.address = client.scheduler_info()["address"]
 
     def end(self) -> None:
@@ -220,31 +248,22 @@ class Dask:
             process.wait()
 
 
-def page(counts: dict[str, Counter], seed: int) -> str:
-    """The table of the page."""
-    columns = (
-        "kills",
-        "complete",
-        "lost",
-        "doubled",
-        "left over",
-        "not finished",
-        "hung",
-    )
-    heads = ("killed", "times", "runs complete by then", *columns[2:])
+def page() -> str:
+    """The table of the page, of all rounds that stand in the results."""
+    with open(ROUNDS, encoding="utf-8", newline="") as stream:
+        rounds = list(csv.DictReader(stream))
+    heads = ("killed", "times", "runs complete by then", *COUNTED[2:])
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
-    total = Counter()
-    for victim, found in counts.items():
-        total.update(found)
-        lines.append(f"| {victim} | {' | '.join(str(found[c]) for c in columns)} |")
-    lines.append(f"| all | {' | '.join(str(total[c]) for c in columns)} |")
-    where = f"{platform.machine()}, {records.cores()} cores"
+    for victim in (*VICTIMS, "all"):
+        own = [row for row in rounds if victim in (row["victim"], "all")]
+        sums = [sum(int(row[name]) for row in own) for name in COUNTED]
+        lines.append(f"| {victim} | {' | '.join(map(str, sums))} |")
+    days = sorted({row["date"] for row in rounds})
+    where = f"{platform.machine()}, {records.cores()} cores beside other work"
     note = (
-        f"Measured by `benchmarks/kill_runs.py` on {time.strftime('%Y-%m-%d')} "
-        f"({where}, "
-        f"seed {seed}): {JOBS} jobs a batch, two at once, SIGKILL at a random moment, "
-        "then "
-        "the same command once more."
+        f"Measured by `benchmarks/kill_runs.py` on {', '.join(days)} ({where}; each round "
+        f"is in `benchmarks/results/kill_runs.csv`): {JOBS} jobs a batch, two at once, "
+        "SIGKILL at a random moment, then the same command once more."
     )
     return "\n".join([*lines, "", note, ""])
 

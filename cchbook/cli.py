@@ -309,16 +309,46 @@ def build(
 
 @app.command()
 def slides(
+    chapters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Of these, from their own runs alone (default: of all)."),
+    ] = None,
     profile: Profile = "quick",
     settings: Settings = None,
     runs: Runs = None,
+    as_pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also print them, one slide a page.")
+    ] = False,
     build_dir: BuildDir = None,
 ) -> None:
-    """Make slides of each chapter from the built book; they work without a network."""
+    """Make slides of each chapter from its page; they work without a network."""
     with _plainly(build_dir):
         from cchbook.publish import slides as publish
 
-        print(*publish.slides(profile, settings or [], runs), sep="\n")
+        made = publish.slides(profile, settings or [], runs, chapters or ())
+        if as_pdf:
+            made += [publish.print_slides(path) for path in made]
+        print(*made, sep="\n")
+
+
+@app.command()
+def student(
+    notebook: Annotated[str, typer.Argument(help="Name of a chapter's notebook.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("-o", "--to", help="The file (default: student_NOTEBOOK.ipynb)."),
+    ] = None,
+    profile: Profile = "quick",
+    settings: Settings = None,
+) -> None:
+    """Make a student's notebook of a chapter: the experiment and the exercises, without
+    solutions, records and the numbers in the text.
+    """
+    with _plainly():
+        from cchbook.publish import student as publish
+
+        out = to or Path(f"student_{notebook}.ipynb")
+        print(publish.write(notebook, out, profile, settings or []))
 
 
 @app.command()
@@ -410,6 +440,29 @@ def data_verify(
                 print(error, file=sys.stderr)
         if wrong:
             raise typer.Exit(1)
+
+
+@data_app.command("describe")
+def data_describe(
+    name: Annotated[str, typer.Argument(help="A data set of `cch data list`.")],
+    to: Annotated[
+        Path | None, typer.Option("-o", "--to", help="A file (default: shown).")
+    ] = None,
+) -> None:
+    """Describe a data set as Croissant (JSON-LD), which others' tools read: addresses,
+    checksums, formats, licence, citation, columns.
+    """
+    with _plainly():
+        import json
+
+        from cchbook.data import croissant
+        from cchbook.data.files import write_bytes
+
+        text = json.dumps(croissant.describe(name), indent=2, ensure_ascii=False) + "\n"
+        if to is None:
+            return print(text, end="")
+        write_bytes(to, text.encode())
+        print(to)
 
 
 def _workers() -> int:

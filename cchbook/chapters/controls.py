@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from cchbook.runs.best_control import over_best_control
 from cchlib import check
 
 CLASSIFICATION = ("scaled_ce", "smoothing", "shuffled")
@@ -83,8 +84,9 @@ def gains(
     -------
     DataFrame
         Columns `conditions`, ``seed``, ``metric``, ``control``, ``value``: ``gain`` is
-        over the plain student; ``gain_over``, where there are controls, a row for the
-        plain student and one for each of them.
+        over the plain student; where there are controls, ``gain_over`` has a row for
+        the plain student and one for each of them, and ``gain_over_control`` is over
+        the best of these (`over_best_control`).
     """
     sign = -1.0 if lower_is_better else 1.0
     frames = []
@@ -98,32 +100,4 @@ def gains(
             difference = (wide[""] - wide[rival]).rename("value").reset_index()
             where = dict(zip(conditions, key), metric=metric, control=named)
             frames.append(difference.assign(**where))
-    return pd.concat(frames, ignore_index=True)
-
-
-def with_best(metrics: pd.DataFrame) -> pd.DataFrame:
-    """A run's metrics with ``gain_over_control``, the gain over the best control.
-
-    The best control of a condition is the one with the best mean over all seeds, the
-    plain student among them: choosing it by the same seeds makes ``gain_over_control``
-    a little too small rather than too large. It is chosen here and not in the run: a
-    run in pieces (`cch run --split seeds`) knows all seeds only when put together.
-
-    Parameters
-    ----------
-    metrics : DataFrame
-        As `Run.frame` and `Record.metrics` give them. Rows of ``gain_over_control``
-        that an older run logged itself stay as they are.
-    """
-    each = metrics[metrics["metric"] == "gain_over"]
-    if each.empty:
-        return metrics
-    apart = {"seed", "value", "control", "unit"}
-    conditions = [c for c in each.columns.difference(apart) if each[c].notna().any()]
-    over = each.groupby([*conditions, "control"], dropna=False)["value"].mean()
-    least = over.groupby(conditions, dropna=False).transform("min").rename("least")
-    told = over.to_frame().join(least).reset_index()
-    told = told[told["value"] == told["least"]].drop_duplicates(conditions)
-    best = each.merge(told[[*conditions, "control"]], on=[*conditions, "control"])
-    best = best.assign(metric="gain_over_control", control=None)
-    return pd.concat([metrics, best], ignore_index=True)
+    return over_best_control(pd.concat(frames, ignore_index=True))

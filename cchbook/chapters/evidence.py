@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cchbook.chapters import controls, plots, scorecard
+from cchbook.chapters import plots, scorecard
+from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import records
 
 
@@ -78,28 +79,31 @@ class Evidence:
         return plots.pm(*found.loc[0, ["mean", "se"]]) if len(found) else "–"
 
 
-def of(run: records.Run, **defaults: Any) -> list[Evidence]:
-    """The newest committed run of the same notebook, if there is one, then this run.
+def of(run: records.Measurements, **defaults: Any) -> list[Evidence]:
+    """The committed run that leads the same notebook (`records.leading`), if there is
+    one, then this run.
 
     Parameters
     ----------
-    run : Run
-        The live run.
+    run : Measurements
+        The live run; one that belongs to no chapter stands alone.
     **defaults
         Conditions that older records lack, with what they were run with, such as
         ``estimator="lmi"``.
     """
     found = []
-    for record in records.recorded(run.notebook)[-1:]:
+    record = records.leading(run.notebook) if run.notebook else None
+    if record is not None:
         about, parameters = record.record, record.record["parameters"]
         changed = [f"{name} = {value}" for name, value in about["overrides"].items()]
         told = "; ".join([f"profile {about['profile'] or 'by hand'}", *changed])
         minutes = about["seconds"] / 60
         words = f"the run recorded on {about['start'][:10]} ({told}; {minutes:.0f} min)"
         known = _known(parameters, defaults)
-        metrics = _told_by(controls.with_best(record.metrics), known.get("estimator"))
+        metrics = with_test_error(record.metrics)
+        metrics = _told_by(metrics, known.get("estimator"))
         found.append(Evidence("recorded", metrics, parameters, words, known))
-    metrics = controls.with_best(run.frame())
+    metrics = with_test_error(run.frame())
     live = Evidence("this run", metrics, run.parameters, "the run of this page")
     return [*found, live]
 

@@ -284,6 +284,33 @@ def curves(told: Sequence[Evidence], alpha: float, temperature: float) -> None:
     plt.show()
 
 
+def by_size(told: Sequence[Evidence]) -> None:
+    """I(H1;H2) and I(H2;Y) of one pair of networks by the number of images."""
+    metric = "i_ts_by_size"
+    one = evidences.first_with(told, metric)
+    names = {"i_ts": "I(H1;H2)", "i_sl": "I(H2;Y)"}
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), sharey=True)
+    for ax, estimator in zip(axes, ("lmi", "ksg")):
+        for name, label in names.items():
+            table = one.mean(f"{name}_by_size", "images", estimator=estimator)
+            line = ax.plot(table["images"], table["mean"], "o-", label=label)[0]
+            ends = one.mean(f"{name}_ceiling", "images", estimator=estimator)
+            ends = ends[np.isfinite(ends["mean"])]
+            ax.plot(
+                ends["images"],
+                ends["mean"],
+                ":",
+                color=line.get_color(),
+                label=f"the most it can say of {label}",
+            )
+        ax.set(xscale="log", xlabel="images", title=estimator)
+        ax.set_xticks(table["images"], [f"{n:.0f}" for n in table["images"]])
+        ax.minorticks_off()
+    axes[0].set(ylabel="nats", ylim=(0, None))
+    axes[0].legend(fontsize="small")
+    plt.show()
+
+
 def _looked(metrics: pd.DataFrame) -> bool:
     return "accuracy_by_epoch" in set(metrics["metric"])
 

@@ -109,6 +109,56 @@ def resamples(n: int, number: int, seed: int = 0) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), check.integer("number", number, 1))
 
 
+def paired_error(right: Any, also_right: Any) -> float:
+    """Standard error, over test samples, of a difference of two accuracies.
+
+    McNemar's, from the samples on which the two disagree; of several seeds that share
+    the samples, of their mean difference.
+
+    Parameters
+    ----------
+    right, also_right : boolean arrays (n,) or (seeds, n)
+    """
+    moved = np.atleast_2d(np.asarray(right, float) - np.asarray(also_right, float))
+    by_sample = moved.mean(0)
+    return float(by_sample.std() / np.sqrt(by_sample.size))
+
+
+def by_draw(values: np.ndarray) -> pd.DataFrame:
+    """Values (B, R) of B resamples and R networks as rows for `Run.log_frame`: columns
+    draw, seed, value.
+    """
+    draws, networks = np.indices(values.shape)
+    return pd.DataFrame(
+        {"draw": draws.ravel(), "seed": networks.ravel(), "value": values.ravel()}
+    )
+
+
+def with_test_error(metrics: pd.DataFrame) -> pd.DataFrame:
+    """A run's metrics with ``gain_test_se``: how the mean gain over all networks moves
+    when the test samples are drawn again.
+
+    Networks share the draws, so the error is that of their mean in each draw. It is
+    made here and not in the run: a run in pieces (`cch run --split seeds`) has all
+    networks only when put together.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As `Run.frame` and `Record.metrics` give them. Rows of ``gain_test_se`` that an
+        older run logged itself stay as they are.
+    """
+    drawn = metrics[metrics["metric"] == "gain_drawn"]
+    if drawn.empty:
+        return metrics
+    apart = {"draw", "seed", "value", "unit"}
+    by = [c for c in drawn.columns.difference(apart) if drawn[c].notna().any()]
+    means = drawn.groupby([*by, "draw"], dropna=False)["value"].mean()
+    error = means.groupby(by, dropna=False).std().reset_index()
+    error = error.assign(metric="gain_test_se", seed=0)
+    return pd.concat([metrics, error], ignore_index=True)
+
+
 def wrong_signs(
     gains: pd.DataFrame,
     by: Sequence[str],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cchbook.chapters import scorecard
+from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import batch, records
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.records import Record
@@ -74,26 +75,28 @@ SUBSTITUTES = {
     "KIPAN": ("tcga_kipan", "joined:KIPAN", "firehose:KIPAN"),
     "LIHC": ("tcga_lihc", "firehose:LIHC"),
 }
+Runs = Mapping[str, Sequence[Record]]
 _NOT_CONDITIONS = ("table", "quantity", "value", "std_error", "note")
 
 
-def printed_cells(
-    recorded: Mapping[str, Record], live: Mapping[str, Record]
-) -> pd.DataFrame:
+def printed_cells(recorded: Runs, live: Runs) -> pd.DataFrame:
     """Every printed cell of `TABLES` with our number for it and the verdict.
 
     Parameters
     ----------
-    recorded, live : mapping of notebook -> Record
-        The number is the recorded run's, or else the live one's. Runs with a stand-in
+    recorded, live : mapping of notebook -> records
+        Oldest first. The number comes from a recorded run, or else from a live one; of
+        the runs that measured this very cell, from the one whose settings differ from
+        the paper's in the fewest names, and the newest of equals. Runs with a stand-in
         among their data are not looked at.
 
     Returns
     -------
     DataFrame
         ``table``, the cell's conditions, ``quantity``, ``paper`` and ``paper_error``;
-        ``ours``, ``our_error``, ``n`` (seeds or splits behind it), ``data``, ``run``
-        ("recorded", "live" or "–"), ``verdict`` (`scorecard.verdict`), for information
+        ``ours``, ``our_error``, ``seeds`` (or splits)
+        behind it and their number in effect, ``n`` (`scorecard.combined_error`), ``data``, ``run``
+        ("recorded", "live" or "–"), ``key`` of that run, ``verdict`` (`scorecard.verdict`), for information
         ``verdict_bits`` (the same with our number in bits, in case the paper printed
         those), and ``remark``: why there is no number, or what differs from the paper's
         settings.
@@ -108,8 +111,8 @@ def printed_cells(
 def _row(
     table: str,
     cell: pd.Series,
-    recorded: Mapping[str, Record],
-    live: Mapping[str, Record],
+    recorded: Runs,
+    live: Runs,
 ) -> dict[str, Any]:
     """One printed cell, our number and the verdict.
 
@@ -157,44 +160,63 @@ def _conditions(cell: pd.Series) -> dict[str, Any]:
 def _ours(
     table: str,
     cell: pd.Series,
-    recorded: Mapping[str, Record],
-    live: Mapping[str, Record],
+    recorded: Runs,
+    live: Runs,
 ) -> dict[str, Any]:
-    """Our number for a printed cell: the recorded run's, or else the live one's."""
+    """Our number for a printed cell, by the rule of `printed_cells`."""
     notebook, renamed, _ = TABLES[table]
     metric = renamed.get(cell["quantity"], cell["quantity"])
-    found = {
+    nothing = {
         "ours": np.nan,
         "our_error": np.nan,
         "n": 0,
+        "seeds": 0,
         "data": "–",
         "run": "–",
+        "key": "–",
         "remark": "no run on real data",
     }
     for kind, runs in (("recorded", recorded), ("live", live)):
-        run = runs.get(notebook)
-        if run is None or any(data["kind"] != "real" for data in run.record["data"]):
-            continue
-        where, data = counterpart(table, cell, run.record)
-        # the paper's estimator where the run has it, else its own
-        metrics = scorecard.of_estimator(run.metrics)
-        value, error, n = scorecard.measured(
-            metrics, metric, where, run.record["parameters"]
-        )
-        known = metric in set(metrics["metric"])
-        found |= {
-            "data": ", ".join(sorted(data)),
-            "remark": "not at this condition" if known else "not measured",
-        }
-        if np.isfinite(value):
-            return found | {
-                "ours": value,
-                "our_error": error,
-                "n": n,
-                "run": kind,
-                "remark": "; ".join(differences(run, metric)),
-            }
-    return found
+        measured = []
+        for run in reversed(runs.get(notebook, ())):  # the newest first
+            if any(data["kind"] != "real" for data in run.record["data"]):
+                continue
+            found, known = _measured(run, table, cell, metric)
+            if np.isfinite(found["ours"]):
+                measured.append((differences(run, metric), found | {"run": kind}))
+            elif nothing["remark"] != "not at this condition":
+                remark = "not at this condition" if known else "not measured"
+                nothing |= {"data": found["data"], "remark": remark}
+        if measured:
+            # of equals `min` takes the first
+            changed, found = min(measured, key=lambda one: len(one[0]))
+            return found | {"remark": "; ".join(changed)}
+    return nothing
+
+
+def _measured(
+    run: Record, table: str, cell: pd.Series, metric: str
+) -> tuple[dict[str, Any], bool]:
+    """What one run says of a printed cell, and whether it knows the metric at all."""
+    where, data = counterpart(table, cell, run.record)
+    # the paper's estimator where the run has it, else its own
+    metrics = scorecard.of_estimator(with_test_error(run.metrics))
+    value, error, n = scorecard.measured(
+        metrics, metric, where, run.record["parameters"]
+    )
+    over_samples = scorecard.test_error(
+        metrics, metric, where, run.record["parameters"], value
+    )
+    error, effective = scorecard.combined_error(error, n, over_samples)
+    found = {
+        "ours": value,
+        "our_error": float(error),
+        "n": float(effective),
+        "seeds": n,
+        "data": ", ".join(sorted(data)),
+        "key": run.record["key"],
+    }
+    return found, metric in set(metrics["metric"])
 
 
 def differences(run: Record, metric: str) -> list[str]:

@@ -2,9 +2,9 @@
 representations.
 
 Each is a number that is meant to be positive where distillation helps, so that all can
-be set against the gain in the same way; `shared_information`, `agreement` and `cka`
-have no natural zero and are only ranked. None but the two tests of the theory chapter
-is a theorem, and those only for least squares.
+be set against the gain in the same way; `shared_information`, `agreement`, `cka`, `logme` and
+`teacher_size` have no natural zero and are only ranked. None but the tests of the theory
+chapter is a theorem, and those only for least squares.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 
 from cchlib import check
+from cchlib.criterion import logme, shrinkage_test, slope_test
+from cchlib.criterion.decision import independent_columns
 from cchlib.gaussian import predicted_gain, residual_correlation
 from cchlib.mi import probe_bound
 
+#: logged since 2026-11-26; older records lack them
+LATER = ("slope_test", "shrinkage_test", "logme", "teacher_size")
 NAMES = (
     "teacher_advantage",
     "residual_test",
@@ -25,6 +29,7 @@ NAMES = (
     "shared_information",
     "agreement",
     "cka",
+    *LATER,
 )
 
 
@@ -37,6 +42,7 @@ def rival_criteria(
     *,
     imitator_output: Any = None,
     lam: float = 1.0,
+    teacher_network: Any = None,
 ) -> dict[str, float]:
     """All rivals of the CCH for one teacher and one student trained without it, on
     held-out samples.
@@ -52,6 +58,8 @@ def rival_criteria(
     lam : float
         Weight for `predicted_gain`: λ ≥ 0 of Eq. 4. For Eq. 2's λ pass
         `gaussian.additive_lambda(λ)`.
+    teacher_network : torch module, optional
+        For ``teacher_size``.
 
     Returns
     -------
@@ -66,7 +74,13 @@ def rival_criteria(
         the share that each says alone (`shared_label_information`).
         ``agreement``: share of samples on which both decide alike, or the outputs'
         correlation; ``cka``: linear centred kernel alignment of the representations
-        (Kornblith et al., 2019), in [0, 1].
+        (Kornblith et al., 2019), in [0, 1]. The theory's two tests as `cchlib.decide`
+        puts them: ``slope_test``, the estimate 1 − c/σ² for a linear head on the
+        student's features, of the clearest class; ``shrinkage_test``, the partial
+        correlation of the outputs given the label; nan where they can't be had.
+        ``logme`` of the teacher's features for the label (You et al., 2021).
+        ``teacher_size``: the number of the teacher's parameters (nan without a
+        network).
 
     Raises
     ------
@@ -116,6 +130,9 @@ def rival_criteria(
         gain, _ = predicted_gain(y, student, imitator, lam)
     residual, _ = residual_correlation(y, student, teacher)
     shared = shared_label_information(teacher_output, student_output, labels)
+    size = np.nan
+    if teacher_network is not None:
+        size = float(sum(part.numel() for part in teacher_network.parameters()))
     return {
         "teacher_advantage": float(advantage),
         "residual_test": float(residual),
@@ -124,7 +141,41 @@ def rival_criteria(
         "shared_information": shared,
         "agreement": float(agreement),
         "cka": linear_cka(h1, h2),
+        "slope_test": _slope(h2, y, teacher),
+        "shrinkage_test": _beyond_shrinkage(student, y, teacher),
+        "logme": _evidence(h1, labels),
+        "teacher_size": size,
     }
+
+
+def _slope(features: np.ndarray, y: np.ndarray, teacher: np.ndarray) -> float:
+    """The estimate of the slope test of the class where it is clearest."""
+    x = independent_columns(features)
+    columns = range(1 if y.shape[1] == 2 else y.shape[1])  # two classes are one
+    tests = []
+    for k in columns:
+        try:
+            tests.append(slope_test(x, y[:, k], teacher[:, k], intercept=True))
+        except ValueError:  # too few samples, or a class that isn't there
+            continue
+    if not tests:
+        return float("nan")
+    return float(min(tests, key=lambda test: test.p_value).estimate)
+
+
+def _evidence(features: np.ndarray, labels: Any) -> float:
+    labels = check.as_array("labels", labels)
+    try:
+        return logme(features, labels.reshape(len(labels), -1)[:, 0])
+    except ValueError:  # a single class
+        return float("nan")
+
+
+def _beyond_shrinkage(student: np.ndarray, y: np.ndarray, teacher: np.ndarray) -> float:
+    try:
+        return float(shrinkage_test(student, y, teacher).estimate)
+    except ValueError:  # an output that is constant, or determined by the label
+        return float("nan")
 
 
 def shared_label_information(

@@ -36,7 +36,8 @@ def counts() -> pd.DataFrame:
     """
     parts = []
     for notebook, kind in KINDS.items():
-        for run in records.recorded(notebook)[-1:]:
+        run = records.leading(notebook)
+        if run is not None:
             frame = scorecard.conditions(
                 run.metrics,
                 ["i_ts", "i_sl", *(m for m in METRICS.values() if m != "gap")],

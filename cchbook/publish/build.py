@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -32,7 +33,16 @@ from cchbook.runs.batch import Batch
 from cchbook.runs.job import Job
 from cchbook.runs.notebook import Notebook, source, tags
 from cchbook.runs.records import Record
+from cchlib import check
 
+GLUED = re.compile(r"\{glue:\w+\}`([^`]*)`")
+BLANK = "…"  # in the place of a number whose run was not asked for
+BARS = {  # tag of a folded cell -> what its bar says
+    "parameters": "Settings of this run",
+    "setup": "Imports and data",
+    "computes": "How this is computed",
+    "presents": "Source of this ",
+}
 STAMP = ".stage"  # in the published folder: the hash of what it was built from
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no `python -m`
 
@@ -106,22 +116,63 @@ def _build(
     return out, True
 
 
+def build_chapters(
+    names: Sequence[str],
+    out: Path,
+    profile: str = "quick",
+    settings: Sequence[str] = (),
+    runs: str | None = None,
+) -> Path:
+    """Pages of some chapters, from their runs alone, in the new folder `out`.
+
+    The book's other pages are built as text, so that references lead somewhere; numbers
+    of runs that were not asked for are left open there.
+
+    Raises
+    ------
+    FileNotFoundError
+        A chapter has no complete run; the message names the command.
+    ValueError
+        There is no such chapter.
+    RuntimeError
+        The Sphinx build failed or warned.
+    """
+    root = records.repository()
+    known = chapters(root)
+    for name in names:
+        check.one_of("chapter", name, known)
+    with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
+        place = Path(scratch)
+        (place / "runs").mkdir()
+        found = finished_runs(root, profile, settings, runs, place / "runs", names)
+        stage_book(root, place / "stage", found)
+        pages = _sphinx(place / "stage", place / "sphinx")
+        shutil.move(pages, out)
+    return out
+
+
+def chapters(root: Path) -> list[str]:
+    """Names of the book's notebooks, in order."""
+    return [
+        Path(file).stem for file in toc_files(root) if file.startswith("notebooks/")
+    ]
+
+
 def finished_runs(
     root: Path,
     profile: str,
     settings: Sequence[str] = (),
     runs: str | None = None,
     scratch: Path | None = None,
+    names: Sequence[str] = (),
 ) -> dict[str, tuple[Job, Record]]:
-    """The complete run of each notebook in `_toc.yml`, by name, in the order of the
-    book.
+    """The complete run of each notebook in `_toc.yml`, or of those in `names`, by name,
+    in the order of the book.
 
     `runs` is where they lie, `scratch` a folder for copies of those that lie in an
     object store.
     """
-    names = [
-        Path(file).stem for file in toc_files(root) if file.startswith("notebooks/")
-    ]
+    names = [name for name in chapters(root) if not names or name in names]
     if not names:
         return {}
     batch = Batch(names, profile, settings, output=runs)
@@ -198,10 +249,37 @@ def stage_book(root: Path, stage: Path, runs: dict[str, tuple[Job, Record]]) -> 
         )
         records.write_json(stage / "notebooks" / f"{name}.ipynb", page)
         refresh_pictures(page, stage / "book" / "_static")
+    for name in chapters(root):
+        if name not in runs:
+            page = text_only(Notebook.read(root / "notebooks" / f"{name}.ipynb"))
+            records.write_json(stage / "notebooks" / f"{name}.ipynb", page)
+    leave_open(stage, set(runs))
     records.write_text(
         stage / "book" / "runs_table.md",
         runs_page([record for _, record in runs.values()]),
     )
+
+
+def text_only(written: Notebook) -> dict:
+    """A chapter without its run: its text, with all numbers of runs left open."""
+    page = copy.deepcopy(written.content)
+    page["cells"] = [cell for cell in page["cells"] if cell["cell_type"] == "markdown"]
+    for cell in page["cells"]:
+        cell["source"] = GLUED.sub(BLANK, source(cell))
+    return page
+
+
+def leave_open(stage: Path, known: set[str]) -> None:
+    """Leave open, on all staged pages, the numbers of chapters other than `known`."""
+
+    def number(match: re.Match) -> str:
+        path, there, _ = match[1].partition("::")
+        return match[0] if not there or Path(path).stem in known else BLANK
+
+    for path in (stage / "book").rglob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        if GLUED.search(text):
+            records.write_text(path, GLUED.sub(number, text))
 
 
 def refresh_pictures(page: dict, folder: Path) -> None:
@@ -248,12 +326,24 @@ def executed(written: Notebook, run: Notebook, parameters: dict[str, Any]) -> di
         if "parameters" in tags(cell):
             cell["source"] = written.with_values(parameters)
             cell["metadata"]["tags"] = sorted({*tags(cell), "hide-input"})
-            prompts = {
-                "code_prompt_show": "Settings of this run",
-                "code_prompt_hide": "Hide the settings",
-            }
-            cell["metadata"].setdefault("mystnb", {}).update(prompts)
+        _name_bar(cell)
     return page
+
+
+def _name_bar(cell: dict) -> None:
+    """Say what is folded away: above its output, or, where a cell only presents, below
+    it as a link (`cch.css`).
+    """
+    kind = next((tag for tag in BARS if tag in tags(cell)), None)
+    if kind is None:
+        return
+    what = BARS[kind]
+    if kind == "presents":
+        shown = "".join(json.dumps(output) for output in cell["outputs"])
+        what += "figure" if '"image/png"' in shown else "table"
+    show, hide = what, f"Hide the {what[0].lower()}{what[1:]}"
+    prompts = {"code_prompt_show": show, "code_prompt_hide": hide}
+    cell["metadata"].setdefault("mystnb", {}).update(prompts)
 
 
 def runs_page(live: Sequence[Record]) -> str:

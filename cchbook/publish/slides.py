@@ -12,15 +12,18 @@ import importlib.util
 import os
 import re
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from bs4 import BeautifulSoup, Tag
 
-from cchbook.publish.build import build, toc_files
+from cchbook.publish.build import build, build_chapters, toc_files
+from cchbook.publish.build import chapters as chapters_of
 from cchbook.runs import records
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -35,6 +38,16 @@ NOT_PRINTED = "a.headerlink, button, nav, details.above-input, details.below-inp
 NOT_SHOWN = ".cell_input, .solution, .toctree-wrapper"  # on slides: code, solutions
 PICTURES = "img, table, svg, canvas, iframe"
 PAGE_NUMBER = '<div style="font-size: 8px; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
+BOOK_PAPER = {
+    "format": "A4",
+    "outline": True,
+    "tagged": True,
+    "display_header_footer": True,
+    "margin": {"top": "18mm", "bottom": "18mm", "left": "17mm", "right": "17mm"},
+    "header_template": "<span></span>",
+    "footer_template": PAGE_NUMBER,
+}
+SLIDE_PAPER = {"prefer_css_page_size": True}
 CROWDED = 900  # characters of text on one slide; more go on below
 
 
@@ -49,50 +62,55 @@ def find_chromium() -> str | None:
 
 
 def slides(
-    profile: str = "quick", settings: Sequence[str] = (), runs: str | None = None
+    profile: str = "quick",
+    settings: Sequence[str] = (),
+    runs: str | None = None,
+    chapters: Sequence[str] = (),
 ) -> list[Path]:
     """Slides of each chapter that is a notebook: `slides/NN.html` in the build folder,
     which needs no network.
 
     A heading of level 1 or 2 starts a slide; what does not fit on it, and each figure
-    or table, goes below. Code and solutions are left out. The book is built first where
-    it has to be (see `build`).
+    or table, goes below. Code and solutions are left out. Of the whole book where no
+    `chapters` are named: it is built first where it has to be (see `build`), and links
+    lead to its pages. Else of these alone, from their own runs.
 
     Raises
     ------
     FileNotFoundError
         A notebook has no complete run.
+    ValueError
+        There is no such chapter.
     RuntimeError
         The Sphinx build failed, or reveal.js is not installed.
     """
     reveal = (
         Path(_package("sphinx_revealjs")) / "_static" / "revealjs" / "dist"
     )  # reveal.js on the package index
-    pages, _ = build(profile, settings, runs=runs)
     out, made = records.build_dir() / "slides", []
-    shutil.rmtree(out, ignore_errors=True)
-    (out / "_static").mkdir(parents=True)
-    for name in ("reveal.js", "reveal.css"):
-        shutil.copy(reveal / name, out / "_static")
-    shutil.copytree(pages / "_static" / "mathjax", out / "_static" / "mathjax")
-    for file in chapters():
-        made.append(out / f"{Path(file).name.split('_')[0]}.html")
-        records.write_text(made[-1], slides_of(pages, file, out))
+    with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
+        if chapters:
+            pages = Path(scratch).resolve() / "html"
+            build_chapters(chapters, pages, profile, settings, runs)
+        else:
+            pages, _ = build(profile, settings, runs=runs)
+            shutil.rmtree(out, ignore_errors=True)
+        (out / "_static").mkdir(parents=True, exist_ok=True)
+        for name in ("reveal.js", "reveal.css"):
+            shutil.copy(reveal / name, out / "_static")
+        mathjax = pages / "_static" / "mathjax"
+        shutil.copytree(mathjax, out / "_static" / "mathjax", dirs_exist_ok=True)
+        for name in chapters or chapters_of(records.repository()):
+            path = out / f"{name.split('_')[0]}.html"
+            text = slides_of(pages, f"notebooks/{name}", out, linked=not chapters)
+            records.write_text(path, text)
+            made.append(path)
     return made
 
 
-def chapters() -> list[str]:
-    """The pages of the book that are notebooks, without suffix, in order."""
-    return [
-        file
-        for file in toc_files(records.repository())
-        if file.startswith("notebooks/")
-    ]
-
-
-def slides_of(pages: Path, file: str, out: Path) -> str:
+def slides_of(pages: Path, file: str, out: Path, linked: bool = True) -> str:
     """The slides of one page; its pictures are copied into `out`, its links lead to the
-    book.
+    book, or are left out where that does not stay (`linked`).
     """
 
     def picture(path: Path) -> str:
@@ -101,7 +119,9 @@ def slides_of(pages: Path, file: str, out: Path) -> str:
         shutil.copy(path, out / place)
         return place.as_posix()
 
-    def link(path: Path, anchor: str) -> str:
+    def link(path: Path, anchor: str) -> str | None:
+        if not linked:
+            return None
         return Path(os.path.relpath(path, out)).as_posix() + anchor
 
     page = _read(pages, file)
@@ -159,6 +179,28 @@ def _stack(heading: str, blocks: list[Tag]) -> str:
     )
 
 
+def print_slides(path: Path) -> Path:
+    """The slides in a file as a PDF beside it, one slide a page, printed by Chromium.
+
+    Raises
+    ------
+    FileNotFoundError
+        No Chromium on this machine.
+    RuntimeError
+        As `pdf`.
+    """
+    chromium = _chromium()
+    _package("playwright")
+    out = path.with_suffix(".pdf")
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        _print(chromium, f"{path.as_uri()}?view=print", beside, **SLIDE_PAPER)
+        os.replace(beside, out)
+    finally:
+        beside.unlink(missing_ok=True)
+    return out
+
+
 # PDF ----------------------------------------------------------------------------------
 
 
@@ -179,12 +221,7 @@ def pdf(
         The Sphinx build failed, Playwright is not installed, a formula was not typeset
         or a picture is missing.
     """
-    chromium = find_chromium()
-    if chromium is None:
-        raise FileNotFoundError(
-            f"no Chromium on this machine ({', '.join(CHROMIUM)}), which prints the PDF; "
-            "install it (Debian: apt-get install chromium)"
-        )
+    chromium = _chromium()
     _package("playwright")
     pages, _ = build(profile, settings, runs=runs)
     source, out = (
@@ -194,7 +231,7 @@ def pdf(
     records.write_text(source, one_page(pages, toc_files(records.repository())))
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        _print(chromium, source, beside)
+        _print(chromium, source.as_uri(), beside, **BOOK_PAPER)
         os.replace(beside, out)
     finally:
         beside.unlink(missing_ok=True)
@@ -264,15 +301,27 @@ def one_page(pages: Path, files: Sequence[str]) -> str:
     )
 
 
-def _print(chromium: str, source: Path, out: Path) -> None:
+def _chromium() -> str:
+    found = find_chromium()
+    if found is None:
+        raise FileNotFoundError(
+            f"no Chromium on this machine ({', '.join(CHROMIUM)}), which prints the PDF; "
+            "install it (Debian: apt-get install chromium)"
+        )
+    return found
+
+
+def _print(chromium: str, address: str, out: Path, **paper: Any) -> None:
+    """Print a page to `out`, once MathJax has typeset its formulas."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_context(offline=True, color_scheme="light").new_page()
         page.set_default_timeout(300_000)
-        page.goto(source.as_uri(), wait_until="load")
+        page.goto(address, wait_until="load")
         page.evaluate("window.MathJax?.startup.promise")  # a promise is waited for
+        page.evaluate("window.laidOut")  # of slides
         left = page.evaluate("""() => { const count = what => document.querySelectorAll(what).length;
             return Math.max(0, count('.math') - count('mjx-container')) + count('mjx-merror'); }""")
         missing = page.evaluate(
@@ -283,17 +332,7 @@ def _print(chromium: str, source: Path, out: Path) -> None:
                 f"no PDF was made: {left} formulas were not typeset, "
                 f"{len(missing)} pictures are missing {' '.join(missing)}"
             )
-        page.pdf(
-            path=out,
-            format="A4",
-            outline=True,
-            tagged=True,
-            print_background=True,
-            display_header_footer=True,
-            margin=dict(top="18mm", bottom="18mm", left="17mm", right="17mm"),
-            header_template="<span></span>",
-            footer_template=PAGE_NUMBER,
-        )
+        page.pdf(path=out, print_background=True, **paper)
         browser.close()
 
 
@@ -388,6 +427,7 @@ body {{ background: var(--paper); }}
   --r-progress-color: var(--link); }}
 .reveal .slides {{ text-align: left; }}
 .reveal .slides section:not(.stack) {{ height: 100%; overflow-y: auto; box-sizing: border-box; padding: 0 0.6em; }}
+.print-pdf .reveal .slides section:not(.stack) {{ height: auto; overflow: visible; }}
 .reveal h2 {{ font-size: 1.45em; line-height: 1.15; margin: 0.2em 0 0.5em; }}
 .reveal h3 {{ font-size: 1.1em; }}
 .reveal a {{ color: var(--link); }}
@@ -414,8 +454,9 @@ body {{ background: var(--paper); }}
 <script src="_static/reveal.js"></script>
 <script type="module">
 await window.MathJax?.startup.promise;  // formulas are measured before slides are hidden
-await Reveal.initialize({{ hash: true, center: false, width: 1120, height: 700, slideNumber: "c/t",
-  transition: "none" }});
+window.laidOut = Reveal.initialize({{ hash: true, center: false, width: 1120, height: 700,
+  slideNumber: "c/t", transition: "none", pdfSeparateFragments: false }});
+await window.laidOut;
 </script>
 </body>
 </html>

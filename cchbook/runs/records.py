@@ -53,6 +53,7 @@ COMPUTES = (
     "chapters/replication.py",
     "chapters/rivals.py",
     "chapters/scorecard.py",
+    "runs/best_control.py",
 )
 # and what of cchlib can't
 ONLY_SHOWS = ("cli.py", "criterion/figures.py", "criterion/files.py")
@@ -350,6 +351,32 @@ def recorded(notebook: str) -> list[Record]:
     )
 
 
+def leading(notebook: str) -> Record | None:
+    """The committed record that speaks for a notebook: the one with the most
+    conditions, the newest of equals; None where nothing is recorded.
+
+    So a newer record of a part of the conditions doesn't hide the whole. A single
+    printed number has a rule of its own (`chapters.replication.printed_cells`).
+    """
+    found = recorded(notebook)
+    if not found:
+        return None
+    return max(reversed(found), key=lambda run: count_conditions(run.metrics))
+
+
+def count_conditions(metrics: pd.DataFrame) -> int:
+    """Under how many conditions a run measured a gain; where it measured none, how many
+    conditions it has in all. Controls are no conditions.
+    """
+    rows = metrics[metrics["metric"] == "gain"]
+    rows = rows if len(rows) else metrics
+    if "control" in rows:
+        rows = rows[rows["control"].isna()]
+    beside = (*COLUMNS, "run", "control")
+    named = [name for name in rows if name not in beside]
+    return len(rows[named].drop_duplicates())
+
+
 def live(notebook: str) -> list[Record]:
     """The records of this batch's runs of another notebook, oldest first.
 
@@ -454,6 +481,13 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
     return Run(notebook, parameters, build_dir() / "runs" / notebook / job["key"], job)
 
 
+def measurements(names: Mapping[str, Any]) -> Measurements:
+    """A table for what a notebook measures that leaves no record; `names` is its
+    `globals()`, right after its parameters.
+    """
+    return Measurements(parameters_of(names))
+
+
 def _own_file(notebook: str, job: Mapping) -> Path | None:
     """The file of the notebook that runs; a kernel far from a checkout can't see it."""
     if "path" in job:
@@ -474,24 +508,24 @@ def _refuse_undeclared(notebook: Notebook, parameters: Mapping[str, Any]) -> Non
             )
 
 
-class Run:
-    """One execution of a notebook, from `start` to `finish`.
+class Measurements:
+    """What a notebook measures, as a table in memory.
 
     Attributes
     ----------
-    notebook, parameters, folder, key
-        What runs, with which final parameters, where its record goes, and the hash that
-        names it.
+    notebook, parameters
+        What runs (None where nothing is recorded), with which final parameters.
+    folder
+        Where files may go.
     """
 
-    def __init__(self, notebook: str, parameters: dict, folder: Path, job: Mapping):
-        self.notebook, self.parameters, self.folder = notebook, parameters, folder
-        self.key = job.get("key")
-        self._job = job
+    notebook: str | None = None
+
+    def __init__(self, parameters: dict, folder: Path = Path()):
+        self.parameters, self.folder = parameters, folder
         self._sources: dict[str, Any] = {}
         self._frames: list[pd.DataFrame] = []
         self._rows: list[dict] = []
-        self._start, self._clock = datetime.now(UTC), time.perf_counter()
 
     def uses(self, *sources: Any) -> None:
         """Note the data sets (`DataSource`) behind this run, with a visible notice for
@@ -566,6 +600,30 @@ class Run:
             columns=[c for c in rows if c not in COLUMNS and rows[c].isna().all()]
         )
 
+    def _flush(self) -> None:
+        """Rows logged one by one become a frame of their own, in order with the others."""
+        if self._rows:
+            self._frames.append(pd.DataFrame(self._rows))
+            self._rows = []
+
+
+class Run(Measurements):
+    """One execution of a notebook, from `start` to `finish`.
+
+    Attributes
+    ----------
+    notebook, parameters, folder, key
+        What runs, with which final parameters, where its record goes, and the hash that
+        names it.
+    """
+
+    def __init__(self, notebook: str, parameters: dict, folder: Path, job: Mapping):
+        super().__init__(parameters, folder)
+        self.notebook = notebook
+        self.key = job.get("key")
+        self._job = job
+        self._start, self._clock = datetime.now(UTC), time.perf_counter()
+
     def finish(self) -> None:
         """Write metrics.csv, then record.json: a folder with a record.json is a
         finished run. One of `cch run` stays.
@@ -613,12 +671,6 @@ class Run:
                 **({"piece": self._job["piece"]} if self._job.get("piece") else {}),
             },
         )
-
-    def _flush(self) -> None:
-        """Rows logged one by one become a frame of their own, in order with the others."""
-        if self._rows:
-            self._frames.append(pd.DataFrame(self._rows))
-            self._rows = []
 
 
 def bare(job: Any, folder: Path, started: datetime) -> None:

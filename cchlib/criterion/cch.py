@@ -60,6 +60,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.linalg import hadamard
 
 from cchlib import check
 from cchlib.criterion import surrogates
@@ -230,6 +231,7 @@ def assess(
     groups: Any = None,
     rescale: str = "columns",
     calibrate: bool = True,
+    components: int | None = None,
 ) -> Assessment:
     """Assess a teacher for a student by the CCH, before distilling.
 
@@ -264,6 +266,11 @@ def assess(
     calibrate : bool
         Read the estimates against surrogates of known information. Costs as much again
         as the halves do.
+    components : int, optional
+        Wider blocks are reduced to so many leading principal components: to the largest
+        power of two that is neither more than this nor more than half of the subjects.
+        Both informations are then those of the reduced blocks, which `notes` says.
+        None: all columns, whatever they cost.
 
     Returns
     -------
@@ -274,8 +281,8 @@ def assess(
     ValueError
         On NaN or infinity, unequal lengths, fewer than 20 subjects (50 with "lmi"), a
         constant block, a single class, a class with fewer than 10 subjects, ambiguous
-        float labels, fewer than 8 groups, an unknown method or rescale, runs < 1 or a
-        confidence outside (0, 1).
+        float labels, fewer than 8 groups, an unknown method or rescale, runs < 1,
+        components < 1 or a confidence outside (0, 1).
     """
     return assess_teachers(
         {"teacher": teacher},
@@ -289,6 +296,7 @@ def assess(
         groups=groups,
         rescale=rescale,
         calibrate=calibrate,
+        components=components,
     )["teacher"]
 
 
@@ -305,6 +313,7 @@ def rank_teachers(
     groups: Any = None,
     rescale: str = "columns",
     calibrate: bool = True,
+    components: int | None = None,
 ) -> pd.DataFrame:
     """Order candidate teachers for one student, by the gap; arguments as for `assess`.
 
@@ -332,6 +341,7 @@ def rank_teachers(
         groups=groups,
         rescale=rescale,
         calibrate=calibrate,
+        components=components,
     )
     best = next(iter(found.values()))
     rows = []
@@ -367,6 +377,7 @@ def assess_teachers(
     groups: Any = None,
     rescale: str = "columns",
     calibrate: bool = True,
+    components: int | None = None,
 ) -> dict[str, Assessment]:
     """The `Assessment` of every teacher, best first; arguments as for `rank_teachers`."""
     runs, seed = check.integer("runs", runs, 1), check.integer("seed", seed)
@@ -403,6 +414,12 @@ def assess_teachers(
         student, labels = student[order], labels[order]
     teachers = {name: _rescaled(value, rescale) for name, value in teachers.items()}
     student = _rescaled(student, rescale)
+    if components is not None:
+        components = check.integer("components", components, 1)
+    reduced = {}
+    for name, value in teachers.items():
+        teachers[name], reduced[name] = _leading("teacher", value, components)
+    student, reduced_student = _leading("student", student, components)
     task = _Task(method, runs, seed, device, float(confidence), calibrate, starts)
     splits = _halves(labels if discrete else None, n, task.splits, seed, starts)
     if discrete:
@@ -427,7 +444,9 @@ def assess_teachers(
             if teacher_floor is not None:
                 least += max(teacher_floor, 0.0)
             i_ts = i_ts.within(i_sl.value + least, np.inf)
-        found[name] = _assessment(i_ts, i_sl, least, floor, label_entropy, task)
+        assessed = _assessment(i_ts, i_sl, least, floor, label_entropy, task)
+        said = tuple(note for note in (reduced[name], reduced_student) if note)
+        found[name] = replace(assessed, notes=said + assessed.notes)
     return dict(sorted(found.items(), key=lambda item: -item[1].gap))
 
 
@@ -707,6 +726,33 @@ def _rescaled(array: np.ndarray, how: str) -> np.ndarray:
     array = array - array.mean(0)
     scale = array.std(0) if how == "columns" else array.std()
     return (array / np.where(scale > 0, scale, 1.0)).astype(np.float32).astype(float)
+
+
+def _leading(name: str, array: np.ndarray, most: int | None) -> tuple[np.ndarray, str]:
+    """The leading principal components of a wide block, and a sentence that says so.
+
+    They are turned by a Hadamard matrix: no information goes, and every column has the
+    same variance, so that an estimator that standardises columns keeps the proportions
+    of the components.
+    """
+    n, p = array.shape
+    if most is None or p <= (most := min(most, n // 2)):
+        return array, ""
+    kept = 2 ** (most.bit_length() - 1)
+    centred = array - array.mean(0)
+    if p <= n:
+        values, axes = np.linalg.eigh(centred.T @ centred)
+        scores = centred @ axes[:, ::-1][:, :kept]
+    else:
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        scores = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1][:, :kept]
+    share = (scores**2).sum() / (centred**2).sum()
+    scores = scores * np.where((scores**3).sum(0) < 0, -1.0, 1.0)  # eigh takes either
+    turned = scores @ hadamard(kept) / np.sqrt(kept)
+    return turned, (
+        f"Of the {name}'s {p} columns the {kept} leading principal components were "
+        f"taken, {share:.0%} of the variance: what the others share is not counted."
+    )
 
 
 def _by_group(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,12 @@ are reported beside it. Without outputs, of the rows only the CCH can be asked, 
 verdict is the verdict, and said to be of features alone.
 
 **What can't be recommended.** A teacher that *is* the label: (1 − λ)y + λy = y, so that
-exactly nothing is gained. A copy of the student: what it says the student says already.
+exactly nothing is gained; the verdict says so. One that says no more than follows from
+the label: that is label smoothing, and over it exactly nothing is gained. A copy of the
+student: what it says the student says already. A teacher that knows the *law* of the
+label, the probabilities or the mean from which it is drawn, is another matter: it takes
+the label's noise out of what the student learns from, and is recommended where that
+noise costs the student more than `smallest`.
 """
 
 from __future__ import annotations
@@ -57,6 +62,10 @@ from cchlib.gaussian import additive_lambda
 
 #: share of the plain student's error below which a gain is not worth having
 SMALLEST = 0.01
+#: a teacher so near to the label, in its standard deviations, says the label itself
+SAME = 1e-6
+#: wider representations are reduced to so many principal components for the CCH
+COMPONENTS = 64
 #: an undecided answer names no number of subjects beyond this multiple of those given
 MOST_TIMES = 100
 
@@ -120,7 +129,15 @@ class Decision:
     def reasons(self) -> list[str]:
         """What the rows say, a sentence each, and what was not asked."""
         said = [_sentence(row) for _, row in self.table.iterrows()]
-        return said + [f"Not asked: {why}" for why in self.not_asked]
+        return said + self.notes
+
+    @property
+    def notes(self) -> list[str]:
+        """What was known of the CCH's terms, and what was not asked."""
+        said = [] if self.assessment is None else list(self.assessment.notes)
+        return [f"The CCH: {note}" for note in said] + [
+            f"Not asked: {why}." for why in self.not_asked
+        ]
 
     def __repr__(self) -> str:
         rows = self.table.set_index("criterion")["answer"]
@@ -179,6 +196,7 @@ def decide(
     method: str = "lmi",
     runs: int = 5,
     cch: bool = True,
+    components: int | None = COMPONENTS,
     lams: Any = LAMS,
     temperatures: Any = TEMPERATURES,
     folds: int = 5,
@@ -208,6 +226,8 @@ def decide(
         Of the CCH's estimator, as for `assess`.
     cch : bool
         False leaves out the slow row.
+    components : int or None
+        Of the CCH: see `assess`. The rows above it use all columns.
     lams, temperatures, folds, repeats
         Of the pilot.
     groups : array (n,), optional
@@ -256,6 +276,7 @@ def decide(
     not_asked: list[str] = []
     found: Pilot | None = None
     curve, n = None, len(check.as_array("labels", labels))
+    said_by_label = ""
     if teacher_output is None:
         not_asked.append(
             "rows 1 to 4 (does the teacher know more, the theory's tests, the predicted "
@@ -281,6 +302,7 @@ def decide(
         found = cast(Pilot, one)  # as one teacher was given, not several
         told = outputs_of("teacher_output", teacher_output, target)
         said = predictions_of(told, target)
+        said_by_label = _said_by_label(said, target)
         own = found.plain
         if student_output is None:
             not_asked.append(
@@ -308,7 +330,7 @@ def decide(
         else:
             kind = False
         table = _table(every, kind)
-        code, verdict = _verdict(found, assessment, table, shape, n)
+        code, verdict = _verdict(found, assessment, table, shape, n, said_by_label)
         return Decision(
             code=code,
             verdict=verdict,
@@ -341,6 +363,7 @@ def decide(
         confidence=confidence,
         seed=seed,
         device=device,
+        components=components,
         **extra,
     )
     tell("mutual information", 1.0)
@@ -411,7 +434,7 @@ def _teacher_better(said, own, target: Target, shape: _Shape) -> dict:
 def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> list[dict]:
     """Row 2: the two tests. The slope test goes column by column, by Bonferroni."""
     rows = []
-    x = _independent_columns(check.features("student", student))
+    x = independent_columns(check.features("student", student))
     columns = list(range(target.y.shape[1]))
     if target.discrete:
         columns = [k for k in columns if 0 < target.y[:, k].mean() < 1]
@@ -464,7 +487,7 @@ def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> lis
     return rows
 
 
-def _independent_columns(x: np.ndarray) -> np.ndarray:
+def independent_columns(x: np.ndarray) -> np.ndarray:
     """An orthonormal basis of what the centred columns span, (n, rank)."""
     x = x / np.where((top := abs(x).max(0)) > 0, top, 1.0)
     x = x - x.mean(0)
@@ -568,8 +591,9 @@ def _verdict(
     table: pd.DataFrame,
     shape: _Shape,
     n: int,
+    said_by_label: str = "",
 ) -> tuple[str, str]:
-    """The rule of the module's text."""
+    """The rule of the module's text. `said_by_label`: see `_said_by_label`."""
     cch = _cch_words(assessment)
     if found is None:
         if assessment is None:
@@ -591,6 +615,8 @@ def _verdict(
     also = f"; {cch}" if cch else ""
 
     small = {name: g for name, g in gains.items() if g.high < worth_having}
+    if said_by_label:
+        return "do not distil", f"do not distil: {said_by_label}{also}."
     if small:
         name, gain = min(small.items(), key=lambda item: item[1].high)
         return "do not distil", (
@@ -618,6 +644,26 @@ def _verdict(
         f"student, {found.over_smoothing.mean:+.3g} over label smoothing"
         f"{_leaning(table)}{also}."
     )
+
+
+def _said_by_label(said: np.ndarray, target: Target) -> str:
+    """Why nothing can be gained from a teacher who says the label, or what follows from
+    it; "" of any other.
+    """
+    scale = np.sqrt(((target.y - target.y.mean(0)) ** 2).mean())
+    if abs(said - target.y).max() <= SAME * scale:
+        return (
+            "the teacher says the label itself, so that every mixture of both is the "
+            "label, (1 − λ)y + λy = y, and the gain over the plain student is exactly 0"
+        )
+    design = np.column_stack([np.ones(len(said)), target.y])
+    line = np.linalg.lstsq(design, said, rcond=None)[0]
+    if abs(said - design @ line).max() <= SAME * scale:
+        return (
+            "what the teacher says follows from the label, which is label smoothing, "
+            "and the gain over that is exactly 0"
+        )
+    return ""
 
 
 def _sure_by(found: Pilot, table: pd.DataFrame, level: float) -> str:

@@ -86,9 +86,9 @@ def _rich_table(frame: pd.DataFrame) -> Table:
 
 
 def decision_rich(decision: Decision) -> Group:
-    """The verdict, the table and what was not asked."""
+    """The verdict, the table and the notes."""
     frame = decision_rows(decision).drop(columns="unit")
-    notes = [Text(f"Not asked: {why}.") for why in decision.not_asked]
+    notes = [Text(note) for note in decision.notes]
     return Group(Text(decision.verdict, style="bold"), _rich_table(frame), *notes)
 
 
@@ -116,10 +116,8 @@ def _html_table(frame: pd.DataFrame) -> str:
 
 
 def decision_html(decision: Decision) -> str:
-    """The verdict, the table and what was not asked, as a part of a page."""
-    notes = "".join(
-        f"<li>Not asked: {html.escape(w)}.</li>" for w in decision.not_asked
-    )
+    """The verdict, the table and the notes, as a part of a page."""
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in decision.notes)
     return (
         f"<p class='verdict'>{html.escape(decision.verdict)}</p>"
         f"{_html_table(decision_rows(decision))}"

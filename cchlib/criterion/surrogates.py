@@ -94,31 +94,20 @@ class Components:
 
 @dataclass(frozen=True)
 class Factor:
-    """Rows of x beside rows of y, matched by one score of each.
-
-    `starts` are the rows at which a subject's rows begin, sorted by subject: the rows
-    of one stay together, and the subjects are matched.
-    """
+    """Rows of x beside rows of y, matched by one score of each."""
 
     x: np.ndarray
     y: np.ndarray
     x_score: np.ndarray
     y_score: np.ndarray
-    starts: np.ndarray | None = None
 
     def draw(self, level: float, rng: np.random.Generator) -> Pair:
         """One pair of `level` nats."""
         rho = _correlation(level)
-        starts = np.arange(len(self.x)) if self.starts is None else self.starts
-        units = np.split(np.arange(len(self.x)), starts[1:])
-        sizes = np.array([len(unit) for unit in units])
-        noise = rng.standard_normal(len(units))
-        x_score = _normal_scores(np.add.reduceat(self.x_score, starts) / sizes)
-        y_score = np.add.reduceat(self.y_score, starts) / sizes
-        x_order = np.argsort(rho * x_score + np.sqrt(1 - rho**2) * noise)
-        y_order = np.argsort(y_score, kind="stable")
-        x_rows = np.concatenate([units[i] for i in x_order])
-        y_rows = np.concatenate([units[i] for i in y_order])
+        noise = rng.standard_normal(len(self.x))
+        noisy = rho * _normal_scores(self.x_score) + np.sqrt(1 - rho**2) * noise
+        x_rows = np.argsort(noisy)
+        y_rows = np.argsort(self.y_score, kind="stable")
         # matched rows lie sorted by their score, which no estimator should see
         order = rng.permutation(len(x_rows))
         return self.x[x_rows[order]], self.y[y_rows[order]]
@@ -179,7 +168,8 @@ class Spread:
     """Gaussian components with the data's spectrum, the first `pairs` of them
     correlated, under the data's marginals.
 
-    `alike` is the correlation of two rows of one subject; 0 without subjects.
+    `starts` are the rows at which a subject's rows begin, sorted by subject, and `alike`
+    is the correlation of two rows of one subject; 0 without subjects.
     """
 
     blocks: tuple[np.ndarray, np.ndarray]
@@ -234,7 +224,7 @@ def _with_marginals(
 @dataclass(frozen=True)
 class Channel:
     """Rows of x with labels drawn from a softmax of `scores` (n, K); `starts` as in
-    `Factor`, where the rows of one subject have one label.
+    `Spread`, where the rows of one subject have one label.
     """
 
     x: np.ndarray
@@ -312,35 +302,35 @@ def _filled(codes: np.ndarray, p: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def families(
     x: np.ndarray, y: np.ndarray, starts: np.ndarray | None = None, seed: int = 0
-) -> list[Factor | Matched | Spread]:
+) -> Sequence[Factor | Matched | Spread]:
     """Where the information may sit in two continuous blocks; the likeliest first.
 
     Held-out canonical correlations say over how many pairs it is spread. The families
     are that many, one pair, and more pairs than were seen; where no linear relation
-    is seen, as many as the spectra allow.
+    is seen, as many as the spectra allow. Subjects of several rows keep the correlation
+    of their rows, and the information is between rows.
     """
     components = Components.of(x), Components.of(y)
     most = int(round(min(c.effective_rank for c in components)))
     most = max(1, min(most, len(x) // 4))
     rng = np.random.default_rng((STREAM, seed))
     scores, seen = _canonical(components, rng)
-    single = Factor(x, y, scores[0][:, 0], scores[1][:, 0], starts)
     alike = min(_alike(c.scores[:, 0], starts) for c in components)
     likely = min(max(seen, 1), most)
     upper = most if seen == 0 else min(most, 2 * seen + 1)
-    spread: list[Factor | Matched | Spread] = [
+    spread = [
         Spread((x, y), components, pairs, starts, alike)
-        for pairs in sorted({likely, upper} - {1})
+        for pairs in sorted({1, likely, upper})
     ]
+    if starts is not None:
+        # whole subjects beside each other would leave their rows without a partner
+        return sorted(spread, key=lambda family: family.pairs != likely)
+    single = Factor(x, y, scores[0][:, 0], scores[1][:, 0])
     if likely == 1:
-        return [single, *spread]
-    if starts is None:
-        few = min(likely, MOST_SCORES)
-        ranked = [
-            np.column_stack([_normal_scores(v) for v in s.T[:few]]) for s in scores
-        ]
-        spread.insert(0, Matched(x, y, *ranked))
-    return [*spread, single]
+        return [single, *spread[1:]]
+    few = min(likely, MOST_SCORES)
+    ranked = [np.column_stack([_normal_scores(v) for v in s.T[:few]]) for s in scores]
+    return [Matched(x, y, *ranked), *spread[1:], single]
 
 
 def _canonical(components: tuple[Components, Components], rng: np.random.Generator):

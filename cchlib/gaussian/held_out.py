@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 def mixing_weight(lam: ArrayLike) -> Array:
-    """μ = λ / (1 + λ) for λ in [0, ∞]; 1 for λ = ∞."""
+    """The teacher's share t = λ / (1 + λ), for λ in [0, ∞]; 1 for λ = ∞."""
     lam = check.as_array("lam", lam)
     if lam.dtype.kind not in "biuf":
         raise ValueError(
@@ -29,7 +29,7 @@ def mixing_weight(lam: ArrayLike) -> Array:
 
 
 def additive_lambda(weight: float) -> float:
-    """λ = μ / (1 − μ), Eq. 4's λ for a weight μ in [0, 1] of the teacher in Eq. 2; inf
+    """λ = t / (1 − t), Eq. 4's λ for a weight t in [0, 1] of the teacher in Eq. 2; inf
     for 1. Undoes `mixing_weight`.
     """
     check.within("weight", weight, 0.0, 1.0)
@@ -71,7 +71,7 @@ def predicted_gain(
     """
     y, student, imitator = _predictions(y=y, student=student, imitator=imitator)
     weight = mixing_weight(lam)
-    # (y − S)² − (y − S − μh)² = μ(2(y − S)h − μh²) with h = G − S: exactly 0 at λ = 0.
+    # (y − S)² − (y − S − th)² = t(2(y − S)h − th²) with h = G − S: exactly 0 at λ = 0.
     step = imitator - student
     towards, length = ((y - student) * step).sum(1), (step**2).sum(1)
     gains = weight[..., None] * (2 * towards - weight[..., None] * length)
@@ -81,12 +81,12 @@ def predicted_gain(
 def best_mixing_weight(
     y: ArrayLike, student: ArrayLike, imitator: ArrayLike
 ) -> tuple[float, float]:
-    """The μ = λ/(1 + λ) with the least held-out error: the coefficient of y − S
+    """The t = λ/(1 + λ) with the least held-out error: the coefficient of y − S
     regressed on G − S.
 
-    Where it is in (0, 1) the best λ is μ/(1 − μ); at or below 0 no λ > 0 helps; at or
+    Where it is in (0, 1) the best λ is t/(1 − t); at or below 0 no λ > 0 helps; at or
     above 1 the imitator alone is best (λ = ∞). Distillation helps, on these rows,
-    exactly for μ' in (0, 2μ).
+    exactly for shares in (0, 2t).
 
     Parameters
     ----------

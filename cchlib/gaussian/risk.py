@@ -2,25 +2,26 @@
 conditions on it.
 
 The student minimises Eq. 4; its label is in effect ȳ = (y + λT)/(1 + λ), T = w1ᵀx1 (Eq.
-9). Write S = w*ᵀx2, e = y − S, v = Σ22⁻¹Σ12ᵀw1 (the best student of the teacher alone),
+9). Write S = w*ᵀx2, e = y − S, m = Σ22⁻¹Σ12ᵀw1 (the best student of the teacher alone),
 c = Cov(T, e), d = Var(T | x2), and ⟨a, b⟩ = aᵀΣ22b. In both regimes the excess risk is
 one rational function of λ,
 
     R(λ) = (αλ² + 2βλ + δ) / (1 + λ)²,
 
-    P = (Σ22 + τI)⁻¹Σ22,  Q = I − P,  n = tr P  (τ = 0 for κ > 1),  r = Ω / (1 − Ω),  Ω
-    = tr P² / n, α = ‖Pv − w*‖² + r (d + ‖Qv‖²), β = −⟨Qw*, Pv − w*⟩ + r (c + ⟨Qw*,
-    Qv⟩), δ = ‖Qw*‖² + r (σ² + ‖Qw*‖²).
+    P = (Σ22 + τI)⁻¹Σ22,  Q = I − P,  r = Ω / (1 − Ω),  Ω = tr P² / n,
+    α = ‖Pm − w*‖² + r (d + ‖Qm‖²),
+    β = −⟨Qw*, Pm − w*⟩ + r (c + ⟨Qw*, Qm⟩),
+    δ = ‖Qw*‖² + r (σ² + ‖Qw*‖²).
 
-For κ > 1, P = I and r = 1/(κ − 1), which is Eq. 13; for κ < 1 it is Eq. 28 without its
-division by σ̄. At finite n and κ > 1 it is exact with r = p/(n − p − 1). In μ = λ/(1 +
-λ), the teacher's weight in the label, it is a parabola:
+For κ < 1 the τ is that of n = tr P, and this is Eq. 28 without its division by σ̄. For
+κ > 1 τ is 0, P = I and r = 1/(κ − 1), which is Eq. 13; at finite n it is exact with
+r = p/(n − p − 1). In t = λ/(1 + λ), the teacher's weight in the label, it is a parabola:
 
-    R = δ − 2(δ − β)μ + (α − 2β + δ)μ²,   α − 2β + δ ≥ 0, as β² ≤ αδ.
+    R = δ − 2(δ − β)t + (α − 2β + δ)t²,   α − 2β + δ ≥ 0, as β² ≤ αδ.
 
-Everything else follows: the slope at 0 is 2(β − δ); if β ≥ δ (Eq. 17 fails) no λ > 0
-helps; otherwise exactly μ < 2μ* helps, with μ* = (δ − β)/(α − 2β + δ), best λ = (δ −
-β)/(α − β), ∞ where α ≤ β.
+Everything else follows: the slope at 0 is 2(β − δ); if β ≥ δ (for κ > 1: if Eq. 17
+fails) no λ > 0 helps; otherwise exactly t < 2t* helps, with
+t* = (δ − β)/(α − 2β + δ), best λ = (δ − β)/(α − β), ∞ where α ≤ β.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def effective_ridge(
     Parameters
     ----------
     kappa : array_like
-        κ = n/p2 > 0, not 1.
+        κ = n/p2 > 0; 1 with a ridge only.
     ridge : float ≥ 0
 
     Returns
@@ -132,10 +133,10 @@ def effective_ridge(
     Raises
     ------
     ValueError
-        On κ ≤ 0, κ = 1, or ridge < 0.
+        On κ ≤ 0, κ = 1 without a ridge, or ridge < 0.
     """
-    kappa = _kappa(kappa)
     ridge = float(check.within("ridge", ridge, 0.0))
+    kappa = _kappa(kappa, ridge)
     spectrum, _ = model._spectrum
     asked = kappa if ridge else np.minimum(kappa, 1.0)  # without one, 0 for all κ ≥ 1
     distinct, where = np.unique(asked, return_inverse=True)
@@ -183,8 +184,8 @@ def risk_coefficients(
     w1 : array_like (p1,) or (..., p1)
         Teachers.
     kappa : array_like, or None
-        κ = n/p2 > 0, not 1: Eq. 13's coefficients for κ > 1, Eq. 28's for κ < 1.
-        Broadcasts with w1's (...).
+        κ = n/p2 > 0: Eq. 13's coefficients for κ > 1, Eq. 28's for κ < 1; 1 with a
+        ridge only. Broadcasts with w1's (...).
     n : array_like of integers > p2 + 1, in place of kappa
         The coefficients of the exact expected risk.
     ridge : float ≥ 0, with kappa only
@@ -203,8 +204,8 @@ def risk_coefficients(
     Raises
     ------
     ValueError
-        On κ ≤ 0 or κ = 1, n ≤ p2 + 1, teachers of another length than p1, or a ridge
-        with n, or unlabelled rows with kappa.
+        On κ ≤ 0, κ = 1 without a ridge, n ≤ p2 + 1, teachers of another length than
+        p1, or a ridge with n, or unlabelled rows with kappa.
     """
     if (kappa is None) == (n is None):
         raise ValueError(
@@ -328,7 +329,7 @@ def optimal_lambda(
     Shape of kappa broadcast with the (...) of w1 (..., p1); ValueError as for
     `risk_coefficients`.
 
-    For κ > 1, with A = ‖v − w*‖²: 0 where c ≥ σ² (Eq. 17 fails), else (σ² − c)/((κ −
+    For κ > 1, with A = ‖m − w*‖²: 0 where c ≥ σ² (Eq. 17 fails), else (σ² − c)/((κ −
     1)A + d − c), or inf where that denominator is not positive. It falls as 1/κ: the
     more labelled data, the less a teacher is worth, unless the imitator is itself the
     best student (A = 0).
@@ -416,9 +417,10 @@ def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> NDArray[np.bool_] | 
 
     Let the student minimise Eq. 4 plus μ Σ(wᵀx2)². For n > p2 + 1 (and for κ > 1, and
     for κ < 1 where Σ22 ∝ I) it holds exactly when some λ > 0, at its best μ ≥ 0, has a
-    lower risk than λ = 0 at its own best μ; n does not enter. Where S or e is constant
-    it is False, and nothing beats the best shrinkage, whose risk is 0. w1 (..., p1);
-    ties, to within rounding, are False.
+    lower risk than λ = 0 at its own best μ; n does not enter. It may then take both: a
+    teacher with c ≥ σ² helps at no λ without μ. Where S or e is constant it is False,
+    and nothing beats the best shrinkage (whose risk is then 0, but for a constant e
+    below κ = 1). w1 (..., p1); ties, to within rounding, are False.
     """
     teacher = model.teacher_moments(w1)
     # Cov(T, S) σ² > Var(S) c; a difference is rounding on the scale of what it is made
@@ -525,7 +527,7 @@ def sample_excess_risk(
     """Draws from the exact law of the excess risk of one fit, without fitting.
 
     For n > p2 the risk of one training sample is distributed as ‖t√A u + σ̃ g/√V‖²,
-    with t = λ/(1 + λ), A = ‖v − w*‖², σ̃² = (1 − t)²σ² + 2t(1 − t)c + t²d, u a unit
+    with t = λ/(1 + λ), A = ‖m − w*‖², σ̃² = (1 − t)²σ² + 2t(1 − t)c + t²d, u a unit
     vector, and g ~ N(0, I) and V ~ χ²(n − p2 + 1) independent. Its mean is
     `expected_excess_risk`.
 
@@ -565,6 +567,7 @@ def sample_excess_risk(
         + 2 * weight * (1 - weight) * teacher.with_residual
         + weight**2 * teacher.given_x2
     )
+    noise = np.maximum(noise, 0.0)  # 0, but for rounding, where T undoes the noise of y
     # g is turned so that its first coordinate lies along u: the others add their length
     rng = check.generator("seed", seed)
     along = rng.standard_normal(size)
@@ -621,7 +624,7 @@ def _shrinkage(
     model: JointGaussian, kappa: ArrayLike, ridge: float = 0.0
 ) -> tuple[Array, Array, Array]:
     """The diagonals of P and Q, (..., p2), and r (...) for kappa (...)."""
-    kappa = _kappa(kappa)
+    kappa = _kappa(kappa, ridge)
     spectrum, _ = model._spectrum
     tau = np.asarray(effective_ridge(model, kappa, ridge))[..., None]
     keep, lost = spectrum / (spectrum + tau), tau / (spectrum + tau)
@@ -645,11 +648,13 @@ def _exceeds(left: ArrayLike, right: ArrayLike) -> NDArray[np.bool_] | bool:
     return answer if answer.ndim else bool(answer)
 
 
-def _kappa(kappa: ArrayLike) -> Array:
+def _kappa(kappa: ArrayLike, ridge: float = 0.0) -> Array:
     kappa = np.asarray(check.finite("kappa", kappa))
-    if (kappa <= 0).any() or (kappa == 1).any():
+    if (kappa <= 0).any():
+        raise ValueError(f"kappa is {kappa}; κ = n/p > 0 is wanted")
+    if not ridge and (kappa == 1).any():
         raise ValueError(
-            f"kappa is {kappa}; κ = n/p > 0 and not 1 is wanted (at κ = 1 the risk diverges)"
+            f"kappa is {kappa}; κ = n/p not 1 is wanted (at κ = 1 the risk diverges)"
         )
     return kappa
 

@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ SATURATED = 0.75
 SATURATED_ENTROPY = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MIEstimate:
     """An estimate of mutual information.
 
@@ -98,6 +99,30 @@ class MIEstimate:
     def bits(self) -> float:
         """The value in bits."""
         return self.value / float(np.log(2))
+
+    def _lines(self) -> list[str]:
+        error = ""
+        if np.isfinite(self.std_error):
+            error = f", standard error {self.std_error:.3f}"
+        bound = f"at most {self.ceiling:.3f} nats could be said here"
+        if self.saturated:
+            bound = f"saturated: {bound}, so that it bounds the truth from below only"
+        elif not np.isfinite(self.ceiling):
+            bound = "nothing bounds what could be said here"
+        runs = f"{self.runs} run{'' if self.runs == 1 else 's'}"
+        return [
+            f"mutual information {self.value:.3f} nats ({self.bits:.3f} bits){error}",
+            f"by {self.method} on {self.n_samples} samples, {runs}, "
+            f"{self.seconds:.2g} s; see .options",
+            bound,
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        first, *rest = (escape(line) for line in self._lines())
+        return f"<p><strong>{first}</strong><br>{'<br>'.join(rest)}</p>"
 
 
 def estimate_mi(

@@ -6,7 +6,8 @@ import pytest
 
 import cchlib
 from cchlib import decide
-from cchlib.criterion import Representations, decide_teachers, logme
+from cchlib.criterion import Representations, decide_teachers
+from cchlib.criterion.cch import _leading
 from cchlib.criterion.decision import _subjects_wanted
 from cchlib.criterion.heads import Gain
 from cchlib.criterion.worth import TABLE, worth_of
@@ -48,16 +49,39 @@ def ask(x, y, said, features=None, **options):
 
 
 def test_a_teacher_that_knows_the_law_is_recommended():
+    """The label without its noise: 197 of 200 and 200 of 200 such data sets by
+    benchmarks/decide_rates.py, where 3 of 5 come once in 10,000 times.
+    """
     found = ask(*regression(150, p=50))
     assert found.code == "distil" and found.verdict.startswith("distil with λ ≈")
     assert found.additive_lam == pytest.approx(found.lam / (1 - found.lam))
-    assert ask(*classes(400, p=40)).code == "distil"
+    again = [ask(*regression(150, p=50, seed=s)).code for s in range(1, 9)]
+    assert again.count("distil") >= 6
+    again = [ask(*classes(400, p=40, seed=s)).code for s in range(4)]
+    assert again.count("distil") >= 3
 
 
 @pytest.mark.parametrize("kind", [regression, classes])
-def test_the_label_itself_and_a_copy_of_the_student_are_not(kind):
-    """(1 − λ)y + λy = y gains nothing; a copy tells the student what it says."""
-    assert ask(*kind(300, "label")).code == "do not distil"
+def test_the_label_itself_gains_exactly_nothing(kind):
+    """(1 − λ)y + λy = y, and the verdict says so."""
+    for seed in range(3):
+        found = ask(*kind(300, "label", seed))
+        assert found.code == "do not distil"
+        assert "says the label itself" in found.verdict
+        resolution = 1e-3 if kind is classes else 0.0  # of the softmax heads' fit
+        assert abs(found.pilot.gain.mean) <= resolution * found.pilot.plain_error
+    # the classes, but less sure; the target, in other units
+    x, y, _ = kind(300)
+    softer = 0.5 * y - 2 if kind is regression else 2.0 * np.eye(3)[y]
+    found = ask(x, y, softer)
+    assert found.code == "do not distil"
+    assert "label smoothing, and the gain over that is exactly 0" in found.verdict
+    assert found.pilot.over_smoothing.mean == 0
+
+
+@pytest.mark.parametrize("kind", [regression, classes])
+def test_a_copy_of_the_student_is_not_recommended(kind):
+    """It tells the student what it says."""
     x, y, own = kind(300, "oracle", p=40)
     found = ask(x, y, own, student_output=own)
     assert found.code != "distil"
@@ -81,6 +105,47 @@ def test_an_independent_teacher_is_recommended_at_most_at_the_nominal_rate(
             found = ask(x, y, said, features=alone, seed=seed)
         passed += found.code == "distil"
     assert passed <= most
+
+
+def test_outputs_decide_where_both_are_given():
+    """The rates of outputs alone are those of both: the CCH is beside the verdict."""
+    for seed in range(3):
+        x, y, said = regression(80, "independent", seed)
+        alone = ask(x, y, said, seed=seed)
+        both = ask(x, y, said, seed=seed, cch=True, method="gaussian", runs=1)
+        assert both.code == alone.code and both.assessment is not None
+
+
+def test_wide_representations_are_reduced_and_it_is_said():
+    """768 columns of 100 subjects once gave 96 nats and "distil"."""
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((100, 768))
+    y = rng.integers(0, 2, 100)
+    found = decide(wide, wide[:, :20], y, method="ksg", runs=1)
+    assert found.code != "distil"
+    assert found.assessment.i_ts.value < 5
+    assert any("768 columns the 32 leading" in note for note in found.notes)
+    assert not any("20 columns" in note for note in found.notes)
+    with pytest.raises(ValueError, match="components is 0"):
+        decide(wide, wide, y, method="gaussian", components=0)
+
+
+def test_leading_components_keep_what_they_hold():
+    """Turned, they have the inner products of the components, in rows of any order."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((90, 3)) @ rng.standard_normal((3, 70))
+    reduced, said = _leading("student", x, 8)
+    centred = x - x.mean(0)
+    np.testing.assert_allclose(reduced @ reduced.T, centred @ centred.T, atol=1e-8)
+    assert reduced.shape == (90, 8) and "100% of the variance" in said
+    np.testing.assert_allclose(reduced.std(0), reduced.std(), rtol=1e-9)
+    noisy = x + 0.1 * rng.standard_normal(x.shape)
+    order = rng.permutation(90)
+    again, _ = _leading("student", noisy[order], 64)
+    np.testing.assert_allclose(
+        again, _leading("student", noisy, 64)[0][order], atol=1e-8
+    )
+    assert _leading("student", x[:, :8], 8)[1] == ""
 
 
 def test_units_order_and_names_change_nothing():
@@ -200,26 +265,6 @@ def test_several_teachers_are_ranked_paired_and_mixed():
     assert found.verdict.startswith("law: ") and "<table>" in found._repr_html_()
     with pytest.raises(ValueError, match="teacher_outputs holds stranger"):
         decide_teachers({"a": x}, x, y, teacher_outputs={"stranger": said})
-
-
-def test_logme_is_the_evidence_by_hand():
-    """At its α and β it is log N(y; 0, I/β + FFᵀ/α) / n, and no other pair is better."""
-    from scipy.optimize import minimize
-    from scipy.stats import multivariate_normal
-
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((30, 4))
-    y = x[:, 0] + 0.5 * rng.standard_normal(30)
-
-    def against(logs):
-        alpha, beta = np.exp(logs)
-        covariance = np.eye(30) / beta + x @ x.T / alpha
-        return -multivariate_normal.logpdf(y, np.zeros(30), covariance) / 30
-
-    best = -minimize(against, [0.0, 0.0], method="Nelder-Mead", tol=1e-10).fun
-    assert logme(x, y) == pytest.approx(best, abs=1e-6)
-    wide = rng.standard_normal((10, 40))
-    assert np.isfinite(logme(wide, np.arange(10) % 2))
 
 
 def test_worth_is_counted_from_the_records():

@@ -161,6 +161,95 @@ def test_shrinkage_by_hand_and_at_the_ends():
     assert many.shape == (2,)
 
 
+def test_with_three_correlations_signs_count_beside_the_product():
+    # ρ(T, S) = ±σ12, ρ(T, y) = |σ13|, ρ(S, y) = |σ23|; σ12 > σ13σ23 is for positive ones
+    eye, one = np.eye(5), np.full(5, 5**-0.5)
+    for s12, s13, s23 in ((-0.3, -0.9, 0.4), (-0.5, -0.9, 0.4), (0.3, -0.3, -0.4)):
+        model = JointGaussian(eye, s12 * eye, s13 * one, eye, s23 * one, 1.0)
+        sign = np.sign(s13 * s23)
+        wanted = sign * s12 > abs(s13 * s23)
+        assert beats_shrinkage(model, model.teacher_star) is bool(wanted)
+    assert beats_shrinkage(model, model.teacher_star) != (s12 < s13 * s23)
+
+
+def test_a_teacher_that_knows_nothing_of_the_label():
+    # T = r, all of which x2 sees and none of which is in y: T and x2 share infinite
+    # information, a little helps (c = 0), no more than shrinking does.
+    noise, w1 = model_of_parts(0.4, 0.0, 0.0, elsewhere=1.0, p2=2)
+    assert w1 @ noise.S13 == pytest.approx(0, abs=1e-12)
+    assert distillation_helps(noise, w1) and not beats_shrinkage(noise, w1)
+    zero = risk_coefficients(noise, 0 * w1, n=20)
+    assert risk_coefficients(noise, w1, n=20).gain < zero.gain
+    # T = S − (V/σ²)e is as uncorrelated with y. It agrees with S, and what is more the
+    # hypothesis holds: such a teacher does help.
+    model, w1 = model_of_parts(0.4, 1.0, -0.4 / 0.6)
+    assert w1 @ model.S13 == pytest.approx(0, abs=1e-12)
+    assert cch_holds(model, w1) and beats_shrinkage(model, w1)
+
+
+def test_beyond_shrinkage_and_yet_at_no_lambda_alone():
+    # T = aS + be with a > b ≥ 1: with its own size it does harm, shrunk it helps.
+    model, w1 = model_of_parts(0.5, 2.0, 1.5, noise=0.3)
+    assert beats_shrinkage(model, w1) and not distillation_helps(model, w1)
+    best, alone = best_mix(model, w1, 0.5)
+    assert best < 0.99 * alone
+
+
+def test_controls_at_one_lambda_are_not_the_best_shrinkage():
+    # At λ = 0.3 the teacher beats the undistilled student and the zero teacher, and
+    # still it does not beat shrinking.
+    model, w1 = model_of_parts(0.8, 0.8, 0.9)
+    found = risk_coefficients(model, w1, n=12)
+    zero = risk_coefficients(model, 0 * w1, n=12)
+    assert found.risk(0.3) < 0.995 * min(found.risk(0.0), zero.risk(0.3))
+    assert found.risk(0.3) > zero.risk(zero.optimal_lambda)
+    assert not beats_shrinkage(model, w1)
+
+
+def test_losing_to_the_best_shrinkage_decides_nothing():
+    # A student that is distilled and not shrunk as well may lose to the best shrinkage
+    # although the teacher beats it; if it wins the teacher does.
+    lost = won = 0
+    for seed in range(300):
+        model, w1 = random_model(seed, p1=2, p2=3)
+        found = risk_coefficients(model, w1, n=12)
+        control = risk_coefficients(model, 0 * w1, n=12)
+        if found.gain > control.gain * (1 + 1e-9):
+            assert beats_shrinkage(model, w1)
+            won += 1
+        elif beats_shrinkage(model, w1):
+            lost += 1
+    assert won > 50 and lost > 20
+
+
+def test_label_without_noise_below_kappa_1():
+    # White x2: κV + 0 is all that shrinking can do; its risk is not 0, and no teacher
+    # helps.
+    p = 4
+    one = np.full(p, p**-0.5)
+    white = JointGaussian(np.eye(p), 0.5 * np.eye(p), 0.5 * one, np.eye(p), one, 1.0)
+    assert white.noise_variance == 0
+    assert not beats_shrinkage(white, one)
+    found = risk_coefficients(white, 0 * one, 0.5)
+    assert found.delta == pytest.approx(0.5) and found.optimal_lambda == 0
+    assert risk_coefficients(white, one, 0.5).optimal_lambda == 0
+    # Not white: Eq. 17 is false for every teacher, and yet most help.
+    helped = 0
+    for seed in range(100):
+        model, w1 = random_model(seed, 2, 4)
+        exact = JointGaussian(
+            model.S11,
+            model.S12,
+            model.S12 @ model.w_star,
+            model.S22,
+            model.S23,
+            model.w_star @ model.S22 @ model.w_star,
+        )
+        assert not distillation_helps(exact, w1)
+        helped += risk_coefficients(exact, w1, 0.5).helps
+    assert 60 < helped < 100
+
+
 # ---- the exception of Theorems 2 and 3 ---------------------------------------------
 
 
@@ -282,7 +371,7 @@ def ridge_risks(model, w1, lams, n, penalty, trials, seed):
     return risks
 
 
-@pytest.mark.parametrize("kappa", [0.5, 2.0])
+@pytest.mark.parametrize("kappa", [0.5, 1.0, 2.0])
 def test_ridge_students_have_the_same_coefficients(kappa):
     rng = np.random.default_rng(1)
     p = 80
@@ -318,6 +407,16 @@ def test_ridge_ends_at_no_ridge_and_at_no_student():
         tau = effective_ridge(model, kappa, 0.2)
         trace = np.trace(np.linalg.solve(model.S22 + tau * np.eye(5), model.S22))
         assert tau == pytest.approx(0.2 + tau * trace / (kappa * 5))
+
+
+def test_ridge_student_has_no_peak_at_kappa_1():
+    model, w1 = random_model(4, p1=2, p2=5)
+    kappas = np.array([1 - 1e-6, 1.0, 1 + 1e-6])
+    for coefficient in risk_coefficients(model, w1, kappas, ridge=0.3):
+        assert coefficient[1] == pytest.approx(coefficient[::2].mean(), rel=1e-9)
+    for call in (risk_coefficients, excess_risk):
+        with pytest.raises(ValueError, match="κ = n/p not 1"):
+            call(model, w1, *([1.0, 1.0] if call is excess_risk else [1.0]))
 
 
 def test_two_fits_need_the_penalty_to_grow_with_lambda():
@@ -551,6 +650,26 @@ def test_some_mixture_helps_exactly_where_some_teacher_does():
         planted += helps != distillation_helps(model, teachers).all()
     assert 10 < sum(said) < 60
     assert planted > 0  # it is enough that one helps
+
+
+def test_some_mixture_beats_shrinkage_exactly_where_some_teacher_does():
+    said, planted = [], 0
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        model, w1 = random_model(rng, p1=3, p2=3)
+        teachers = np.stack([w1, rng.standard_normal(3)])
+        silent = np.zeros((1, 3))
+        moments = mixture_moments(model, np.vstack([teachers, silent]), 12)
+        shares = best_mixture(moments)
+        alone = moments[np.ix_([0, 3], [0, 3])]
+        shrunk = best_mixture(alone)
+        beats = shares @ moments @ shares < shrunk @ alone @ shrunk * (1 - 1e-9)
+        each = beats_shrinkage(model, teachers)
+        assert beats == each.any()
+        said.append(beats)
+        planted += beats != each.all()
+    assert 10 < sum(said) < 70
+    assert planted > 10
 
 
 def test_held_out_residuals_give_the_same_weights():

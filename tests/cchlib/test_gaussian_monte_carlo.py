@@ -14,6 +14,7 @@ from cchlib.gaussian import (
     excess_risk,
     expected_excess_risk,
     model_of_parts,
+    optimal_teacher,
     predicted_gain,
     random_model,
     residual_correlation,
@@ -60,6 +61,27 @@ def test_simulation_agrees_with_equations_13_and_28(simulated, kappa):
     mean, std_error = runs[kappa]
     limit = excess_risk(model, teachers, LAMS[:, None], kappa)
     assert (np.abs(mean - limit) < 4 * std_error + 3 / 40 * limit).all()
+
+
+@pytest.mark.parametrize("kappa", [0.5, 3.0])
+def test_best_teacher_is_best_in_simulation(kappa):
+    # The same training sets for all teachers: the best, the zero teacher, two beside.
+    p = 40
+    model, _ = random_model(1, 2, p)
+    best = optimal_teacher(model, 1.0, kappa)
+    step = 0.5 * np.linalg.norm(best)
+    teachers = np.stack([best, 0 * best, best + [step, 0], best - [0, step]])
+    rng = np.random.default_rng(0)
+    trials = 300
+    differences = np.empty((trials, 3))
+    for trial in range(trials):
+        risks, _ = simulate_excess_risk(model, teachers, 1.0, int(kappa * p), 2, rng)
+        differences[trial] = risks[1:] - risks[0]
+    error = differences.std(0) / np.sqrt(trials)
+    expected = excess_risk(model, teachers, 1.0, kappa)
+    assert (differences.mean(0) > 4 * error).all()
+    off = np.abs(differences.mean(0) - (expected[1:] - expected[0]))
+    assert (off < 4 * error + 3 / p * expected[1:]).all()
 
 
 def test_equation_13_is_two_per_cent_off_at_p_100_kappa_1_5():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cchbook.chapters import controls
+from cchbook.runs.best_control import over_best_control
 
 
 def test_shuffled_keeps_the_answers_and_loses_the_samples():
@@ -53,7 +54,6 @@ def scores(**values):
 def gains_of(lower_is_better=False, **values):
     """A row a seed, a column a gain."""
     found = controls.gains(scores(**values), ["level"], lower_is_better=lower_is_better)
-    found = controls.with_best(found)
     found = found[found["metric"] != "gain_over"]
     return found.pivot(index="seed", columns="metric", values="value")
 
@@ -84,7 +84,10 @@ def test_the_best_control_is_that_of_all_seeds_though_they_ran_apart():
     values = dict(plain=[0.5, 0.5], kd=[0.9, 0.9], zero=[0.8, 0.2], shuffled=[0.3, 0.6])
     table = scores(**values)
     pieces = [controls.gains(part, ["level"]) for _, part in table.groupby("seed")]
-    found = controls.with_best(pd.concat(pieces))
+    apart = pd.concat(pieces)
+    of_each = apart[apart["metric"] == "gain_over_control"]["value"]
+    assert np.allclose(of_each, [0.1, 0.3])
+    found = over_best_control(apart)
     found = found[found["metric"] == "gain_over_control"]
     assert np.allclose(found["value"], [0.1, 0.7]) and found["control"].isna().all()
 
@@ -92,11 +95,11 @@ def test_the_best_control_is_that_of_all_seeds_though_they_ran_apart():
 def test_conditions_each_have_their_own_best_control():
     one = scores(plain=[0.5], kd=[0.9], zero=[0.8])
     other = scores(plain=[0.7], kd=[0.9], zero=[0.1]).assign(level=0.4)
-    found = controls.with_best(controls.gains(pd.concat([one, other]), ["level"]))
+    found = controls.gains(pd.concat([one, other]), ["level"])
     found = found[found["metric"] == "gain_over_control"].set_index("level")["value"]
     assert np.isclose(found[0.2], 0.1) and np.isclose(found[0.4], 0.2)
 
 
 def test_what_an_older_run_chose_itself_stays():
     older = pd.DataFrame({"metric": ["gain_over_control"], "value": [0.1], "seed": [0]})
-    pd.testing.assert_frame_equal(controls.with_best(older), older)
+    pd.testing.assert_frame_equal(over_best_control(older), older)

@@ -11,10 +11,12 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from cchbook.chapters.metrics import (
     METRICS,
+    by_draw,
     classification_metrics,
     resampled_f1,
     resamples,
     rule_hits,
+    with_test_error,
     wrong_signs,
 )
 
@@ -162,3 +164,26 @@ def test_the_error_over_samples_is_the_binomials():
     logits = np.where(np.arange(400)[:, None] < 100, [[0, 1.0]], [[1.0, 0]])[None]
     hits = (resamples(400, 2000) * (logits[0].argmax(-1) == labels)).mean(1)
     assert hits.std() == pytest.approx(np.sqrt(0.25 * 0.75 / 400), rel=0.06)
+
+
+def test_the_error_over_test_samples_is_that_of_the_mean_over_networks():
+    moved = np.random.default_rng(0).normal(size=(20, 3))  # draws, networks
+    where = {"metric": "gain_drawn", "teacher": "text", "unit": ""}
+    whole = by_draw(moved).assign(**where)
+    assert whole.loc[whole["draw"] == 4, "value"].tolist() == moved[4].tolist()
+    gains = pd.DataFrame({"metric": "gain", "seed": [0, 1], "value": [0.1, 0.2]})
+    metrics = pd.concat([gains, whole], ignore_index=True)
+    found = with_test_error(metrics)
+    (error,) = found[found["metric"] == "gain_test_se"].to_dict("records")
+    assert error["value"] == pytest.approx(moved.mean(1).std(ddof=1))
+    assert error["teacher"] == "text" and len(found) == len(metrics) + 1
+    # a run in pieces of one network each has the same rows, and so the same error
+    pieces = [by_draw(moved[:, [r]]).assign(**where) for r in range(3)]
+    for number, piece in enumerate(pieces):
+        piece["seed"] += number
+    again = with_test_error(pd.concat(pieces, ignore_index=True))
+    value = again.loc[again["metric"] == "gain_test_se", "value"]
+    assert value.tolist() == pytest.approx([error["value"]])
+    # an older run's own rows stay
+    old = gains.assign(metric="gain_test_se")
+    assert with_test_error(old) is old

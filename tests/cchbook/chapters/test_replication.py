@@ -10,6 +10,7 @@ from cchbook.runs import records
 
 def run(tmp_path, notebook, rows, data, profile="paper", overrides=None, **parameters):
     about = {
+        "key": f"key of {len(rows)} rows",
         "notebook": notebook,
         "profile": profile,
         "overrides": overrides or {},
@@ -20,7 +21,7 @@ def run(tmp_path, notebook, rows, data, profile="paper", overrides=None, **param
     }
     record = records.Record(tmp_path, about)
     record.__dict__["metrics"] = pd.DataFrame([{"unit": ""} | row for row in rows])
-    return {notebook: record}
+    return {notebook: [record]}
 
 
 def cell(frame, table, quantity, **where):
@@ -86,6 +87,32 @@ def test_other_settings_are_named_and_never_called_reproduced(tmp_path):
             temperature=3,
         )
         assert row[["remark", "verdict"]].tolist() == [remark, verdict]
+
+
+def test_each_cell_is_told_by_the_run_nearest_the_paper_that_measured_it(tmp_path):
+    """The newest is 80 epochs short of the paper, the oldest has the paper's settings
+    and no other blur; what only the middle one measured, it tells.
+    """
+
+    def one(value, epochs, gammas, lr=0.002):
+        rows = []
+        for gamma in gammas:
+            rows += image("gain", (value,) * 3, temperature=3, gamma=gamma)
+        settings = {"epochs": epochs, "lr": lr}
+        return run(tmp_path, "03_image", rows, REAL, **settings)["03_image"][0]
+
+    oldest = one(1.0, 100, [0.0])
+    middle = one(2.0, 20, [0.0, 0.5, 1.5])
+    newer = one(3.0, 20, [0.0, 1.5])
+    newest = one(4.0, 3, [0.0, 1.5], lr=0.01)
+    cells = replication.printed_cells({"03_image": [oldest, middle, newer, newest]}, {})
+    table = "table1", "accuracy_difference"
+    told = {g: cell(cells, *table, gamma=g, temperature=3) for g in (0, 0.5, 1.5, 2.5)}
+    assert [told[g]["ours"] for g in (0, 0.5, 1.5)] == [1.0, 2.0, 3.0]
+    assert told[0]["remark"] == "" and told[0]["key"] == oldest.record["key"]
+    assert told[1.5]["remark"] == "epochs = 20 (the paper: 100)"
+    assert told[2.5]["remark"] == "not at this condition"
+    assert told[2.5]["verdict"] == "not run"
 
 
 def test_information_counts_by_the_papers_estimator_only(tmp_path):

@@ -446,3 +446,43 @@ def test_a_notebook_needs_one_parameters_cell(tmp_path):
     write_notebook(tmp_path / "n.ipynb", [])
     with pytest.raises(ValueError, match="0 cells tagged `parameters`"):
         Notebook.read(tmp_path / "n.ipynb").parameters
+
+
+def test_the_record_with_the_most_conditions_leads(tmp_path, monkeypatch):
+    """A newer record of a part of the conditions doesn't hide the whole; of equals the
+    newer leads. Seeds, controls and other metrics are no conditions.
+    """
+    monkeypatch.setenv("CCH_ROOT", str(tmp_path))
+
+    def keep(key, start, rows):
+        folder = tmp_path / "data/recorded/02_toy" / key
+        folder.mkdir(parents=True)
+        about = {"notebook": "02_toy", "key": key, "start": start}
+        (folder / "record.json").write_text(json.dumps(about))
+        columns = ["lam", "control", "seed", "metric", "value", "unit"]
+        pd.DataFrame(rows, columns=columns).to_csv(folder / "metrics.csv", index=False)
+
+    def gain(lam, seed=0, control=None, metric="gain"):
+        return [lam, control, seed, metric, 1.0, ""]
+
+    assert records.leading("02_toy") is None
+    keep("whole", "2026-01-01", [gain(0.1), gain(0.2), gain(0.3)])
+    part = [gain(0.1, seed) for seed in range(4)]
+    part += [gain(0.1, control="zero"), gain(0.2, metric="gap")]
+    keep("part", "2026-01-02", [*part, gain(0.3)])
+    assert records.leading("02_toy").record["key"] == "whole"
+    keep("again", "2026-01-03", [gain(0.1), gain(0.2), gain(0.4)])
+    assert records.leading("02_toy").record["key"] == "again"
+
+
+def test_without_gains_all_conditions_count():
+    frame = pd.DataFrame(
+        {
+            "lam": [0.1, 0.2, 0.2],
+            "seed": [0, 0, 1],
+            "metric": "risk",
+            "value": 1.0,
+            "unit": "",
+        }
+    )
+    assert records.count_conditions(frame) == 2

@@ -689,3 +689,16 @@ def test_a_class_that_x_tells_saturates_at_its_entropy(method):
     estimate = estimate_mi(x, c, method, **FAST[method])
     assert estimate.saturated
     assert min(estimate.value, estimate.ceiling) == pytest.approx(np.log(3), abs=0.06)
+
+
+def test_an_estimate_prints_as_three_lines():
+    x, y = pair(0.5, 200)
+    found = estimate_mi(x, y, "ksg")
+    first, second, third = repr(found).splitlines()
+    assert first.startswith(f"mutual information {found.value:.3f} nats (")
+    assert "standard error" in first and "by ksg on 200 samples, 1 run" in second
+    assert f"at most {found.ceiling:.3f} nats" in third
+    assert found._repr_html_().count("<br>") == 2
+    same = estimate_mi(x, x, "ksg")
+    assert same.saturated and "bounds the truth from below only" in repr(same)
+    assert "nothing bounds" in repr(estimate_mi(x, y, "gaussian"))
