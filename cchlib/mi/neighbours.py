@@ -140,7 +140,7 @@ def _in_block(
             distance[:] = np.where(v[block, None] == v, 0.0, np.inf)
         else:
             cdist(v[block], v, "chebyshev", out=distance)
-    _largest(memory.distances, memory.joint)
+    _largest(list(memory.distances), memory.joint)
 
     classes = any(v.ndim == 1 for v in variables)
     memory.marginal[:] = memory.joint  # `_kth` overwrites what it reads
