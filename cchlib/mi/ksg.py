@@ -89,9 +89,10 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         x, y, given = variables
         parts = []
         for c in np.unique(given):
-            rows = np.flatnonzero(given == c)
-            if len(rows) > 1:
-                parts.append(pointwise([x[rows], y[rows]], k))
+            own = given == c
+            if own.sum() > 1:
+                within = [x[own], y[own]]
+                parts.append(pointwise(within, k))
         return np.concatenate(parts)
     if is_discrete(variables[1]):
         # only a subsample may hold a class of one: it has no neighbour

@@ -249,7 +249,8 @@ def _tree(points: np.ndarray, members: np.ndarray) -> tuple[KDTree, np.ndarray]:
     their nodes in the cache.
     """
     tree = KDTree(points[members], metric="chebyshev")
-    return tree, members[np.asarray(tree.get_arrays()[1])]
+    _, order, _, _ = tree.get_arrays()
+    return tree, members[np.asarray(order)]
 
 
 def _classes(
@@ -258,7 +259,8 @@ def _classes(
     """Rows of each combination of the discrete variables among `axes`; all rows where
     there is none.
     """
-    discrete = [variables[axis] for axis in axes if variables[axis].ndim == 1]
+    chosen = [variables[axis] for axis in axes]
+    discrete = [v for v in chosen if v.ndim == 1]
     if not discrete:
         return [np.arange(n)]
     combined = np.stack(discrete, 1)
