@@ -14,6 +14,7 @@ from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import batch, records
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.records import Record
+from cchlib.criterion.figures import pm
 
 SHARP, CLEAN = {"gamma": 0.0}, {"noise": "none", "level": 0.0}
 OMICS = {
@@ -98,8 +99,8 @@ def printed_cells(recorded: Runs, live: Runs) -> pd.DataFrame:
         behind it and their number in effect, ``n`` (`scorecard.combined_error`), ``data``, ``run``
         ("recorded", "live" or "–"), ``key`` of that run, ``verdict`` (`scorecard.verdict`), for information
         ``verdict_bits`` (the same with our number in bits, in case the paper printed
-        those), and ``remark``: why there is no number, or what differs from the paper's
-        settings.
+        those), ``other_readings`` of the noise, and ``remark``: why there is no number,
+        or what differs from the paper's settings.
     """
     rows = []
     for table in TABLES:
@@ -175,6 +176,7 @@ def _ours(
         "run": "–",
         "key": "–",
         "remark": "no run on real data",
+        "other_readings": "",
     }
     for kind, runs in (("recorded", recorded), ("live", live)):
         measured = []
@@ -201,22 +203,50 @@ def _measured(
     where, data = counterpart(table, cell, run.record)
     # the paper's estimator where the run has it, else its own
     metrics = scorecard.of_estimator(with_test_error(run.metrics))
-    value, error, n = scorecard.measured(
-        metrics, metric, where, run.record["parameters"]
-    )
-    over_samples = scorecard.test_error(
-        metrics, metric, where, run.record["parameters"], value
-    )
-    error, effective = scorecard.combined_error(error, n, over_samples)
     found = {
+        **_value(run, metrics, metric, where),
+        "data": ", ".join(sorted(data)),
+        "key": run.record["key"],
+        "other_readings": "",
+    }
+    said = []
+    for name, (other, at) in _other_readings(metric, where).items():
+        read = _value(run, metrics, other, at)
+        if np.isfinite(read["ours"]):
+            said.append(f"{name}: {pm(read['ours'], read['our_error'])}")
+    found["other_readings"] = "; ".join(said)
+    return found, metric in set(metrics["metric"])
+
+
+def _value(
+    run: Record, metrics: pd.DataFrame, metric: str, where: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A metric's mean under conditions, with its error over seeds and test samples."""
+    parameters = run.record["parameters"]
+    value, error, n = scorecard.measured(metrics, metric, where, parameters)
+    over_samples = scorecard.test_error(metrics, metric, where, parameters, value)
+    error, effective = scorecard.combined_error(error, n, over_samples)
+    return {
         "ours": value,
         "our_error": float(error),
         "n": float(effective),
         "seeds": n,
-        "data": ", ".join(sorted(data)),
-        "key": run.record["key"],
     }
-    return found, metric in set(metrics["metric"])
+
+
+def _other_readings(
+    metric: str, where: Mapping[str, Any]
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The metric and conditions of the other readings of the noise, of which the paper
+    does not say what a level is a fraction of.
+    """
+    if where.get("noise") == "relative":
+        return {
+            name: (metric, {**where, "noise": name}) for name in ("convex", "absolute")
+        }
+    if where.get("noise_level"):
+        return {"convex": (f"{metric}_convex", dict(where))}
+    return {}
 
 
 def differences(run: Record, metric: str) -> list[str]:

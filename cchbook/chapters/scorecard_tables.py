@@ -120,7 +120,12 @@ def all_cells(cells: pd.DataFrame, confidence: float) -> dict[str, pd.DataFrame]
         ours=[plots.pm(*v) for v in zip(cells["ours"], cells["our_error"])],
     )
     shown.insert(list(shown).index("ours") + 1, f"{confidence:.0%} interval", intervals)
-    shown = shown.rename(columns={"data": "our data", "verdict_bits": "read as bits"})
+    names = {
+        "data": "our data",
+        "verdict_bits": "read as bits",
+        "other_readings": "other readings of the noise",
+    }
+    shown = shown.rename(columns=names)
     tables = {}
     for table, part in shown.groupby("table", sort=False):
         part = part.replace("", np.nan).dropna(axis=1, how="all")

@@ -82,6 +82,13 @@ class Notebook:
         return self.content["metadata"].get("cch", {}).get("after", [])
 
     @property
+    def recorded(self) -> list[str]:
+        """Notebooks whose committed records it shows (metadata `cch.recorded`), besides
+        its own: part of the run's key.
+        """
+        return self.content["metadata"].get("cch", {}).get("recorded", [])
+
+    @property
     def files(self) -> list[str]:
         """Parameters that name a file of the user's (metadata `cch.files`): its content
         is part of the run's key.

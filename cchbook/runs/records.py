@@ -141,7 +141,8 @@ def ingredients(notebook: Notebook) -> dict:
             name: catalogue.resolve(name).sha256 or "absent"
             for name in notebook.datasets
         }
-    read = ["*"] if notebook.after == "all" else [notebook.name, *notebook.after]
+    own = [notebook.name, *notebook.after, *notebook.recorded]
+    read = ["*"] if notebook.after == "all" else own
     return {
         "notebook": notebook.name,
         "code": _digest(*(source(cell).encode() for cell in notebook.code_cells)),

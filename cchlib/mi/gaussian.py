@@ -184,12 +184,15 @@ def _shrunk(x: np.ndarray, y: np.ndarray, shrinkage: float, seed: int) -> float:
     """With the correlation matrix ``(1 - shrinkage) R + shrinkage I``, in the bases of
     x and of y, which are no more than n; less the mean over permutations of y.
     """
-    weighted = []
-    for basis, s in (_basis(x), _basis(y)):
-        own = (1 - shrinkage) * s**2 / len(x)
+
+    def weighted(z: np.ndarray) -> np.ndarray:
+        basis, s = _basis(z)
+        own = (1 - shrinkage) * s**2 / len(z)
         share = own / (own + shrinkage)
-        weighted.append(basis * np.sqrt(share))
-    u, v = weighted
+        return basis * np.sqrt(share)
+
+    u = weighted(x)
+    v = weighted(y)
     rng = np.random.default_rng(seed)
     nothing = []
     for _ in range(PERMUTATIONS):
@@ -316,7 +319,8 @@ def _discriminant(
         distance = _class_distances(x[train], codes[train], x[test], shrinkage)
         logits = log_prior - 0.5 * distance
         own = codes[test]
-        log_posterior[test] = logits[np.arange(len(own)), own] - logsumexp(logits, 1)
+        of_own = logits[np.arange(len(own)), own]
+        log_posterior[test] = of_own - logsumexp(logits, 1)
     # one part in n of the prior: no sample is impossible
     kept = log_posterior + np.log1p(-1 / n)
     mixed_in = log_prior[codes] - np.log(n)

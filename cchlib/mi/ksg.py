@@ -89,9 +89,10 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         x, y, given = variables
         parts = []
         for c in np.unique(given):
-            rows = np.flatnonzero(given == c)
-            if len(rows) > 1:
-                parts.append(pointwise([x[rows], y[rows]], k))
+            own = given == c
+            if own.sum() > 1:
+                within = [x[own], y[own]]
+                parts.append(pointwise(within, k))
         return np.concatenate(parts)
     if is_discrete(variables[1]):
         # only a subsample may hold a class of one: it has no neighbour
@@ -103,9 +104,8 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
             return np.zeros(1)
     if len(variables) == 2:
         n = len(variables[0])
-        marginals = [(0,), (1,)]
-        k_i, n_x, n_y = neighbour_counts(variables, marginals, k)
+        k_i, n_x, n_y = neighbour_counts(variables, [(0,), (1,)], k)
         return digamma(n) + digamma(k_i) - digamma(n_x) - digamma(n_y)
-    marginals = [(0, 2), (1, 2), (2,)]
+    marginals: list[tuple[int, ...]] = [(0, 2), (1, 2), (2,)]
     k_i, n_xz, n_yz, n_z = neighbour_counts(variables, marginals, k)
     return digamma(k_i) - digamma(n_xz) - digamma(n_yz) + digamma(n_z)

@@ -178,12 +178,15 @@ def _inputs(x: np.ndarray) -> np.ndarray:
     if p <= n:
         values, axes = np.linalg.eigh(x.T @ x)
         kept = values > 1e-9 * values[-1]
-        x = x @ axes[:, kept][:, ::-1]
+        strongest_first = axes[:, kept][:, ::-1]
+        x = x @ strongest_first
     else:
         values, axes = np.linalg.eigh(x @ x.T)
         kept = values > 1e-9 * values[-1]
-        x = (axes[:, kept] * np.sqrt(values[kept]))[:, ::-1]
-    return x / x[:, :SEEN].std()  # what a network sees has variance 1
+        components = axes[:, kept] * np.sqrt(values[kept])
+        x = components[:, ::-1]
+    seen = x[:, :SEEN]
+    return x / seen.std()  # what a network sees has variance 1
 
 
 # ---------------------------------------------------------------- linear start
@@ -205,7 +208,9 @@ def linear_starts(
     outside = size * (folds - 1)
     problems = []
     for moments in held_out:
-        train = [(t - m) / outside for t, m in zip(total, moments)]
+        train = []
+        for whole, part in zip(total, moments):
+            train.append((whole - part) / outside)
         problems.append(_Canonical(*train))
 
     # the shrinkage of the largest held-out squared correlations
@@ -228,7 +233,9 @@ def linear_starts(
     starts = []
     for a, b, s in best:
         scale = np.sqrt(np.minimum(s, 0.99))
-        starts.append((_pad(a * scale, latents), _pad(b * scale, latents)))
+        start_x = _pad(a * scale, latents)
+        start_y = _pad(b * scale, latents)
+        starts.append((start_x, start_y))
     return starts, correlated
 
 
@@ -359,8 +366,10 @@ def _held_out_codes(
             starts_y.append(b)
 
     width = settings["width"]
-    p, q = tasks[0].x.shape[1], tasks[0].y.shape[1]
-    widths_x, widths_y = [min(p, SEEN), width], [min(q, SEEN), width]
+    p = tasks[0].x.shape[1]
+    q = tasks[0].y.shape[1]
+    widths_x = [min(p, SEEN), width]
+    widths_y = [min(q, SEEN), width]
     if tasks[0].labels is not None:
         widths_y = [q]  # classes are read as they are
     f = Encoders(np.stack(starts_x), widths_x, seeds, device)
@@ -481,13 +490,15 @@ def canonical(
     """Held-out latents in the canonical coordinates of the training latents, strongest
     pair first.
     """
+    mean_f = f.mean(0)
+    mean_g = g.mean(0)
     white_f = _whitening(f)
     white_g = _whitening(g)
-    a = (f - f.mean(0)) @ white_f
-    b = (g - g.mean(0)) @ white_g
+    a = (f - mean_f) @ white_f
+    b = (g - mean_g) @ white_g
     u, _, vt = np.linalg.svd(a.T @ b, full_matrices=False)
-    a_out = (f_out - f.mean(0)) @ white_f
-    b_out = (g_out - g.mean(0)) @ white_g
+    a_out = (f_out - mean_f) @ white_f
+    b_out = (g_out - mean_g) @ white_g
     return a_out @ u, b_out @ vt.T
 
 
@@ -529,7 +540,8 @@ def evaluate(
     rng = np.random.default_rng(task.seed)
     for fold, (u, v) in enumerate(pairs):
         r = ranks[chosen[fold]]
-        found[fold] -= gaussian_bias(u[:, :r], v[:, :r], k, surrogates, rng)
+        bias = gaussian_bias(u[:, :r], v[:, :r], k, surrogates, rng)
+        found[fold] -= bias
 
     # neighbours lose more with each dimension than a weak pair brings, so that the best
     # number is too small where many pairs are linear: then all of these
@@ -562,7 +574,8 @@ def _raw(
             other = v[:, :r]
             if task.labels is not None:
                 other = task.labels[task.rows[fold]]
-            raw[i, fold] = pointwise([u[:, :r], other], k).mean()
+            found = pointwise([u[:, :r], other], k)
+            raw[i, fold] = found.mean()
     return raw
 
 
@@ -595,10 +608,10 @@ def _with_linear(
 
 def _shared(u: np.ndarray, v: np.ndarray, k: int, rng: np.random.Generator) -> float:
     """KSG of u and v, less what it says of these samples made independent."""
-    shuffled = u[rng.permutation(len(u))]
-    together = pointwise([u, v], k).mean()
-    apart = pointwise([shuffled, v], k).mean()
-    return float(together - apart)
+    order = rng.permutation(len(u))
+    together = pointwise([u, v], k)
+    apart = pointwise([u[order], v], k)
+    return float(together.mean() - apart.mean())
 
 
 def _linear_information(u: np.ndarray, v: np.ndarray) -> float:
@@ -633,7 +646,8 @@ def gaussian_bias(
     if min(len(np.unique(z[:, 0])) for z in (u, v)) < len(u) / 2:
         for _ in range(surrogates):
             shuffled = u[rng.permutation(len(u))]
-            errors.append(pointwise([shuffled, v], k).mean())
+            apart = pointwise([shuffled, v], k)
+            errors.append(apart.mean())
         return float(np.mean(errors))
 
     rho = _paired_correlations(standard(u), standard(v))
@@ -641,8 +655,10 @@ def gaussian_bias(
         a, b = _pairs_of(rho, len(u), rng)
         a = normal_scores(a)
         b = normal_scores(b)
-        truth = _gaussian_information(_paired_correlations(a, b))
-        errors.append(pointwise([a, b], k).mean() - truth)
+        rho_drawn = _paired_correlations(a, b)
+        truth = _gaussian_information(rho_drawn)
+        together = pointwise([a, b], k)
+        errors.append(together.mean() - truth)
     return float(np.mean(errors))
 
 

@@ -140,7 +140,7 @@ def _in_block(
             distance[:] = np.where(v[block, None] == v, 0.0, np.inf)
         else:
             cdist(v[block], v, "chebyshev", out=distance)
-    _largest(memory.distances, memory.joint)
+    _largest(list(memory.distances), memory.joint)
 
     classes = any(v.ndim == 1 for v in variables)
     memory.marginal[:] = memory.joint  # `_kth` overwrites what it reads
@@ -249,7 +249,8 @@ def _tree(points: np.ndarray, members: np.ndarray) -> tuple[KDTree, np.ndarray]:
     their nodes in the cache.
     """
     tree = KDTree(points[members], metric="chebyshev")
-    return tree, members[np.asarray(tree.get_arrays()[1])]
+    _, order, _, _ = tree.get_arrays()
+    return tree, members[np.asarray(order)]
 
 
 def _classes(
@@ -258,7 +259,8 @@ def _classes(
     """Rows of each combination of the discrete variables among `axes`; all rows where
     there is none.
     """
-    discrete = [variables[axis] for axis in axes if variables[axis].ndim == 1]
+    chosen = [variables[axis] for axis in axes]
+    discrete = [v for v in chosen if v.ndim == 1]
     if not discrete:
         return [np.arange(n)]
     combined = np.stack(discrete, 1)
