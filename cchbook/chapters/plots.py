@@ -164,7 +164,7 @@ def show_table(frame: pd.DataFrame, caption: str = ""):
         na_rep="–",
         justify="left",
     )
-    table = table.replace(" ± ", "&nbsp;±&nbsp;")
+    table = table.replace(" ± ", " ±&nbsp;")
     if caption:
         head, rest = table.split(">", 1)
         table = f"{head}>\n<caption>{caption}</caption>{rest}"
