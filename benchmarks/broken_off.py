@@ -37,12 +37,12 @@ from cchbook.runs.store import Store  # noqa: E402
 NOTEBOOK = "03_image"
 SIZE = {
     "n_train": "2000",
-    "n_test": "500",
+    "n_test": "1000",
     "epochs": "1",
     "seeds": "2",
     "mi_seeds": "2",
     "mi_estimators": "[ksg]",
-    "mi_samples": "500",
+    "mi_samples": "1000",
 }
 BLOWS = ("SIGKILL of the command", "SIGINT", "SIGKILL of the kernel")
 

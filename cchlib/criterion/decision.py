@@ -275,7 +275,8 @@ def decide(
     rows: list[dict] = []
     not_asked: list[str] = []
     found: Pilot | None = None
-    curve, n = None, len(check.as_array("labels", labels))
+    n = _subjects(teacher, labels)
+    curve = None
     said_by_label = ""
     if teacher_output is None:
         not_asked.append(
@@ -800,6 +801,12 @@ class Ranking:
             "mixture": self.mixture,
             "teachers": {name: d.to_dict() for name, d in self.decisions.items()},
         }
+
+
+def _subjects(teacher: Any, labels: Any) -> int:
+    """How many there are; the rows of outputs never look at the teacher's features."""
+    labels = check.as_array("labels", labels)
+    return check.same_length(teacher=check.features("teacher", teacher), labels=labels)
 
 
 def decide_teachers(
