@@ -580,6 +580,10 @@ class _Task:
             )
             for family in families
         ]
+        if self.starts is not None:
+            # a family that gives this answer at no level explains nothing
+            explain = [one for one in curves if np.isfinite(one.truth(answer))]
+            curves = explain or curves
         tops = np.array([one.levels[-1] for one in curves])
         at, low, high = (
             np.array([one.truth(value) for one in curves])

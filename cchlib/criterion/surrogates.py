@@ -94,20 +94,31 @@ class Components:
 
 @dataclass(frozen=True)
 class Factor:
-    """Rows of x beside rows of y, matched by one score of each."""
+    """Rows of x beside rows of y, matched by one score of each.
+
+    `starts` are the rows at which a subject's rows begin, sorted by subject: the rows
+    of one stay together, and the subjects are matched.
+    """
 
     x: np.ndarray
     y: np.ndarray
     x_score: np.ndarray
     y_score: np.ndarray
+    starts: np.ndarray | None = None
 
     def draw(self, level: float, rng: np.random.Generator) -> Pair:
         """One pair of `level` nats."""
         rho = _correlation(level)
-        noise = rng.standard_normal(len(self.x))
-        noisy = rho * _normal_scores(self.x_score) + np.sqrt(1 - rho**2) * noise
-        x_rows = np.argsort(noisy)
-        y_rows = np.argsort(self.y_score, kind="stable")
+        starts = np.arange(len(self.x)) if self.starts is None else self.starts
+        units = np.split(np.arange(len(self.x)), starts[1:])
+        sizes = np.array([len(unit) for unit in units])
+        noise = rng.standard_normal(len(units))
+        x_score = _normal_scores(np.add.reduceat(self.x_score, starts) / sizes)
+        y_score = np.add.reduceat(self.y_score, starts) / sizes
+        x_order = np.argsort(rho * x_score + np.sqrt(1 - rho**2) * noise)
+        y_order = np.argsort(y_score, kind="stable")
+        x_rows = np.concatenate([units[i] for i in x_order])
+        y_rows = np.concatenate([units[i] for i in y_order])
         # matched rows lie sorted by their score, which no estimator should see
         order = rng.permutation(len(x_rows))
         return self.x[x_rows[order]], self.y[y_rows[order]]
@@ -168,8 +179,7 @@ class Spread:
     """Gaussian components with the data's spectrum, the first `pairs` of them
     correlated, under the data's marginals.
 
-    `starts` are the rows at which a subject's rows begin, sorted by subject, and `alike`
-    is the correlation of two rows of one subject; 0 without subjects.
+    `alike` is the correlation of two rows of one subject; 0 without subjects.
     """
 
     blocks: tuple[np.ndarray, np.ndarray]
@@ -224,7 +234,7 @@ def _with_marginals(
 @dataclass(frozen=True)
 class Channel:
     """Rows of x with labels drawn from a softmax of `scores` (n, K); `starts` as in
-    `Spread`, where the rows of one subject have one label.
+    `Factor`, where the rows of one subject have one label.
     """
 
     x: np.ndarray
@@ -322,10 +332,11 @@ def families(
         Spread((x, y), components, pairs, starts, alike)
         for pairs in sorted({1, likely, upper})
     ]
+    single = Factor(x, y, scores[0][:, 0], scores[1][:, 0], starts)
     if starts is not None:
-        # whole subjects beside each other would leave their rows without a partner
-        return sorted(spread, key=lambda family: family.pairs != likely)
-    single = Factor(x, y, scores[0][:, 0], scores[1][:, 0])
+        # whole subjects beside each other keep what their rows look like; but the rows
+        # have no partners there, so that the likeliest is another
+        return [*sorted(spread, key=lambda family: family.pairs != likely), single]
     if likely == 1:
         return [single, *spread[1:]]
     few = min(likely, MOST_SCORES)
