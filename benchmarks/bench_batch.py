@@ -51,7 +51,8 @@ def main() -> None:
             lines.append(f"| {what} | {value:,.{digits}f} {unit} |")
             print(lines[-1], flush=True)
     where = f"{platform.machine()}, {records.cores()} cores, load {busy:.1f} before it began"
-    note = f"Measured by `benchmarks/bench_batch.py` on {time.strftime('%Y-%m-%d')} ({where})."
+    today = time.strftime("%Y-%m-%d")
+    note = f"Measured by `benchmarks/bench_batch.py` on {today} ({where})."
     text = "\n".join(["| what | measured |", "|---|---:|", *lines, "", note, ""])
     records.write_text(BOOK / "bench_batch.md", text)
     draw(

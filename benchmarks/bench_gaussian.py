@@ -1,9 +1,9 @@
 """The risk on a grid of 50 λ × 50 κ (both sides of 1) × 100 teachers at p = 100,
 against the naive loop.
 
-``python benchmarks/bench_gaussian.py``. The loop evaluates Eqs. 13 and 28 as printed (transposes corrected) with
-explicit inverses, one grid point at a time; it is timed on a random part of the grid,
-on which the two must agree, and scaled up.
+``python benchmarks/bench_gaussian.py``. The loop evaluates Eqs. 13 and 28 as printed
+(transposes corrected) with explicit inverses, one grid point at a time; it is timed on
+a random part of the grid, on which the two must agree, and scaled up.
 """
 
 from __future__ import annotations

@@ -124,13 +124,15 @@ def regression_distillation_loss(
         On unequal shapes, NaN or infinity, λ out of range, an unknown form.
     """
     check.one_of("form", form, ("additive", "convex"))
-    check.within("lam", lam, 0.0, 1.0 if form == "convex" else float("inf"))
+    most = 1.0 if form == "convex" else float("inf")
+    check.within("lam", lam, 0.0, most)
+    frozen = _tensor("teacher", teacher).detach()
     label = _mean_square(_equal("student", student, "target", target))
-    imitation = _mean_square(
-        _equal("student", student, "teacher", _tensor("teacher", teacher).detach())
-    )
+    imitation = _mean_square(_equal("student", student, "teacher", frozen))
     lam = _like("lam", lam, label)
-    return (label if form == "additive" else (1 - lam) * label) + lam * imitation
+    if form == "convex":
+        label = (1 - lam) * label
+    return label + lam * imitation
 
 
 def fusion_distillation_loss(
@@ -181,13 +183,13 @@ def fusion_distillation_loss(
     if logits.ndim < 3 or logits.shape[-2] != 3:
         raise ValueError(
             f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, "
-            "the teacher's and "
-            "the student's logits is wanted"
+            "the teacher's and the student's logits is wanted"
         )
     joint, teacher, student = logits.unbind(-2)
     ce = cross_entropy(joint, labels)
     heads = cross_entropy(teacher, labels) + cross_entropy(student, labels)
-    lam, temperature = _like("lam", lam, ce), _like("temperature", temperature, ce)
+    lam = _like("lam", lam, ce)
+    temperature = _like("temperature", temperature, ce)
     head_weight = _like("head_weight", head_weight, ce)
     kl = _soft_target_divergence(student, teacher, temperature)
     labelled = ce + _weighted(head_weight, heads)

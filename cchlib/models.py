@@ -234,7 +234,9 @@ class FusionNetwork(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Representations of the two modalities, each (n, width)."""
         parts = x.split(self.inputs, -1)
-        return self.encoders[0](parts[0]), self.encoders[1](parts[1])
+        first = self.encoders[0](parts[0])
+        second = self.encoders[1](parts[1])
+        return first, second
 
     def features(self, x: Tensor) -> Tensor:
         """The representation H: both embeddings side by side, (n, 2 * width)."""
@@ -243,7 +245,7 @@ class FusionNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs1 + inputs2) -> logits (n, 3, classes): joint, first, second."""
         h1, h2 = self.encode(x)
-        return torch.stack(
-            (self.joint(torch.cat((h1, h2), -1)), self.heads[0](h1), self.heads[1](h2)),
-            1,
-        )
+        joint = self.joint(torch.cat((h1, h2), -1))
+        first = self.heads[0](h1)
+        second = self.heads[1](h2)
+        return torch.stack((joint, first, second), 1)

@@ -165,7 +165,8 @@ class BestEpoch:
     @torch.no_grad()
     def see(self, losses: Tensor, epoch: int) -> bool:
         """Take note of the losses (S,) after `epoch`; whether all networks are done."""
-        better = (losses < self.lowest - self.margin) & ~self.done
+        lower = losses < self.lowest - self.margin
+        better = lower & ~self.done
         own = self.members[better]
         for kept, tensor in zip(self.kept, self.tensors):
             kept[own] = tensor.detach()[better]
@@ -594,7 +595,9 @@ class _WrittenOut:
             for module in cast(MLP, stack.template).body
             if type(module) is not nn.Linear
         ]
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
 
         # .grad holds SGD's velocity, or the gradients that torch's Adam reads
         leaves = [leaf for layer in self.layers for leaf in layer]
@@ -610,16 +613,15 @@ class _WrittenOut:
         network = stack.template
         if type(network) is not MLP or network.pool_time:
             return False
-        known = {nn.Linear, nn.ReLU, nn.LeakyReLU}
-        slopes = [getattr(module, "negative_slope", 0.0) for module in network.body]
-        plain = (
-            all(type(module) in known for module in network.body) and min(slopes) >= 0
-        )
-        hooked = any(
-            m._forward_hooks or m._forward_pre_hooks for m in network.modules()
-        )
-        learns = all(leaf.requires_grad for leaf in stack.leaves.values())
-        return plain and learns and not hooked
+        for module in network.body:
+            if type(module) not in {nn.Linear, nn.ReLU, nn.LeakyReLU}:
+                return False
+            if getattr(module, "negative_slope", 0.0) < 0:
+                return False
+        for module in network.modules():
+            if module._forward_hooks or module._forward_pre_hooks:
+                return False
+        return all(leaf.requires_grad for leaf in stack.leaves.values())
 
     def set_rate(self, lr: float) -> None:
         self.lr = lr
@@ -645,15 +647,16 @@ class _WrittenOut:
         with torch.no_grad():
             for i in reversed(range(len(self.layers))):
                 weight, bias = self.layers[i]
-                below = torch.bmm(error, weight.mT) if i else None  # before W moves
+                below = None
+                if i:
+                    below = torch.bmm(error, weight.mT)  # before W moves
                 self._learn(weight, hidden[i], error)
                 self._learn(bias, None, error)
                 if i:
                     # hidden > 0 exactly where z > 0, as slopes are not negative
                     slope = self.slopes[i - 1]
-                    error = torch.ops.aten.leaky_relu_backward(
-                        below, hidden[i], slope, False
-                    )
+                    backward = torch.ops.aten.leaky_relu_backward
+                    error = backward(below, hidden[i], slope, False)
             if self.stepper:
                 self.stepper.step()
         return values.detach()
@@ -730,14 +733,17 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
     where = resolve_device(device)
     with _mode(networks, training=False):
         stack = Stack(networks, where)
-        tensor, axis = (read.tensor, 1) if isinstance(read, PerNetwork) else (read, 0)
-        parts = [
-            stack(
-                PerNetwork(part.to(where)) if axis else part.to(where), method=method
-            ).cpu()
-            for part in tensor.split(max(1, batch_size // len(networks)), axis)
-        ]
-    result = torch.cat(parts, 1)
+        rows = max(1, batch_size // len(networks))
+        batches: Sequence[_Read]
+        if isinstance(read, PerNetwork):
+            batches = [PerNetwork(part) for part in read.tensor.split(rows, 1)]
+        else:
+            batches = list(read.split(rows))
+        outputs = []
+        for batch in batches:
+            output = stack(_to(batch, where), method=method)
+            outputs.append(output.cpu())
+    result = torch.cat(outputs, 1)
     return result[0] if single else result
 
 

@@ -37,7 +37,8 @@ class Case:
     argument. Arguments that are not listed stay as they are. `infinite`: arguments that
     may be infinite; `gaps`: arrays that may hold NaN. `also`: other names by which an
     error may call an argument.
-    `cost`: a call counts so often (estimators are slow).
+    `cost`: a call counts so often (estimators are slow). `of`: the public name that is
+    fuzzed, where `call` has another.
     """
 
     call: Callable
@@ -49,6 +50,11 @@ class Case:
     gaps: tuple[str, ...] = ()
     tolerance: float = 1e-9
     cost: int = 1
+    of: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.of or self.call.__name__
 
 
 def fuzz(case: Case) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cchbook.chapters import evidence as evidences
-from cchbook.chapters import plots, tables
+from cchbook.chapters import plots, scorecard, tables
 from cchbook.chapters.evidence import Evidence
 from cchbook.runs import records
 
@@ -96,6 +96,35 @@ def _level(
             ax.axhspan(mean - error, mean + error, color=color, alpha=0.15)
 
 
+def explored(one: Evidence, temperature: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What one run found at each α and γ, for the figure in which these move.
+
+    Returns
+    -------
+    (accuracy, information)
+        As `publish.interactive.mnistm_explorer` takes them, the same conditions in
+        both; the errors of the differences are paired by seed.
+    """
+    by = ["alpha", "gamma"]
+    hot = {"temperature": temperature, **DISTILLED}
+    of = {"estimator": tables.leading_estimator(one)}
+
+    def found(metric: str, name: str, on: list[str], **where: Any) -> pd.DataFrame:
+        named = {"mean": name, "se": f"{name}_se"}
+        return one.mean(metric, on, **where).rename(columns=named).drop(columns="n")
+
+    accuracy = found("student_accuracy_kd", "student_kd", by, **hot)
+    accuracy = accuracy.merge(found("student_accuracy", "student", ["alpha"]))
+    accuracy = accuracy.merge(found("gain", "gain", by, temperature=temperature))
+    information = found("i_ts", "i_ts", by, **of)
+    information = information.merge(found("i_sl", "i_sl", ["alpha"], **of))
+    information = information.merge(found("gap", "gap", by, **of))
+    # conditions of which both are known
+    accuracy = accuracy.merge(information[by])
+    information = information.merge(accuracy[by])
+    return accuracy, information
+
+
 def table1(told: Sequence[Evidence], alpha: float, real: bool) -> None:
     """Gains of all blurs and temperatures, and the gap of each blur, at one α."""
     by = {"gamma": "γ", "temperature": "T"}
@@ -112,7 +141,10 @@ def table1(told: Sequence[Evidence], alpha: float, real: bool) -> None:
             )
             for g, t in zip(table["γ"], table["T"])
         ]
-    caption = f"Table 1, α = {alpha}: gain in test accuracy, mean ± standard error."
+    caption = (
+        f"Table 1, α = {alpha}: gain in test accuracy, mean ± standard error over seeds "
+        "and test images."
+    )
     plots.show_table(table, evidences.caption(told, caption))
 
     informed = _beside(told, {"gamma": "γ"}, _informations(told, "gap", where))
@@ -234,7 +266,9 @@ def signs(one: Evidence, alpha: float) -> pd.DataFrame:
         sign; ``clear``: the gain is further from 0 than luck reaches.
     """
     by = ["gamma", "temperature"]
-    table = one.mean("gain", by, alpha=alpha)
+    table = _over_samples(
+        one, "gain", one.mean("gain", by, alpha=alpha), by, alpha=alpha
+    )
     table["clear"] = evidences.decided(table)
     table = table.rename(columns={"mean": "gain"})
     over = one.mean("gain_over_control", by, alpha=alpha)
@@ -336,6 +370,29 @@ def _informations(
     }
 
 
+def _over_samples(
+    one: Evidence, metric: str, found: pd.DataFrame, by: Sequence[str], **where: Any
+) -> pd.DataFrame:
+    """The table of a metric with the luck of the test images, which all seeds share, in
+    its errors; so that a run of one seed has one.
+    """
+    images = scorecard.test_samples(one.parameters, where)
+    if metric in ("student_accuracy", "student_accuracy_kd"):
+        error = np.sqrt(found["mean"] * (1 - found["mean"]) / images)
+    elif metric in ("gain", "gain_over_control"):
+        reached = one.mean("student_accuracy_kd", by, **{**where, **DISTILLED})
+        reached = found[by].merge(reached, how="left", on=by)["mean"]
+        error = scorecard.paired_bound(reached, reached - found["mean"], images)
+        own = one.mean("gain_test_se", by, **where)
+        if metric == "gain" and len(own):
+            known = found[by].merge(own, how="left", on=by)["mean"].to_numpy()
+            error = np.where(np.isfinite(known), known, error)
+    else:
+        return found
+    se, n = scorecard.combined_error(found["se"], found["n"], error)
+    return found.assign(se=se, n=n)
+
+
 def _beside(
     told: Sequence[Evidence],
     by: Mapping[str, str],
@@ -346,6 +403,7 @@ def _beside(
     for header, (metric, where) in wanted.items():
         for one in told:
             found = one.mean(metric, list(by), **where)
+            found = _over_samples(one, metric, found, list(by), **where)
             name = f"{header}, {one.name}"
             found[name] = [plots.pm(*v) for v in zip(found["mean"], found["se"])]
             if len(found):

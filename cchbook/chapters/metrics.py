@@ -32,8 +32,8 @@ def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to array (...)
-        ``accuracy``; ``macro_f1``, a mean over the classes that occur in the labels or the
-        predictions; ``weighted_f1``, a mean weighted by the labels' counts; ``auc``,
+        ``accuracy``; ``macro_f1``, a mean over the classes that occur in the labels or
+        the predictions; ``weighted_f1``, a mean weighted by the labels' counts; ``auc``,
         the area under the ROC curve of the softmax: of class 1 for K = 2, otherwise one
         class against the rest, averaged over the classes that occur in the labels. AUC
         is NaN where the labels hold one class only.
@@ -107,6 +107,21 @@ def resamples(n: int, number: int, seed: int = 0) -> np.ndarray:
     check.integer("n", n, 1)
     rng = np.random.default_rng(seed)
     return rng.multinomial(n, np.full(n, 1 / n), check.integer("number", number, 1))
+
+
+def paired_error(right: Any, also_right: Any) -> float:
+    """Standard error, over test samples, of a difference of two accuracies.
+
+    McNemar's, from the samples on which the two disagree; of several seeds that share
+    the samples, of their mean difference.
+
+    Parameters
+    ----------
+    right, also_right : boolean arrays (n,) or (seeds, n)
+    """
+    moved = np.atleast_2d(np.asarray(right, float) - np.asarray(also_right, float))
+    by_sample = moved.mean(0)
+    return float(by_sample.std() / np.sqrt(by_sample.size))
 
 
 def by_draw(values: np.ndarray) -> pd.DataFrame:

@@ -34,6 +34,13 @@ __all__ = [
 
 MANY_COLUMNS = 8  # of a table; beyond them it is set in smaller type
 TOO_MANY_COLUMNS = 12  # beyond them words are broken so that it fits the page
+#: the synthetic chapter's two readings of one setting
+READINGS = {"appendix_b": "App. B", "scaled": "Eq. 7 scaled"}
+
+
+def named(reading: str) -> str:
+    """A reading of Section 4.1's setting in words, as figures and tables name it."""
+    return READINGS.get(reading, reading)
 
 
 def use_style() -> None:
@@ -157,7 +164,7 @@ def show_table(frame: pd.DataFrame, caption: str = ""):
         na_rep="–",
         justify="left",
     )
-    table = table.replace(" ± ", "&nbsp;±&nbsp;")
+    table = table.replace(" ± ", " ±&nbsp;")
     if caption:
         head, rest = table.split(">", 1)
         table = f"{head}>\n<caption>{caption}</caption>{rest}"
@@ -266,7 +273,7 @@ def least_squares(table: pd.DataFrame, lam: float) -> None:
                 zorder=0,
                 label="CCH says: distil" if says == "cch" else "ρ(T,S) > ρ(T,y) ρ(S,y)",
             )
-            ax.set(xlabel=r"$\sigma_{12}$", title=f"{reading}: {title}")
+            ax.set(xlabel=r"$\sigma_{12}$", title=f"{named(reading)}: {title}")
         row[0].set_ylabel("squared units of y")
     for ax in axes[0]:
         ax.legend()
@@ -359,7 +366,7 @@ def synthetic_errors(evidence: Sequence, lam: float) -> None:
                 ax.axhline(1, color="0.4", lw=0.8, ls=":")
             ax.set(
                 xlabel=r"$\sigma_{12}$",
-                title=f"{reading}, batch {f'{size}' if size else 'full'}",
+                title=f"{named(reading)}, batch {f'{size}' if size else 'full'}",
             )
         row[0].set_ylabel("test error (squared units of y)")
     axes[0, 0].legend()
@@ -398,7 +405,7 @@ def synthetic_information(evidence: Sequence, batch_size: int = 0) -> None:
                 ax.plot(
                     exact["sigma12"], exact["mean"], color=COLORS[metric], lw=1, ls=":"
                 )
-            ax.set(xlabel=r"$\sigma_{12}$", title=f"{reading}, by {estimator}")
+            ax.set(xlabel=r"$\sigma_{12}$", title=f"{named(reading)}, by {estimator}")
         row[0].set_ylabel("mutual information (nats)")
     axes[0, 0].legend()
     plt.show()
@@ -438,7 +445,7 @@ def synthetic_weights(evidence: Sequence, batch_size: int = 0) -> None:
                 lam=lam,
                 **where,
             )
-            ax.set(title=f"{reading}, λ = {lam}", xlabel=r"$\sigma_{12}$")
+            ax.set(title=f"{named(reading)}, λ = {lam}", xlabel=r"$\sigma_{12}$")
         row[0].set_ylabel("test error (squared units of y)")
     axes[0, 0].legend()
     plt.show()

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from cchbook.chapters import scorecard
+from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import batch, records
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.records import Record
+from cchlib.criterion.figures import pm
 
 SHARP, CLEAN = {"gamma": 0.0}, {"noise": "none", "level": 0.0}
 OMICS = {
@@ -93,11 +95,12 @@ def printed_cells(recorded: Runs, live: Runs) -> pd.DataFrame:
     -------
     DataFrame
         ``table``, the cell's conditions, ``quantity``, ``paper`` and ``paper_error``;
-        ``ours``, ``our_error``, ``n`` (seeds or splits behind it), ``data``, ``run``
+        ``ours``, ``our_error``, ``seeds`` (or splits)
+        behind it and their number in effect, ``n`` (`scorecard.combined_error`), ``data``, ``run``
         ("recorded", "live" or "–"), ``key`` of that run, ``verdict`` (`scorecard.verdict`), for information
         ``verdict_bits`` (the same with our number in bits, in case the paper printed
-        those), and ``remark``: why there is no number, or what differs from the paper's
-        settings.
+        those), ``other_readings`` of the noise, and ``remark``: why there is no number,
+        or what differs from the paper's settings.
     """
     rows = []
     for table in TABLES:
@@ -168,10 +171,12 @@ def _ours(
         "ours": np.nan,
         "our_error": np.nan,
         "n": 0,
+        "seeds": 0,
         "data": "–",
         "run": "–",
         "key": "–",
         "remark": "no run on real data",
+        "other_readings": "",
     }
     for kind, runs in (("recorded", recorded), ("live", live)):
         measured = []
@@ -197,18 +202,51 @@ def _measured(
     """What one run says of a printed cell, and whether it knows the metric at all."""
     where, data = counterpart(table, cell, run.record)
     # the paper's estimator where the run has it, else its own
-    metrics = scorecard.of_estimator(run.metrics)
-    value, error, n = scorecard.measured(
-        metrics, metric, where, run.record["parameters"]
-    )
+    metrics = scorecard.of_estimator(with_test_error(run.metrics))
     found = {
-        "ours": value,
-        "our_error": error,
-        "n": n,
+        **_value(run, metrics, metric, where),
         "data": ", ".join(sorted(data)),
         "key": run.record["key"],
+        "other_readings": "",
     }
+    said = []
+    for name, (other, at) in _other_readings(metric, where).items():
+        read = _value(run, metrics, other, at)
+        if np.isfinite(read["ours"]):
+            said.append(f"{name}: {pm(read['ours'], read['our_error'])}")
+    found["other_readings"] = "; ".join(said)
     return found, metric in set(metrics["metric"])
+
+
+def _value(
+    run: Record, metrics: pd.DataFrame, metric: str, where: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A metric's mean under conditions, with its error over seeds and test samples."""
+    parameters = run.record["parameters"]
+    value, error, n = scorecard.measured(metrics, metric, where, parameters)
+    over_samples = scorecard.test_error(metrics, metric, where, parameters, value)
+    error, effective = scorecard.combined_error(error, n, over_samples)
+    return {
+        "ours": value,
+        "our_error": float(error),
+        "n": float(effective),
+        "seeds": n,
+    }
+
+
+def _other_readings(
+    metric: str, where: Mapping[str, Any]
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The metric and conditions of the other readings of the noise, of which the paper
+    does not say what a level is a fraction of.
+    """
+    if where.get("noise") == "relative":
+        return {
+            name: (metric, {**where, "noise": name}) for name in ("convex", "absolute")
+        }
+    if where.get("noise_level"):
+        return {"convex": (f"{metric}_convex", dict(where))}
+    return {}
 
 
 def differences(run: Record, metric: str) -> list[str]:

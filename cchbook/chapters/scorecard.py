@@ -31,6 +31,12 @@ VERDICTS = (
 )
 #: fewer clusters than this say too little of their own spread for resampling them
 FEW_CLUSTERS = 15
+#: metrics that are shares of the test samples, or differences of such
+SHARES = ("accuracy", "weighted_f1", "f1")
+#: the accuracy with distillation, as the chapters name it
+DISTILLED = ("student_accuracy_kd", "accuracy_kd")
+#: test samples of sets whose number stands in no record
+TEST_SAMPLES = {"mosi": 752, "mmmo": 80}
 #: how close is close, fixed before any run: nats, and points of accuracy or F1
 MARGINS = {"information": 0.1, "score": 0.01}
 
@@ -59,7 +65,8 @@ def conditions(
     wanted : sequence of str
         Metrics to set beside the gain; one that was not logged becomes a column of nan.
     parameters : mapping
-        Of the run. With a ``test_fraction`` its seeds are runs on repeated splits which
+        Of the run. Without a ``test_fraction`` all seeds share their test samples, whose
+        luck is then part of the gain's error (`test_errors`). With one its seeds are runs on repeated splits which
         share samples, and standard errors are over splits and widened (Nadeau & Bengio,
         as `plots.mean_se_over_splits`); with ``mi_fraction`` those of what is estimated
         on repeated held-out shares likewise.
@@ -73,7 +80,7 @@ def conditions(
     -------
     DataFrame
         Condition columns, ``gain``, ``gain_se``, ``gain_n`` (seeds, or splits, behind
-        it), each wanted metric and its
+        it, in effect: see `combined_error`), each wanted metric and its
         ``_se``, ``gap``, ``gap_se`` and ``gap_n`` (of i_ts − i_sl, paired by seed where both have it), and ``baseline``,
         the conditions in `student`: gains that share it were measured against the same
         undistilled students.
@@ -93,6 +100,10 @@ def conditions(
     for columns, rows in levels:
         table = _summary(rows, columns, "gain", _protocol(gain, parameters)).rename(
             columns={"n": "gain_n"}
+        )
+        over_samples = test_errors(metrics, parameters, columns, table, gain)
+        table["gain_se"], table["gain_n"] = combined_error(
+            table["gain_se"], table["gain_n"], over_samples
         )
         for metric in wanted:
             table = table.join(
@@ -148,6 +159,111 @@ def _protocol(metric: str, parameters: Mapping[str, Any] | None) -> tuple[int, f
         if metric in ESTIMATED
         else (parameters["seeds"], parameters["test_fraction"])
     )
+
+
+def test_samples(
+    parameters: Mapping[str, Any] | None, where: Mapping[str, Any]
+) -> float:
+    """How many test samples all seeds of a run share; nan where splits are repeated, or
+    where it isn't known.
+    """
+    parameters = parameters or {}
+    if "test_fraction" in parameters:
+        return float("nan")
+    if where.get("data") in TEST_SAMPLES:
+        return float(TEST_SAMPLES[where["data"]])
+    return float(parameters.get("n_test", np.nan))
+
+
+def paired_bound(accuracy: Any, other: Any, n: Any) -> Any:
+    """The largest that `paired_error` can be for two accuracies on n samples.
+
+    Where they disagree one of them is wrong, and one is right: that is at most the sum
+    of their error rates, and of their accuracies.
+    """
+    accuracy, other = np.asarray(accuracy, float), np.asarray(other, float)
+    wrong, right = 2 - accuracy - other, accuracy + other
+    disagree = np.minimum(wrong, right).clip(0, 1)
+    square = (disagree - (accuracy - other) ** 2).clip(0)
+    return np.sqrt(square / n)
+
+
+def binomial_error(accuracy: float, n: float) -> float:
+    """Standard error of an accuracy on n test samples."""
+    return float(np.sqrt(np.clip(accuracy * (1 - accuracy), 0, None) / n))
+
+
+def combined_error(error: Any, n: Any, over_samples: Any) -> tuple[Any, Any]:
+    """A standard error over n seeds and one over test samples as one error.
+
+    Returns
+    -------
+    (error, n)
+        The root of the sum of squares, and the number of values that has as many
+        degrees of freedom (Welch & Satterthwaite). One seed has no error of its own: of
+        it the test samples' remains, which says nothing of other trainings, and counts
+        as known. An error over samples that isn't known counts as 0.
+    """
+    error, n = np.asarray(error, float), np.asarray(n, float)
+    over_samples = np.asarray(over_samples, float)
+    known = np.isfinite(over_samples)
+    both = np.hypot(np.nan_to_num(error), np.nan_to_num(over_samples))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = (n - 1) * (both / error) ** 4
+    alone = ~np.isfinite(error) | (error == 0)
+    effective = np.where(alone, np.inf, 1 + freedom)
+    return np.where(known, both, error), np.where(known, effective, n)
+
+
+def test_errors(
+    metrics: pd.DataFrame,
+    parameters: Mapping[str, Any] | None,
+    columns: list[str],
+    table: pd.DataFrame,
+    gain: str = "gain",
+) -> np.ndarray:
+    """Of each gain in `table` the standard error over the test samples that all seeds
+    share.
+
+    As the run measured it (``gain_test_se``, of the gain over the plain student); else,
+    for shares of the test samples, the `paired_bound` of the accuracy with distillation
+    and the same less the gain. nan where neither is known.
+    """
+    samples = [test_samples(parameters, row) for _, row in table.iterrows()]
+    error = np.full(len(table), np.nan)
+    for name in DISTILLED:
+        reached = _matched(metrics, name, columns, table, (1, 0.0))[name]
+        bound = paired_bound(reached, reached - table["gain"], np.array(samples))
+        error = np.where(np.isfinite(error), error, bound)
+    if gain == "gain":
+        own = _matched(metrics, "gain_test_se", columns, table, (1, 0.0))
+        error = own["gain_test_se"].fillna(pd.Series(error, index=table.index))
+    return np.asarray(error)
+
+
+def test_error(
+    metrics: pd.DataFrame,
+    metric: str,
+    where: Mapping[str, Any],
+    parameters: Mapping[str, Any] | None,
+    value: float,
+) -> float:
+    """Standard error over the shared test samples of one number, as `test_errors` and
+    `binomial_error` have it; nan where it isn't known.
+    """
+    n = test_samples(parameters, where)
+    if metric.removesuffix("_kd").removesuffix("_no").endswith(SHARES):
+        return binomial_error(value, n)
+    if metric != "gain":
+        return float("nan")
+    own = measured(metrics, "gain_test_se", where, parameters)[0]
+    if np.isfinite(own):
+        return own
+    for name in DISTILLED:
+        reached = measured(metrics, name, where, parameters)[0]
+        if np.isfinite(reached):
+            return float(paired_bound(reached, reached - value, n))
+    return float("nan")
 
 
 def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.DataFrame]]:

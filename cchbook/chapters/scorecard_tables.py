@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from cchbook.chapters import plots, replication, scorecard
+from cchbook.chapters.metrics import with_test_error
 from cchbook.runs.records import Record, paper
 
 CHAPTERS = {
@@ -35,7 +36,14 @@ CRITERIA = {
     "shared_information": "share of label information that both hold",
     "agreement": "teacher–student agreement",
     "cka": "linear CKA",
+    "slope_test": "theory: slope test, 1 − c/σ²",
+    "shrinkage_test": "theory: shrinkage test, ρ(T, S | y)",
+    "teacher_score": "the teacher's own accuracy, F1 or −MSE",
+    "teacher_size": "the teacher's size (parameters)",
+    "logme": "LogME of the teacher",
 }
+#: the teacher's own score, as the chapters log it, with the sign that makes more better
+TEACHER_SCORES = {"teacher_accuracy": 1, "teacher_f1": 1, "teacher_mse": -1}
 #: criteria whose zero is meant to part help from harm; the others only rank
 WITH_ZERO = (
     "gap",
@@ -44,6 +52,8 @@ WITH_ZERO = (
     "residual_test",
     "variance_test",
     "predicted_gain",
+    "slope_test",
+    "shrinkage_test",
 )
 Runs = Mapping[str, Record]
 
@@ -105,12 +115,17 @@ def all_cells(cells: pd.DataFrame, confidence: float) -> dict[str, pd.DataFrame]
         f"{value - h:.3g} to {value + h:.3g}" if np.isfinite(h) else "–"
         for value, h in zip(cells["ours"], half)
     ]
-    shown = cells.drop(columns=["paper_error", "our_error", "n"]).assign(
+    shown = cells.drop(columns=["paper_error", "our_error", "n", "key"]).assign(
         paper=[plots.pm(*v) for v in zip(cells["paper"], cells["paper_error"])],
         ours=[plots.pm(*v) for v in zip(cells["ours"], cells["our_error"])],
     )
     shown.insert(list(shown).index("ours") + 1, f"{confidence:.0%} interval", intervals)
-    shown = shown.rename(columns={"data": "our data", "verdict_bits": "read as bits"})
+    names = {
+        "data": "our data",
+        "verdict_bits": "read as bits",
+        "other_readings": "other readings of the noise",
+    }
+    shown = shown.rename(columns=names)
     tables = {}
     for table, part in shown.groupby("table", sort=False):
         part = part.replace("", np.nan).dropna(axis=1, how="all")
@@ -124,14 +139,14 @@ def conditions_of(found: Runs, gain: str = "gain") -> pd.DataFrame:
     `gain` names the target: "gain" over the plain student, or "gain_over_control" over
     the best control. Chapters that did not log it are left out.
     """
-    wanted = ["i_ts", "i_sl", "i_tl", *scorecard.rivals.NAMES]
+    wanted = ["i_ts", "i_sl", "i_tl", *scorecard.rivals.NAMES, *TEACHER_SCORES]
     parts = []
     for name, run in found.items():
         if gain not in set(run.metrics["metric"]):
             continue
         fusion = name == "06_fusion"
         part = scorecard.conditions(
-            run.metrics,
+            with_test_error(run.metrics),
             wanted,
             gain,
             parameters=run.record["parameters"],
@@ -143,6 +158,8 @@ def conditions_of(found: Runs, gain: str = "gain") -> pd.DataFrame:
         return pd.DataFrame()
     frame = pd.concat(parts, ignore_index=True)
     frame["teacher_information"] = frame["i_tl"] - frame["i_sl"]
+    scores = [sign * frame[name] for name, sign in TEACHER_SCORES.items()]
+    frame["teacher_score"] = pd.concat(scores, axis=1).bfill(axis=1).iloc[:, 0]
     return frame[frame["gap"].notna()].reset_index(drop=True)
 
 
@@ -216,6 +233,9 @@ def rivals_table(
     for name, label in CRITERIA.items():
         known = clear[clear[name].notna()]
         row = {"criterion": label, "conditions": len(known)}
+        if frame[name].isna().all():
+            rows.append(row | {"right": "not measured"})
+            continue
         if name in WITH_ZERO:
             row["right"] = _percent(scorecard.hit_rate(known, name))
         for _, part in scorecard.auc_by_chapter(known, name).iterrows():

@@ -89,7 +89,7 @@ def least_squares(table: pd.DataFrame, lam: float, seeds: int) -> None:
     """What each criterion says of a condition, and what hundreds of students did."""
     shown = pd.DataFrame(
         {
-            "reading": table["reading"],
+            "reading": table["reading"].map(plots.named),
             "σ12": table["sigma12"],
             "gain": _pm(table, "gain"),
             "CCH says": np.where(table["cch"], "distil", "don't"),
@@ -138,6 +138,7 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
     table["agrees"] = (table["gap"] > 0) == (table["mean"] > 0)
     table["clear"] = evidences.decided(table)
     shown = table[["reading", "sigma12"]].rename(columns={"sigma12": "σ12"})
+    shown["reading"] = shown["reading"].map(plots.named)
     shown.insert(1, "batch", [batch_name(size) for size in table["batch_size"]])
     shown["gain"] = [plots.pm(m, e) for m, e in zip(table["mean"], table["se"])]
     if len(beyond):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pandas as pd
 
 from cchbook.chapters import scorecard
+from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import records
 from cchlib.criterion.worth import TABLE
 
@@ -39,7 +40,7 @@ def counts() -> pd.DataFrame:
         run = records.leading(notebook)
         if run is not None:
             frame = scorecard.conditions(
-                run.metrics,
+                with_test_error(run.metrics),
                 ["i_ts", "i_sl", *(m for m in METRICS.values() if m != "gap")],
                 parameters=run.record["parameters"],
                 student=["cohort"] if notebook == "06_fusion" else scorecard.STUDENT,

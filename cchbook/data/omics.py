@@ -569,7 +569,7 @@ class Splits(NamedTuple):
     """R splits of a cohort into training and test patients, ready to be trained as a
     stack.
 
-    Attributes
+    Parameters
     ----------
     x : dict {modality: (R, n, k) float32}
         Each split's patients in an order of its own, its m training patients first.

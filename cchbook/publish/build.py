@@ -36,6 +36,13 @@ from cchbook.runs.records import Record
 from cchlib import check
 
 GLUED = re.compile(r"\{glue:\w+\}`([^`]*)`")
+PLACE = """```{{table}} Not run.
+:name: {name}
+
+| {blank} |
+|---|
+| {blank} |
+```"""  # of a figure whose run was not asked for
 BLANK = "…"  # in the place of a number whose run was not asked for
 BARS = {  # tag of a folded cell -> what its bar says
     "parameters": "Settings of this run",
@@ -262,10 +269,17 @@ def stage_book(root: Path, stage: Path, runs: dict[str, tuple[Job, Record]]) -> 
 
 def text_only(written: Notebook) -> dict:
     """A chapter without its run: its text, with all numbers of runs left open."""
-    page = copy.deepcopy(written.content)
-    page["cells"] = [cell for cell in page["cells"] if cell["cell_type"] == "markdown"]
-    for cell in page["cells"]:
-        cell["source"] = GLUED.sub(BLANK, source(cell))
+    page = {**copy.deepcopy(written.content), "cells": []}
+    for cell in written.content["cells"]:
+        figure = cell["metadata"].get("mystnb", {}).get("figure", {})
+        if cell["cell_type"] == "markdown":
+            text = GLUED.sub(BLANK, source(cell))
+        elif "name" in figure:  # what refers to it must find something
+            text = PLACE.format(name=figure["name"], blank=BLANK)
+        else:
+            continue
+        words = {"cell_type": "markdown", "id": cell["id"], "metadata": {}}
+        page["cells"].append(words | {"source": text})
     return page
 
 

@@ -45,10 +45,10 @@ def mnistm_explorer(
     accuracy_table : DataFrame
         One row for each computed condition: alpha, gamma (pixels), student, student_kd
         (test accuracy without and with distillation), and where known their standard
-        errors student_se, student_kd_se.
+        errors student_se, student_kd_se, and that of their difference, gain_se.
     mi_table : DataFrame
-        alpha, gamma, i_ts, i_sl in nats, and where known i_ts_se, i_sl_se; the same
-        conditions.
+        alpha, gamma, i_ts, i_sl in nats, and where known i_ts_se, i_sl_se and, of their
+        difference, gap_se; the same conditions.
     threshold : float
         Of the binarisation of the digit.
 
@@ -70,13 +70,12 @@ def mnistm_explorer(
         ).decode()
     count = check.same_length(digits=digits, patches=patches)
     keys, found = ["alpha", "gamma"], []
-    for name, table, columns in (
-        ("accuracy_table", accuracy_table, ("student", "student_kd")),
-        ("mi_table", mi_table, ("i_ts", "i_sl")),
+    for name, table, columns, difference in (
+        ("accuracy_table", accuracy_table, ("student", "student_kd"), "gain"),
+        ("mi_table", mi_table, ("i_ts", "i_sl"), "gap"),
     ):
-        found.append(
-            _columns(name, table, keys, columns, [f"{column}_se" for column in columns])
-        )
+        uncertain = [f"{column}_se" for column in (*columns, difference)]
+        found.append(_columns(name, table, keys, columns, uncertain))
     rows = found[0].merge(found[1], on=keys)
     if not len(rows) == len(found[0]) == len(found[1]):
         raise ValueError(

@@ -25,6 +25,7 @@ from bs4 import BeautifulSoup, Tag
 from cchbook.publish.build import build, build_chapters, toc_files
 from cchbook.publish.build import chapters as chapters_of
 from cchbook.runs import records
+from cchlib.criterion.writing import written_beside
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
@@ -192,12 +193,8 @@ def print_slides(path: Path) -> Path:
     chromium = _chromium()
     _package("playwright")
     out = path.with_suffix(".pdf")
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        _print(chromium, f"{path.as_uri()}?view=print", beside, **SLIDE_PAPER)
-        os.replace(beside, out)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(out) as part:
+        _print(chromium, f"{path.as_uri()}?view=print", part, **SLIDE_PAPER)
     return out
 
 
@@ -224,17 +221,13 @@ def pdf(
     chromium = _chromium()
     _package("playwright")
     pages, _ = build(profile, settings, runs=runs)
-    source, out = (
-        records.build_dir() / "book.print.html",
-        records.build_dir() / "book.pdf",
-    )
+    source = records.build_dir() / "book.print.html"
+    out = records.build_dir() / "book.pdf"
     records.write_text(source, one_page(pages, toc_files(records.repository())))
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        _print(chromium, source.as_uri(), beside, **BOOK_PAPER)
-        os.replace(beside, out)
+        with written_beside(out) as part:
+            _print(chromium, source.as_uri(), part, **BOOK_PAPER)
     finally:
-        beside.unlink(missing_ok=True)
         source.unlink()
     return out
 

@@ -167,7 +167,8 @@ def _prose(text: str, name: str, titled: Mapping[str, str]) -> list[dict]:
     cells = []
     for number, (body, directive) in enumerate(parts):
         kind, _, title = directive.partition(" ")
-        if not body.strip() or kind == "raw":
+        # a box with the answer is what a student is to find
+        if not body.strip() or kind in ("raw", "admonition"):
             continue
         body = ROLE.sub(lambda role: _plain_role(role, titled), body.strip())
         if title:

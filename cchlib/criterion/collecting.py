@@ -444,6 +444,8 @@ def _label_array(value: Any) -> np.ndarray:
     array = check.as_array("label", value)
     if array.ndim == 0:
         raise ValueError("label is a single value a batch; one a subject is wanted")
+    if array.dtype.kind == "f":
+        check.all_finite("label", array)
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 

@@ -277,7 +277,8 @@ def decide(
     rows: list[dict] = []
     not_asked: list[str] = []
     found: Pilot | None = None
-    curve, n = None, len(check.as_array("labels", labels))
+    n = _subjects(teacher, labels)
+    curve = None
     said_by_label = ""
     if teacher_output is None:
         not_asked.append(
@@ -453,7 +454,7 @@ def _teacher_better(said, own, target: Target, shape: _Shape) -> dict:
 def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> list[dict]:
     """Row 2: the two tests. The slope test goes column by column, by Bonferroni."""
     rows = []
-    x = _independent_columns(check.features("student", student))
+    x = independent_columns(check.features("student", student))
     columns = list(range(target.y.shape[1]))
     if target.discrete:
         columns = [k for k in columns if 0 < target.y[:, k].mean() < 1]
@@ -506,7 +507,7 @@ def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> lis
     return rows
 
 
-def _independent_columns(x: np.ndarray) -> np.ndarray:
+def independent_columns(x: np.ndarray) -> np.ndarray:
     """An orthonormal basis of what the centred columns span, (n, rank)."""
     x = x / np.where((top := abs(x).max(0)) > 0, top, 1.0)
     x = x - x.mean(0)
@@ -807,6 +808,12 @@ class Ranking:
             "mixture": self.mixture,
             "teachers": {name: d.to_dict() for name, d in self.decisions.items()},
         }
+
+
+def _subjects(teacher: Any, labels: Any) -> int:
+    """How many there are; the rows of outputs never look at the teacher's features."""
+    labels = check.as_array("labels", labels)
+    return check.same_length(teacher=check.features("teacher", teacher), labels=labels)
 
 
 def decide_teachers(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ def written_beside(path: Path) -> Iterator[Path]:
     Where the writing fails, `path` is as it was and nothing is left beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    own = f"{os.getpid()}-{threading.get_ident()}"
+    part = path.with_name(f".{path.name}.{own}.part")
     try:
         yield part
         os.replace(part, path)

@@ -300,7 +300,11 @@ def model_of_parts(
         On a share outside [0, 1], and where the parts make Var T so much larger than
         Var(T | x2) that no covariance matrix in double precision could hold both.
     """
-    check.within("share", share, 0.0, 1.0)
+    share = check.number("share", share, 0.0, 1.0)
+    along_student = check.number("along_student", along_student)
+    along_residual = check.number("along_residual", along_residual)
+    elsewhere = check.number("elsewhere", elsewhere)
+    noise = check.number("noise", noise)
     p1, p2 = check.integer("p1", p1, 1), check.integer("p2", p2, 2 if elsewhere else 1)
     given_x2 = along_residual**2 * (1 - share) + noise**2
     variance = along_student**2 * share + elsewhere**2 + given_x2
@@ -383,7 +387,7 @@ def random_model(
             total[-1, -1],
         )
         return model, rng.standard_normal(p1) * np.sqrt(model.S33 / np.trace(model.S11))
-    check.within("margin", margin, 0.0)
+    margin = check.number("margin", margin, 0.0)
     free = rng.random(4) < 0.25
     near = margin * rng.standard_normal(4)
     sign = rng.choice([-1.0, 1.0])

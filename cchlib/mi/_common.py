@@ -86,7 +86,8 @@ def entropy(codes: np.ndarray) -> float:
     """Plug-in entropy of the class frequencies, in nats."""
     p = np.bincount(codes) / len(codes)
     p = p[p > 0]
-    return float(-(p * np.log(p)).sum())
+    surprise = -np.log(p)
+    return float((p * surprise).sum())
 
 
 def nearest_ceiling(n: int, k: int) -> float:

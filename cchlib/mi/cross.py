@@ -78,7 +78,8 @@ def _encoder(inputs: int, width: int, latents: int) -> nn.Sequential:
     sizes = (inputs, width, width // 2, width // 4, latents)
     layers: list[nn.Module] = []
     for size, narrower in zip(sizes, sizes[1:]):
-        layers += [nn.Linear(size, narrower), nn.LeakyReLU(SLOPE)]
+        layers.append(nn.Linear(size, narrower))
+        layers.append(nn.LeakyReLU(SLOPE))
     return nn.Sequential(*layers)
 
 
@@ -90,5 +91,6 @@ def _decoder(
     for size, wider in zip(sizes, sizes[1:]):
         if dropout:
             layers.append(nn.Dropout(dropout))
-        layers += [nn.Linear(size, wider), nn.LeakyReLU(SLOPE)]
+        layers.append(nn.Linear(size, wider))
+        layers.append(nn.LeakyReLU(SLOPE))
     return nn.Sequential(*layers[:-1])  # no activation at the output

@@ -124,17 +124,16 @@ def _few_columns(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     many.
     """
     n = len(x)
-    bases = [_basis(x), _basis(y)]
-    scores = [u * s for u, s in bases]
-    if sum(z.shape[1] for z in scores) <= ALL_COLUMNS * n:
-        return scores[0], scores[1]
+    basis_x, scale_x = _basis(x)
+    basis_y, scale_y = _basis(y)
+    scores_x = basis_x * scale_x
+    scores_y = basis_y * scale_y
+    if scores_x.shape[1] + scores_y.shape[1] <= ALL_COLUMNS * n:
+        return scores_x, scores_y
 
     # what x, or y, alone says decides its columns: independent stays independent
-    leading = []
-    for z, (_, s) in zip(scores, bases):
-        share = np.cumsum(s**2) / np.sum(s**2)
-        leading.append(z[:, : np.searchsorted(share, VARIANCE) + 1])
-    r, s = (z.shape[1] for z in leading)
+    r = _leading(scale_x)
+    s = _leading(scale_y)
     if r + s > MOST_COLUMNS * n:
         raise ValueError(
             f"x and y have {x.shape[1]} + {y.shape[1]} columns, {VARIANCE:.0%} of "
@@ -145,7 +144,14 @@ def _few_columns(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"{int(MOST_COLUMNS * n)} columns in all, are wanted (with a shrinkage > 0 "
             "there is a value whatever their number)"
         )
-    return leading[0], leading[1]
+    return scores_x[:, :r], scores_y[:, :s]
+
+
+def _leading(scale: np.ndarray) -> int:
+    """How many of the components with these standard deviations hold `VARIANCE`."""
+    variances = scale**2
+    share = np.cumsum(variances) / np.sum(variances)
+    return int(np.searchsorted(share, VARIANCE)) + 1
 
 
 def _basis(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -178,11 +184,15 @@ def _shrunk(x: np.ndarray, y: np.ndarray, shrinkage: float, seed: int) -> float:
     """With the correlation matrix ``(1 - shrinkage) R + shrinkage I``, in the bases of
     x and of y, which are no more than n; less the mean over permutations of y.
     """
-    weighted = []
-    for basis, s in (_basis(x), _basis(y)):
-        own = (1 - shrinkage) * s**2 / len(x)
-        weighted.append(basis * np.sqrt(own / (own + shrinkage)))
-    u, v = weighted
+
+    def weighted(z: np.ndarray) -> np.ndarray:
+        basis, s = _basis(z)
+        own = (1 - shrinkage) * s**2 / len(z)
+        share = own / (own + shrinkage)
+        return basis * np.sqrt(share)
+
+    u = weighted(x)
+    v = weighted(y)
     rng = np.random.default_rng(seed)
     nothing = []
     for _ in range(PERMUTATIONS):
@@ -283,7 +293,9 @@ def _too_wide(x: np.ndarray, codes: np.ndarray, n: int, folds: int) -> bool:
     """Whether the columns leave the covariance within classes singular in the largest
     fold's complement of n samples.
     """
-    return x.shape[1] > n - -(-n // folds) - (codes.max() + 1)
+    largest_fold = int(np.ceil(n / folds))
+    classes = codes.max() + 1
+    return x.shape[1] > n - largest_fold - classes
 
 
 def _discriminant(
@@ -307,7 +319,8 @@ def _discriminant(
         distance = _class_distances(x[train], codes[train], x[test], shrinkage)
         logits = log_prior - 0.5 * distance
         own = codes[test]
-        log_posterior[test] = logits[np.arange(len(own)), own] - logsumexp(logits, 1)
+        of_own = logits[np.arange(len(own)), own]
+        log_posterior[test] = of_own - logsumexp(logits, 1)
     # one part in n of the prior: no sample is impossible
     kept = log_posterior + np.log1p(-1 / n)
     mixed_in = log_prior[codes] - np.log(n)

@@ -100,13 +100,6 @@ class MIEstimate:
         """The value in bits."""
         return self.value / float(np.log(2))
 
-    @property
-    def bounded(self) -> float:
-        """The value within what is known of the truth and of the estimator: no less
-        than 0, no more than `ceiling`.
-        """
-        return float(np.clip(self.value, 0.0, self.ceiling))
-
     def _lines(self) -> list[str]:
         error = ""
         if np.isfinite(self.std_error):
@@ -350,8 +343,11 @@ def _by_shape(samples, runs: int, estimate) -> list:
     """
     groups: dict[tuple, list[int]] = {}
     for i, (x, y) in enumerate(samples):
-        width = ("classes", int(y.max()) + 1) if is_discrete(y) else y.shape
-        groups.setdefault((x.shape, width), []).append(i)
+        shape = y.shape
+        if is_discrete(y):
+            shape = ("classes", int(y.max()) + 1)
+        alike = groups.setdefault((x.shape, shape), [])
+        alike.append(i)
     results: list = [None] * len(samples)
     for ((n, p), (_, q)), members in groups.items():
         each = 5 * runs * n * (p + q)  # numbers that one sample's folds hold

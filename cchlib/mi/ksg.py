@@ -89,9 +89,10 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         x, y, given = variables
         parts = []
         for c in np.unique(given):
-            rows = np.flatnonzero(given == c)
-            if len(rows) > 1:
-                parts.append(pointwise([x[rows], y[rows]], k))
+            own = given == c
+            if own.sum() > 1:
+                within = [x[own], y[own]]
+                parts.append(pointwise(within, k))
         return np.concatenate(parts)
     if is_discrete(variables[1]):
         # only a subsample may hold a class of one: it has no neighbour
@@ -101,9 +102,10 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         if len(variables[0]) == 0:
             # one sample of each class: nothing to compare, nothing found
             return np.zeros(1)
-    n = len(variables[0])
     if len(variables) == 2:
+        n = len(variables[0])
         k_i, n_x, n_y = neighbour_counts(variables, [(0,), (1,)], k)
         return digamma(n) + digamma(k_i) - digamma(n_x) - digamma(n_y)
-    k_i, n_xz, n_yz, n_z = neighbour_counts(variables, [(0, 2), (1, 2), (2,)], k)
+    marginals: list[tuple[int, ...]] = [(0, 2), (1, 2), (2,)]
+    k_i, n_xz, n_yz, n_z = neighbour_counts(variables, marginals, k)
     return digamma(k_i) - digamma(n_xz) - digamma(n_yz) + digamma(n_z)

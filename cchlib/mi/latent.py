@@ -153,11 +153,15 @@ def _numbers_of_latents(task: Task, asked: int | None) -> tuple[int, int]:
     if task.labels is not None:
         most = task.y.shape[1] - 1
         begin = min(asked or FEWEST, most)
-        return begin, begin if asked else max(begin, min(most, MOST))
+        if asked:
+            return begin, begin
+        return begin, max(begin, min(most, MOST))
     if asked:
         return asked, asked
     narrower = min(task.x.shape[1], task.y.shape[1])
-    return FEWEST, max(FEWEST, min(narrower, len(task.x) // EACH, MOST))
+    affordable = len(task.x) // EACH
+    most = min(narrower, affordable, MOST)
+    return FEWEST, max(FEWEST, most)
 
 
 # ---------------------------------------------------------------- inputs
@@ -174,12 +178,15 @@ def _inputs(x: np.ndarray) -> np.ndarray:
     if p <= n:
         values, axes = np.linalg.eigh(x.T @ x)
         kept = values > 1e-9 * values[-1]
-        x = x @ axes[:, kept][:, ::-1]
+        strongest_first = axes[:, kept][:, ::-1]
+        x = x @ strongest_first
     else:
         values, axes = np.linalg.eigh(x @ x.T)
         kept = values > 1e-9 * values[-1]
-        x = (axes[:, kept] * np.sqrt(values[kept]))[:, ::-1]
-    return x / x[:, :SEEN].std()  # what a network sees has variance 1
+        components = axes[:, kept] * np.sqrt(values[kept])
+        x = components[:, ::-1]
+    seen = x[:, :SEEN]
+    return x / seen.std()  # what a network sees has variance 1
 
 
 # ---------------------------------------------------------------- linear start
@@ -201,7 +208,9 @@ def linear_starts(
     outside = size * (folds - 1)
     problems = []
     for moments in held_out:
-        train = [(t - m) / outside for t, m in zip(total, moments)]
+        train = []
+        for whole, part in zip(total, moments):
+            train.append((whole - part) / outside)
         problems.append(_Canonical(*train))
 
     # the shrinkage of the largest held-out squared correlations
@@ -224,7 +233,9 @@ def linear_starts(
     starts = []
     for a, b, s in best:
         scale = np.sqrt(np.minimum(s, 0.99))
-        starts.append((_pad(a * scale, latents), _pad(b * scale, latents)))
+        start_x = _pad(a * scale, latents)
+        start_y = _pad(b * scale, latents)
+        starts.append((start_x, start_y))
     return starts, correlated
 
 
@@ -236,11 +247,15 @@ def _correlations(
     a: np.ndarray, b: np.ndarray, xx: np.ndarray, yy: np.ndarray, xy: np.ndarray
 ) -> np.ndarray:
     """Of the columns of x a with those of y b, (r,), about their means of 0."""
-    covariance = (a * (xy @ b)).sum(0)
-    variance_x = (a * (xx @ a)).sum(0)
-    variance_y = (b * (yy @ b)).sum(0)
-    least = 1e-12 * np.trace(xx) * np.trace(yy) / (len(xx) * len(yy))
-    return covariance / np.sqrt(variance_x * variance_y + least)
+
+    def paired(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return (left * (middle @ right)).sum(0)
+
+    covariance = paired(a, xy, b)
+    variances = paired(a, xx, a) * paired(b, yy, b)
+    entries = len(xx) * len(yy)
+    least = 1e-12 * np.trace(xx) * np.trace(yy) / entries
+    return covariance / np.sqrt(variances + least)
 
 
 class _Canonical:
@@ -257,7 +272,8 @@ class _Canonical:
         """Directions (p, r), (q, r) of unit variance, and their correlations (r,)."""
         root_x = _inverse_root(self.values_x, shrinkage)
         root_y = _inverse_root(self.values_y, shrinkage)
-        u, s, v = _leading(root_x[:, None] * self.cross * root_y, latents)
+        whitened = root_x[:, None] * self.cross * root_y
+        u, s, v = _leading(whitened, latents)
         a = self.axes_x @ (root_x[:, None] * u)
         b = self.axes_y @ (root_y[:, None] * v)
         return a, b, s
@@ -277,15 +293,22 @@ def _leading(m: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     if min(m.shape) <= 4 * rank:
         u, s, vt = np.linalg.svd(m, full_matrices=False)
     else:
-        rng = np.random.default_rng(0)
-        start = rng.standard_normal((m.shape[1], 2 * rank))
-        basis, _ = np.linalg.qr(m @ start)
-        for _ in range(6):
-            basis, _ = np.linalg.qr(m @ (m.T @ basis))
+        basis = _range(m, 2 * rank)
         u, s, vt = np.linalg.svd(basis.T @ m, full_matrices=False)
         u = basis @ u
-    s = np.maximum(s[:rank], 1e-6)
-    return u[:, :rank], s, vt[:rank].T
+    largest = np.maximum(s[:rank], 1e-6)
+    return u[:, :rank], largest, vt[:rank].T
+
+
+def _range(m: np.ndarray, columns: int) -> np.ndarray:
+    """An orthonormal basis of about what the largest singular vectors span."""
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((m.shape[1], columns))
+    basis, _ = np.linalg.qr(m @ start)
+    for _ in range(6):
+        powered = m @ (m.T @ basis)
+        basis, _ = np.linalg.qr(powered)
+    return basis
 
 
 def _pad(a: np.ndarray, columns: int) -> np.ndarray:
@@ -343,8 +366,10 @@ def _held_out_codes(
             starts_y.append(b)
 
     width = settings["width"]
-    p, q = tasks[0].x.shape[1], tasks[0].y.shape[1]
-    widths_x, widths_y = [min(p, SEEN), width], [min(q, SEEN), width]
+    p = tasks[0].x.shape[1]
+    q = tasks[0].y.shape[1]
+    widths_x = [min(p, SEEN), width]
+    widths_y = [min(q, SEEN), width]
     if tasks[0].labels is not None:
         widths_y = [q]  # classes are read as they are
     f = Encoders(np.stack(starts_x), widths_x, seeds, device)
@@ -405,8 +430,10 @@ def correlation_loss(f: Tensor, g: Tensor) -> Tensor:
     g = g - g.mean(1, keepdim=True)
     cov_f = f.transpose(1, 2) @ f / n
     cov_g = g.transpose(1, 2) @ g / n
-    product = (f * g).sum(2).mean(1)
-    penalty = (cov_f * cov_g).sum((1, 2))
+    product = f * g
+    product = product.sum(2).mean(1)
+    penalty = cov_f * cov_g
+    penalty = penalty.sum((1, 2))
     return -product + 0.5 * penalty
 
 
@@ -463,13 +490,15 @@ def canonical(
     """Held-out latents in the canonical coordinates of the training latents, strongest
     pair first.
     """
+    mean_f = f.mean(0)
+    mean_g = g.mean(0)
     white_f = _whitening(f)
     white_g = _whitening(g)
-    a = (f - f.mean(0)) @ white_f
-    b = (g - g.mean(0)) @ white_g
+    a = (f - mean_f) @ white_f
+    b = (g - mean_g) @ white_g
     u, _, vt = np.linalg.svd(a.T @ b, full_matrices=False)
-    a_out = (f_out - f.mean(0)) @ white_f
-    b_out = (g_out - g.mean(0)) @ white_g
+    a_out = (f_out - mean_f) @ white_f
+    b_out = (g_out - mean_g) @ white_g
     return a_out @ u, b_out @ vt.T
 
 
@@ -511,7 +540,8 @@ def evaluate(
     rng = np.random.default_rng(task.seed)
     for fold, (u, v) in enumerate(pairs):
         r = ranks[chosen[fold]]
-        found[fold] -= gaussian_bias(u[:, :r], v[:, :r], k, surrogates, rng)
+        bias = gaussian_bias(u[:, :r], v[:, :r], k, surrogates, rng)
+        found[fold] -= bias
 
     # neighbours lose more with each dimension than a weak pair brings, so that the best
     # number is too small where many pairs are linear: then all of these
@@ -544,7 +574,8 @@ def _raw(
             other = v[:, :r]
             if task.labels is not None:
                 other = task.labels[task.rows[fold]]
-            raw[i, fold] = pointwise([u[:, :r], other], k).mean()
+            found = pointwise([u[:, :r], other], k)
+            raw[i, fold] = found.mean()
     return raw
 
 
@@ -577,10 +608,10 @@ def _with_linear(
 
 def _shared(u: np.ndarray, v: np.ndarray, k: int, rng: np.random.Generator) -> float:
     """KSG of u and v, less what it says of these samples made independent."""
-    shuffled = u[rng.permutation(len(u))]
-    together = pointwise([u, v], k).mean()
-    apart = pointwise([shuffled, v], k).mean()
-    return float(together - apart)
+    order = rng.permutation(len(u))
+    together = pointwise([u, v], k)
+    apart = pointwise([u[order], v], k)
+    return float(together.mean() - apart.mean())
 
 
 def _linear_information(u: np.ndarray, v: np.ndarray) -> float:
@@ -615,7 +646,8 @@ def gaussian_bias(
     if min(len(np.unique(z[:, 0])) for z in (u, v)) < len(u) / 2:
         for _ in range(surrogates):
             shuffled = u[rng.permutation(len(u))]
-            errors.append(pointwise([shuffled, v], k).mean())
+            apart = pointwise([shuffled, v], k)
+            errors.append(apart.mean())
         return float(np.mean(errors))
 
     rho = _paired_correlations(standard(u), standard(v))
@@ -623,8 +655,10 @@ def gaussian_bias(
         a, b = _pairs_of(rho, len(u), rng)
         a = normal_scores(a)
         b = normal_scores(b)
-        truth = _gaussian_information(_paired_correlations(a, b))
-        errors.append(pointwise([a, b], k).mean() - truth)
+        rho_drawn = _paired_correlations(a, b)
+        truth = _gaussian_information(rho_drawn)
+        together = pointwise([a, b], k)
+        errors.append(together.mean() - truth)
     return float(np.mean(errors))
 
 

@@ -110,8 +110,12 @@ def mine(
 
 def _inputs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """What T reads of the pairs, (n, p + q) float32."""
-    seen_y = standard(one_hot(y)) if is_discrete(y) else normal_scores(y)
-    return np.hstack([normal_scores(x), seen_y]).astype(np.float32)
+    seen_x = normal_scores(x)
+    if is_discrete(y):
+        seen_y = standard(one_hot(y))
+    else:
+        seen_y = normal_scores(y)
+    return np.hstack([seen_x, seen_y]).astype(np.float32)
 
 
 def _apart(data: Tensor, p: int) -> tuple[Tensor, Tensor]:
@@ -166,7 +170,9 @@ def _score(network: Encoders, x: Tensor, y: Tensor) -> Tensor:
     """T(x, y), (S, n); |T| ≤ 20 by a soft clip, so that one pair cannot overflow the
     mean of exp T.
     """
-    return 20 * torch.tanh(network(torch.cat([x, y], -1)).squeeze(-1) / 20)
+    pairs = torch.cat([x, y], -1)
+    raw = network(pairs).squeeze(-1)
+    return 20 * torch.tanh(raw / 20)
 
 
 def _bound(
@@ -185,7 +191,8 @@ def _bound(
     for _ in range(shuffles):
         other = _rows(y, _permutations(streams, n, y.device))
         product.append(_score(network, x, other))
-    return joint - torch.cat(product, 1).logsumexp(1) + np.log(n * shuffles)
+    summed = torch.cat(product, 1).logsumexp(1)
+    return joint - summed + np.log(n * shuffles)
 
 
 def _permutations(

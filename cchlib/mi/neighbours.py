@@ -45,8 +45,9 @@ def neighbour_counts(
         Samples strictly nearer than the k-th joint neighbour, the sample itself
         included.
     """
-    variables = [v if v.ndim == 1 else np.ascontiguousarray(v) for v in variables]
-    joint = np.hstack([v for v in variables if v.ndim == 2])
+    variables = [np.ascontiguousarray(v) for v in variables]
+    continuous = [v for v in variables if v.ndim == 2]
+    joint = np.hstack(continuous)
     n = len(joint)
     tree = KDTree(joint, metric="chebyshev")
     probes = joint[:: max(1, n // 50)]
@@ -57,7 +58,8 @@ def neighbour_counts(
     def work(rows: np.ndarray) -> Counts:
         return _in_rows(variables, marginals, k, rows)
 
-    return _joined(work, np.array_split(np.arange(n), min(_threads(), n)))
+    pieces = np.array_split(np.arange(n), min(_threads(), n))
+    return _joined(work, pieces)
 
 
 def _threads() -> int:
@@ -138,7 +140,7 @@ def _in_block(
             distance[:] = np.where(v[block, None] == v, 0.0, np.inf)
         else:
             cdist(v[block], v, "chebyshev", out=distance)
-    _largest(memory.distances, memory.joint)
+    _largest(list(memory.distances), memory.joint)
 
     classes = any(v.ndim == 1 for v in variables)
     memory.marginal[:] = memory.joint  # `_kth` overwrites what it reads
@@ -247,7 +249,8 @@ def _tree(points: np.ndarray, members: np.ndarray) -> tuple[KDTree, np.ndarray]:
     their nodes in the cache.
     """
     tree = KDTree(points[members], metric="chebyshev")
-    return tree, members[np.asarray(tree.get_arrays()[1])]
+    _, order, _, _ = tree.get_arrays()
+    return tree, members[np.asarray(order)]
 
 
 def _classes(
@@ -256,7 +259,8 @@ def _classes(
     """Rows of each combination of the discrete variables among `axes`; all rows where
     there is none.
     """
-    discrete = [variables[axis] for axis in axes if variables[axis].ndim == 1]
+    chosen = [variables[axis] for axis in axes]
+    discrete = [v for v in chosen if v.ndim == 1]
     if not discrete:
         return [np.arange(n)]
     combined = np.stack(discrete, 1)
@@ -266,4 +270,5 @@ def _classes(
 
 
 def _pieces(rows: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(rows, min(4 * _threads(), max(1, len(rows) // 100)))
+    worth_it = max(1, len(rows) // 100)
+    return np.array_split(rows, min(4 * _threads(), worth_it))

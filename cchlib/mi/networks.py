@@ -44,13 +44,17 @@ class Encoders:
             return
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         sizes = [*widths, linear.shape[-1]]
+        last = len(sizes) - 2
         for i, (a, b) in enumerate(zip(sizes, sizes[1:])):
-            last = i == len(sizes) - 2
-            bound = 0.0 if last else (6 / (a + b)) ** 0.5
+            bound = (6 / (a + b)) ** 0.5
+            if i == last:
+                bound = 0.0
             draws = [torch.rand(a, b, generator=g) for g in generators]
-            weight = torch.stack(draws).mul_(2).sub_(1).mul_(bound).to(device)
+            weight = torch.stack(draws)
+            weight = weight.mul_(2).sub_(1).mul_(bound).to(device)
             bias = torch.zeros(len(seeds), 1, b, device=device)
-            self.layers += [weight.requires_grad_(), bias.requires_grad_()]
+            self.layers.append(weight.requires_grad_())
+            self.layers.append(bias.requires_grad_())
 
     def __call__(self, x: Tensor) -> Tensor:
         """The codes (S, n, r) of a stack of inputs (S, n, p)."""
@@ -102,8 +106,10 @@ class AdamW:
             if self.decays[i]:
                 p.mul_(1 - rate * self.decays[i])
             first.lerp_(gradient, 0.1)
-            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            root = second.sqrt().div_(unbiased_root).add_(1e-8)
+            second.mul_(0.999)
+            second.addcmul_(gradient, gradient, value=0.001)
+            root = second.sqrt().div_(unbiased_root)
+            root.add_(1e-8)
             p.addcdiv_(first, root, value=-rate / unbiased)
 
     def keep(self, members: Tensor) -> None:

@@ -3,6 +3,7 @@ network.
 """
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -152,6 +153,22 @@ def test_slides_of_each_chapter(build_dir, html):
     assert not wrong and all(
         url.startswith(("file:", "data:", "blob:")) for url in asked
     )
+
+
+@needs_chromium
+def test_slides_of_one_chapter_need_its_run_alone(build_dir, tmp_path):
+    name = "02_synthetic"
+    shutil.copytree(build_dir / "runs" / name, tmp_path / "runs" / name)
+    made = cch("slides", name, "--pdf", "--profile", "smoke", build_dir=tmp_path)
+    assert made.returncode == 0, made.stderr
+    page, paper = tmp_path / "slides" / "02.html", tmp_path / "slides" / "02.pdf"
+    assert made.stdout.split() == [str(page), str(paper)]
+    # the book is not there for a link to lead to, and other chapters' numbers are open
+    text = page.read_text(encoding="utf-8")
+    assert "html/notebooks" not in text and "The Gaussian theory" in text
+    count = len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes()))
+    assert count >= len(re.findall("<section>", text)) / 2
+    assert not (tmp_path / "html").exists()
 
 
 @needs_chromium

@@ -325,3 +325,18 @@ def test_bad_input_is_refused_by_name(change, message):
 
 def test_the_card():
     assert {"assess", "collect", "decide", "pilot"} <= set(dir(cchlib))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"teacher": "text"}, "teacher could not be read"),
+        ({"teacher": np.zeros((59, 2))}, "teacher 59, labels 60"),
+        ({"labels": 1}, "labels is a single entry"),
+    ],
+)
+def test_what_the_rows_of_outputs_never_read_is_looked_at(given, said):
+    x, y, logits = classes(60)
+    arguments = {"teacher": x, "student": x, "labels": y} | given
+    with pytest.raises(ValueError, match=said):
+        decide(**arguments, teacher_output=logits, **FAST)

@@ -195,9 +195,20 @@ def test_beyond_shrinkage_and_yet_at_no_lambda_alone():
     assert best < 0.99 * alone
 
 
+def test_controls_at_one_lambda_are_not_the_best_shrinkage():
+    # At λ = 0.3 the teacher beats the undistilled student and the zero teacher, and
+    # still it does not beat shrinking.
+    model, w1 = model_of_parts(0.8, 0.8, 0.9)
+    found = risk_coefficients(model, w1, n=12)
+    zero = risk_coefficients(model, 0 * w1, n=12)
+    assert found.risk(0.3) < 0.995 * min(found.risk(0.0), zero.risk(0.3))
+    assert found.risk(0.3) > zero.risk(zero.optimal_lambda)
+    assert not beats_shrinkage(model, w1)
+
+
 def test_losing_to_the_best_shrinkage_decides_nothing():
-    # A student that is distilled and not shrunk as well may lose to the best control
-    # although the teacher beats shrinkage; if it wins the teacher does.
+    # A student that is distilled and not shrunk as well may lose to the best shrinkage
+    # although the teacher beats it; if it wins the teacher does.
     lost = won = 0
     for seed in range(300):
         model, w1 = random_model(seed, p1=2, p2=3)

@@ -15,7 +15,7 @@ function update() {
       points: rows.filter(r => r.method === m).map(r => [r.n, r.estimate - r.truth, r.std_error]) })) });
   get(".says").textContent = `True mutual information: ${truth[problem.value].toFixed(3)} nats. At n = ${size}: ` +
     rows.filter(r => r.n === size).map(r => `${r.method} ${pm(r.estimate, r.std_error)} nats, ` +
-      `${Math.abs(r.estimate - r.truth).toFixed(3)} too ${r.estimate < r.truth ? "low" : "high"}`).join("; ") + ".";
+      `${pm(Math.abs(r.estimate - r.truth), r.std_error)} too ${r.estimate < r.truth ? "low" : "high"}`).join("; ") + ".";
 }
 n.max = unique("n").length - 1;
 n.value = n.max;

@@ -58,11 +58,13 @@ function update() {
   plot(get(".mi"), { title: `Mutual information against blur, computed at α = ${at.alpha}`, x: "blur γ (pixels)",
     y: "nats", mark: at.gamma, series: [series("I(H₂;Y)", "i_sl"), series("I(H₁;H₂)", "i_ts")] });
   const gap = at.i_ts - at.i_sl, gain = at.student_kd - at.student;
+  const open = at.gap_se != null && Math.abs(gap) < 2*at.gap_se;
   get(".says").textContent = `Nearest computed condition: α = ${at.alpha}, γ = ${at.gamma}. ` +
-    `I(H₁;H₂) = ${pm(at.i_ts, at.i_ts_se)} nats ${gap > 0 ? ">" : "≤"} I(H₂;Y) = ${pm(at.i_sl, at.i_sl_se)} nats: ` +
-    `the hypothesis ${gap > 0 ? "says distil" : "does not say distil"}. Test accuracy ` +
+    `I(H₁;H₂) = ${pm(at.i_ts, at.i_ts_se)} nats ${gap > 0 ? ">" : "≤"} I(H₂;Y) = ${pm(at.i_sl, at.i_sl_se)} nats, ` +
+    `a difference of ${signed(gap, at.gap_se)}: the hypothesis ` +
+    `${open ? "can't tell" : gap > 0 ? "says distil" : "does not say distil"}. Test accuracy ` +
     `${pm(at.student, at.student_se)} without distillation, ${pm(at.student_kd, at.student_kd_se)} with it ` +
-    `(${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(3)}).`;
+    `(${signed(gain, at.gain_se)}).`;
 }
 root.addEventListener("input", update);
 update();

@@ -3,6 +3,7 @@
 // horizontal line at a value, `mark` a vertical one.
 const NS = "http://www.w3.org/2000/svg", DASH = ["", "7 4", "2 4", "9 3 2 3"];
 const pm = (value, se) => se == null ? value.toFixed(3) : `${value.toFixed(3)} ± ${se.toFixed(3)}`;
+const signed = (value, se) => (value < 0 ? "−" : "+") + pm(Math.abs(value), se);  // of a difference
 function plot(svg, { title, x, y, log, rule, mark, series }) {
   svg.replaceChildren();
   const make = (name, attributes, text) => {

@@ -222,3 +222,20 @@ def test_sentiment_speaks_of_mosei_where_it_was_run_and_reads_table_4_by_table_3
     errors = cells[cells["table"] == "table2"]["paper_error"].dropna()
     assert errors.iloc[0] == printed["std_error"]  # a deviation, as printed
     assert set(cells["verdict"]) <= set(scorecard.VERDICTS)
+
+
+def test_table_4_is_told_by_every_reading_of_the_noise(tmp_path):
+    at = dict(data="mosei", teacher="text", student="vision", level=0.4)
+    rows = [
+        dict(at, noise=noise, metric="weighted_f1_no_kd", value=value, seed=seed)
+        for noise, value in (("relative", 0.6), ("convex", 0.5), ("absolute", 0.7))
+        for seed in range(2)
+    ]
+    runs = run(tmp_path, "04_sentiment", rows, {"mosei": "real"})
+    cells = replication.printed_cells(runs, {})
+    found = cell(cells, "table4", "weighted_f1_kd", noise_level=0.4)
+    assert found["ours"] == 0.6
+    convex, absolute = found["other_readings"].split("; ")
+    assert convex.startswith("convex: 0.5") and absolute.startswith("absolute: 0.7")
+    none = cell(cells, "table4", "weighted_f1_kd", noise_level=0.0)
+    assert none["other_readings"] == ""

@@ -9,6 +9,7 @@ from cchbook.chapters.rivals import (
     rival_criteria,
     shared_label_information,
 )
+from cchlib.models import tabular_network
 
 RNG = np.random.default_rng(0)
 
@@ -111,3 +112,33 @@ def test_refuses(change, said):
     )
     with pytest.raises(ValueError, match=said):
         rival_criteria(**(fine | change))
+
+
+def test_the_theorys_tests_and_logme_are_the_librarys():
+    from cchlib.criterion import logme, shrinkage_test, slope_test
+
+    n = 400
+    h2 = RNG.standard_normal((n, 3))
+    s = h2 @ [0.5, 0.2, 0.0]
+    common = RNG.standard_normal(n)
+    y = s + common
+    t = s + 0.5 * common + RNG.standard_normal(n)
+    h1 = np.column_stack([t, RNG.standard_normal(n)])
+    network = tabular_network(4, seed=0)
+    found = rival_criteria(t, s, y, h1, h2, teacher_network=network)
+    assert found["logme"] == pytest.approx(logme(h1, y))
+    assert found["shrinkage_test"] == pytest.approx(shrinkage_test(s, y, t).estimate)
+    expected = slope_test(h2, y, t, intercept=True).estimate
+    assert found["slope_test"] == pytest.approx(expected)
+    # c = Cov(y − S, y − T) against σ²: half of the noise is the teacher's too
+    assert found["slope_test"] == pytest.approx(0.5, abs=0.2)
+    assert found["teacher_size"] == sum(p.numel() for p in network.parameters())
+
+
+def test_what_the_tests_cannot_have_is_nan():
+    """Features of as many columns as samples; a teacher that is the label."""
+    y = np.tile([0, 1], 20)
+    logits = RNG.standard_normal((40, 2))
+    found = rival_criteria(np.eye(2)[y], logits, y, np.eye(40), np.eye(40))
+    assert np.isnan(found["slope_test"]) and np.isnan(found["shrinkage_test"])
+    assert np.isnan(found["teacher_size"])

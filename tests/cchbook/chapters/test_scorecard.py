@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from cchbook.chapters import metrics as metrics_of
 from cchbook.chapters import scorecard
 
 NAN = float("nan")
@@ -288,3 +289,73 @@ def test_sign_counts_by_hand():
     assert counts["interval"] == pytest.approx(tuple(wilson))
     saturated = counted.assign(gap_saturated=[True, False, False, False, False])
     assert scorecard.sign_counts(saturated)["decided"] == 1
+
+
+# Errors over test samples ---------------------------------------------------------------
+
+
+def test_paired_error_is_mcnemars():
+    """Right alone in 3 and 1 of 20 samples: √(3 + 1 − (3 − 1)²/20) / 20."""
+    first = np.zeros(20, bool)
+    second = np.zeros(20, bool)
+    first[:3], second[3:4] = True, True
+    first[4:10], second[4:10] = True, True
+    expected = np.sqrt(3 + 1 - 4 / 20) / 20
+    assert metrics_of.paired_error(first, second) == pytest.approx(expected)
+    # a seed that moves nothing halves the mean difference, and its error
+    both = metrics_of.paired_error([first, first], [second, first])
+    assert both == pytest.approx(expected / 2)
+
+
+def test_the_bound_is_reached_where_they_disagree_as_much_as_they_can():
+    """Accuracies 0.7 and 0.6 on ten samples: at most 7 of them can be told apart."""
+    first = np.array([True] * 7 + [False] * 3)
+    second = np.array([True] * 3 + [False] * 4 + [True] * 3)
+    bound = scorecard.paired_bound(0.7, 0.6, 10)
+    assert metrics_of.paired_error(first, second) == pytest.approx(bound)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        a, b = rng.random((2, 10)) < rng.random((2, 1))
+        most = scorecard.paired_bound(a.mean(), b.mean(), 10)
+        assert metrics_of.paired_error(a, b) <= most + 1e-12
+
+
+def test_an_error_over_seeds_and_one_over_samples():
+    error, n = scorecard.combined_error(0.3, 3, 0.4)
+    assert error == pytest.approx(0.5)
+    assert n - 1 == pytest.approx(2 * (0.5 / 0.3) ** 4)  # Welch and Satterthwaite's
+    assert scorecard.combined_error(0.3, 3, NAN) == (0.3, 3)
+    error, n = scorecard.combined_error(NAN, 1, 0.4)  # one seed
+    assert (error, n) == (0.4, np.inf)
+    assert np.isnan(scorecard.combined_error(NAN, 1, NAN)[0])
+
+
+def test_a_run_of_one_seed_has_the_error_of_its_test_samples():
+    """Accuracies 0.9 and 0.8 on 100: disagreement of at most 0.3, √((0.3 − 0.01)/100)."""
+    rows = [
+        log("student_accuracy", 0.8, 0, alpha=0.2, lam=0.0),
+        log("student_accuracy_kd", 0.9, 0, alpha=0.2, gamma=1.0, lam=0.5),
+        log("gain", 0.1, 0, alpha=0.2, gamma=1.0, lam=0.5),
+        log("i_ts", 0.5, 0, alpha=0.2, gamma=1.0),
+        log("i_sl", 0.2, 0, alpha=0.2),
+    ]
+    metrics = pd.DataFrame(rows)
+    of = {"n_test": 100}
+    table = scorecard.conditions(metrics, ["i_ts"], parameters=of)
+    bound = np.sqrt((0.3 - 0.01) / 100)
+    assert table["gain_se"].item() == pytest.approx(bound)
+    where = {"alpha": 0.2, "gamma": 1.0}
+    error = scorecard.test_error(metrics, "gain", where, of, 0.1)
+    assert error == pytest.approx(bound)
+    error = scorecard.test_error(metrics, "student_accuracy_kd", where, of, 0.9)
+    assert error == pytest.approx(0.03)  # √(0.9 · 0.1 / 100)
+    # what the run itself resampled goes before the bound
+    known = log("gain_test_se", 0.01, 0, alpha=0.2, gamma=1.0, lam=0.5)
+    metrics = pd.DataFrame([*rows, known])
+    table = scorecard.conditions(metrics, ["i_ts"], parameters=of)
+    assert table["gain_se"].item() == pytest.approx(0.01)
+    assert scorecard.test_error(metrics, "gain", where, of, 0.1) == 0.01
+    # repeated splits have test samples of their own
+    splits = of | {"test_fraction": 0.1, "mi_fraction": 0.5, "seeds": 1}
+    metrics = pd.DataFrame(rows)
+    assert np.isnan(scorecard.test_error(metrics, "gain", where, splits, 0.1))

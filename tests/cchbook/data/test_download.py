@@ -166,7 +166,7 @@ def test_rubbish_that_an_earlier_call_left_is_thrown_away(server, tmp_path, rubb
 
 
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
-    with pytest.raises(ValueError, match=f"{SHA256}; {'0' * 64} is wanted"):
+    with pytest.raises(ValueError, match=f"expected {'0' * 64} but got {SHA256}"):
         get(server, tmp_path / "file.bin", sha256="0" * 64)
     assert list(tmp_path.iterdir()) == []
 

@@ -30,8 +30,9 @@ ACCURACY = CONDITIONS.assign(
     student=0.8 + CONDITIONS.alpha / 10,
     student_kd=0.9 - CONDITIONS.gamma / 10,
     student_kd_se=0.004,
+    gain_se=0.003,
 )
-MI = CONDITIONS.assign(i_ts=2 - CONDITIONS.gamma / 2, i_sl=1.1)
+MI = CONDITIONS.assign(i_ts=2 - CONDITIONS.gamma / 2, i_sl=1.1, gap_se=0.1)
 BIAS = pd.DataFrame(
     [
         (p, m, n, t, t - b / np.sqrt(n), 0.01)
@@ -200,18 +201,23 @@ def test_the_nearest_condition_is_told(page):
     move(page, "gamma", 0.3)
     assert (
         "α = 0.2, γ = 0. " in says.inner_text()
-        and "2.000 nats > I(H₂;Y) = 1.100" in says.inner_text()
+        and "2.000 nats > I(H₂;Y) = 1.100 nats, a difference of +0.900 ± 0.100: the "
+        "hypothesis says distil"
+        in says.inner_text()
     )
     assert (
-        "0.820 without distillation, 0.900 ± 0.004 with it (+0.080)"
+        "0.820 without distillation, 0.900 ± 0.004 with it (+0.080 ± 0.003)"
         in says.inner_text()
     )
     move(page, "gamma", 3.4)
     assert (
         "γ = 3.5. " in says.inner_text()
         and "0.250 nats ≤" in says.inner_text()
-        and "(−0.270)" in says.inner_text()
+        and "(−0.270 ± 0.003)" in says.inner_text()
     )
+    # a gap within two standard errors says nothing
+    move(page, "gamma", 1.6)
+    assert "+0.150 ± 0.100: the hypothesis can't tell" in says.inner_text()
 
 
 @in_browser
@@ -233,14 +239,14 @@ def test_the_keyboard_moves_it(page):
 @in_browser
 def test_bias_is_estimate_minus_truth(page):
     says = page.locator(".says").last
-    told = "n = 10000: ksg 0.440 ± 0.010 nats, 0.060 too low; lmi 0.470 ± 0.010 nats, 0.030 too low."
+    told = "n = 10000: ksg 0.440 ± 0.010 nats, 0.060 ± 0.010 too low; lmi 0.470 ± 0.010 nats, 0.030 ± 0.010 too low."
     assert told in says.inner_text()
     before = page.locator("svg").last.inner_html()
     page.locator("[name=problem]").select_option("images")
     page.locator("[name=method]").select_option("ksg")
     move(page, "n", 0)
     assert (
-        "information: 0.693 nats. At n = 100: ksg 0.093 ± 0.010 nats, 0.600 too low."
+        "information: 0.693 nats. At n = 100: ksg 0.093 ± 0.010 nats, 0.600 ± 0.010 too low."
         in says.inner_text()
     )
     assert page.locator("svg").last.inner_html() != before

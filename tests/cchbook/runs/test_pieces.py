@@ -229,20 +229,23 @@ def test_a_run_put_together_is_recorded_with_its_line_and_has_no_page(toy, monke
         finished_runs(toy.root, "paper")
 
 
-@pytest.mark.parametrize("along", [["seeds"], ["readings", "sigma12s"]])
-def test_the_synthetic_chapter_in_pieces(tmp_path, monkeypatch, along):
-    """Values differ by the last digits of float32: networks train in other stacks.
-
-    One metric is more than a grouping: the best control is chosen over the seeds of a
-    run, so in pieces of one seed each chooses its own (the page of choices says so).
-    """
+@pytest.mark.parametrize(
+    ("name", "along"),
+    [
+        ("02_synthetic", ["seeds"]),
+        ("02_synthetic", ["readings", "sigma12s"]),
+        ("04_sentiment", ["seeds"]),
+    ],
+)
+def test_a_chapter_in_pieces(tmp_path, monkeypatch, name, along):
+    """Values differ by the last digits of float32: networks train in other stacks."""
     monkeypatch.setenv("CCH_ROOT", str(CHECKOUT))
     monkeypatch.setenv("CCH_BUILD_DIR", str(tmp_path))
     whole, together = tmp_path / "whole", tmp_path / "pieces"
-    run(["02_synthetic"], "smoke", output=str(whole))
-    outcomes = run(["02_synthetic"], "smoke", output=str(together), split=along)
+    run([name], "smoke", output=str(whole))
+    outcomes = run([name], "smoke", output=str(together), split=along)
     assert {o.status for o in outcomes} == {"done"}
-    (job,) = batch.Batch(["02_synthetic"], "smoke").first
+    (job,) = batch.Batch([name], "smoke").first
     one, other = (
         in_order(records.read(Store(place).where(*job.run)).metrics)
         for place in (whole, together)

@@ -663,7 +663,6 @@ def test_ceiling(method, ceiling):
     entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
     estimate = estimate_mi(x, labels, method, **FAST[method])
     assert estimate.ceiling == pytest.approx(entropy)
-    assert 0 <= estimate.bounded <= entropy
 
 
 @pytest.mark.parametrize("method", ["ksg", "lmi"])
@@ -689,7 +688,7 @@ def test_a_class_that_x_tells_saturates_at_its_entropy(method):
     x = 20.0 * c[:, None] + rng.standard_normal((300, 2))
     estimate = estimate_mi(x, c, method, **FAST[method])
     assert estimate.saturated
-    assert estimate.bounded == pytest.approx(np.log(3), abs=0.06)
+    assert min(estimate.value, estimate.ceiling) == pytest.approx(np.log(3), abs=0.06)
 
 
 def test_an_estimate_prints_as_three_lines():

@@ -1,0 +1,121 @@
+"""The pages as their readers meet them: routes that are as short as they say, and no
+bars of code over what only presents. From the sources: nothing is built.
+"""
+
+import re
+from collections import Counter
+
+import pytest
+
+from cchbook.publish.build import BARS, GLUED, leave_open, text_only, toc_files
+from cchbook.runs import records
+from cchbook.runs.notebook import Notebook, source, tags
+
+ROOT = records.repository()
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+READ_IN_TEN_MINUTES = 1500  # words, at 150 a minute
+
+
+def text_of(file):
+    """What a page says in words: its Markdown, as one text."""
+    path = ROOT / f"{file}.ipynb"
+    if not path.is_file():
+        return (ROOT / f"{file}.md").read_text(encoding="utf-8")
+    cells = Notebook.read(path).content["cells"]
+    return "\n\n".join(source(c) for c in cells if c["cell_type"] == "markdown")
+
+
+def section(label):
+    """From a label to the next heading of the same level or a higher one."""
+    found = []
+    for file in toc_files(ROOT):
+        match = re.search(
+            rf"^\({label}\)=\n(#+) [^\n]*\n(.*?)(?=^#{{1,2}} |\Z)",
+            text_of(file),
+            re.M | re.S,
+        )
+        if match:
+            found.append(match[2])
+    assert len(found) == 1, f"{label} stands {len(found)} times"
+    return found[0]
+
+
+def words(text):
+    """How many words a reader reads; a number pasted in counts as one."""
+    text = re.sub(
+        r"^```.*?^```", "", text, flags=re.M | re.S
+    )  # figures, lists, scripts
+    text = re.sub(r"^\([\w-]+\)=$", "", text, flags=re.M)
+    text = re.sub(r"\{glue:\w+\}`[^`]*`", "1", text)
+    text = re.sub(r"\{[\w:]+\}`([^`<]*)(<[^`]*>)?`", r"\1", text)
+    return len(re.findall(r"[^\W_][\w’'-]*", text))
+
+
+def test_the_route_of_ten_minutes_is_three_links_to_paragraphs_and_short():
+    front = text_of("book/index")
+    route = re.search(r"^\* - 10 minutes\n(.*?)^\* - ", front, re.M | re.S)[1]
+    labels = re.findall(r"\{ref\}`[^`<]*<([\w-]+)>`", route)
+    assert len(labels) == 3 and route.count("{ref}") == 3
+    read = {label: words(section(label)) for label in labels}
+    assert min(read.values()) > 20
+    assert sum(read.values()) <= READ_IN_TEN_MINUTES, read
+
+
+def test_each_chapter_says_what_comes_next_and_it_does():
+    files = toc_files(ROOT)
+    label_of = {}
+    for file in files:
+        match = re.match(r"\s*\(([\w-]+)\)=", text_of(file))
+        label_of[file] = match[1] if match else None
+    chapters = [file for file in files if file.startswith("notebooks/")]
+    for file in chapters:
+        following = files[files.index(file) + 1]
+        said = re.search(r"^\*\*Next:\*\*(.*)$", text_of(file), re.M)[1]
+        assert f"{{ref}}`{label_of[following]}`" in said, file
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_folded_code_is_named_and_there_is_little_of_it(path):
+    """Three bars at most over code, beside the settings; all other folded code is a
+    link below its figure.
+    """
+    written = Notebook.read(path)
+    kinds = Counter()
+    for cell in written.code_cells:
+        named = [tag for tag in tags(cell) if tag in BARS]
+        assert len(named) == ("hide-input" in tags(cell)), cell["id"]
+        kinds.update(named)
+    assert kinds["parameters"] == kinds["setup"] == 1
+    assert kinds["computes"] <= 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_shows_nothing_is_not_on_the_page(path):
+    last = Notebook.read(path).code_cells[-1]
+    assert source(last) == "run.finish()" and tags(last) == ["remove-cell"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[1:8], ids=lambda path: path.stem)
+def test_a_chapter_opens_with_the_claim_and_the_answer(path):
+    """The answer in numbers of its run, none of them written by hand."""
+    first = source(Notebook.read(path).content["cells"][0])
+    claim, box = first.index("**The claim"), first.index("{admonition} The answer")
+    assert claim < box
+    answer = re.search(r"^```\{admonition\}.*?^```", first, re.M | re.S)[0]
+    assert answer.count("{glue:text}") >= 4
+    by_hand = re.sub(r"\{glue:text\}`[^`]*`|\$[^$]*\$|Eq\. \d+|F1", "", answer)
+    assert not re.search(r"[1-9]", by_hand)
+
+
+def test_numbers_of_runs_that_were_not_asked_for_are_left_open(tmp_path):
+    page = text_only(Notebook.read(NOTEBOOKS[1]))
+    assert {cell["cell_type"] for cell in page["cells"]} == {"markdown"}
+    assert not any(GLUED.search(source(cell)) for cell in page["cells"])
+    (tmp_path / "book").mkdir()
+    text = (
+        "{glue:text}`../notebooks/a.ipynb::x:s` of {glue:text}`../notebooks/b.ipynb::y`"
+    )
+    (tmp_path / "book" / "p.md").write_text(text)
+    leave_open(tmp_path, {"b"})
+    said = (tmp_path / "book" / "p.md").read_text(encoding="utf-8")
+    assert said == "… of {glue:text}`../notebooks/b.ipynb::y`"
