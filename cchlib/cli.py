@@ -57,6 +57,10 @@ def assess(
         float, typer.Option(help="Share of the student's error worth gaining.")
     ] = 0.01,
     cch: Annotated[bool, typer.Option(help="Ask the CCH too, the slow row.")] = True,
+    components: Annotated[
+        int,
+        typer.Option(min=0, help="Of wider blocks, for the CCH; 0: all columns."),
+    ] = 64,
     seed: int = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     figure: Annotated[Path | None, typer.Option(help="Where the figure goes.")] = None,
@@ -87,6 +91,7 @@ def assess(
             confidence=confidence,
             smallest=smallest,
             cch=cch,
+            components=components or None,
             seed=seed,
             device=device,
         )

@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -46,7 +46,7 @@ import pandas as pd
 from scipy import stats
 
 from cchlib import check
-from cchlib.criterion.cch import Assessment, assess
+from cchlib.criterion.cch import Assessment, assess, assess_teachers
 from cchlib.criterion.collecting import Representations
 from cchlib.criterion.heads import LAMS, TEMPERATURES, Gain, Pilot, pilot
 from cchlib.criterion.outputs import (
@@ -66,6 +66,8 @@ SMALLEST = 0.01
 SAME = 1e-6
 #: wider representations are reduced to so many principal components for the CCH
 COMPONENTS = 64
+#: the reason of the row that was not asked for
+LEFT_OUT = "the CCH: it was left out"
 #: an undecided answer names no number of subjects beyond this multiple of those given
 MOST_TIMES = 100
 
@@ -320,39 +322,28 @@ def decide(
         rows.append(row)
         rows += _pilot_rows(found)
 
-    def decided(assessment: Assessment | None) -> Decision:
-        every = list(rows)
-        if assessment is not None:
-            every.append(_cch_row(assessment))
-        if found is not None:
-            kind = target.discrete
-        elif assessment is not None:
-            kind = bool(np.isfinite(assessment.label_entropy))
-        else:
-            kind = False
-        table = _table(every, kind)
-        code, verdict = _verdict(found, assessment, table, shape, n, said_by_label)
-        return Decision(
-            code=code,
-            verdict=verdict,
-            table=table,
-            lam=found.lam if found else float("nan"),
-            temperature=found.temperature if found else float("nan"),
-            n_samples=n,
-            discrete=kind,
-            confidence=float(confidence),
-            smallest=float(smallest),
-            curve=curve,
-            pilot=found,
-            assessment=assessment,
-            not_asked=list(not_asked),
-        )
-
+    kind = found is not None and target.discrete
+    table = _table(rows, kind)
+    code, verdict = _verdict(found, table, shape, n, said_by_label)
+    first = Decision(
+        code=code,
+        verdict=verdict,
+        table=table,
+        lam=found.lam if found else float("nan"),
+        temperature=found.temperature if found else float("nan"),
+        n_samples=n,
+        discrete=kind,
+        confidence=float(confidence),
+        smallest=float(smallest),
+        curve=curve,
+        pilot=found,
+        assessment=None,
+        not_asked=not_asked,
+    )
     if found is not None and on_first is not None:
-        on_first(decided(None))
+        on_first(first)
     if not cch:
-        not_asked.append("the CCH: it was left out")
-        return decided(None)
+        return replace(first, not_asked=[*not_asked, LEFT_OUT])
     tell("mutual information", 0.0)
     extra = {} if groups is None else {"groups": groups}
     assessment = assess(
@@ -368,7 +359,35 @@ def decide(
         **extra,
     )
     tell("mutual information", 1.0)
-    return decided(assessment)
+    return _with_cch(first, assessment)
+
+
+def _with_cch(first: Decision, assessment: Assessment) -> Decision:
+    """The decision with the CCH's row and what it says; the verdict's code is the
+    CCH's only where there was nothing else to ask.
+    """
+    kind = first.discrete
+    words = _cch_words(assessment)
+    code, verdict = first.code, first.verdict.removesuffix(".") + f"; {words}."
+    if first.pilot is None:
+        kind = bool(np.isfinite(assessment.label_entropy))
+        code, verdict = assessment.verdict, f"{assessment.verdict}, by the CCH alone: "
+        verdict += words
+        if code == "undecided":
+            verdict += "; outputs of the teacher would let four more questions be asked"
+        verdict += "."
+    row = _table([_cch_row(assessment)], kind)
+    return replace(
+        first,
+        code=code,
+        verdict=verdict,
+        table=row
+        if first.table.empty
+        else pd.concat([first.table, row], ignore_index=True),
+        discrete=kind,
+        assessment=assessment,
+        not_asked=[why for why in first.not_asked if why != LEFT_OUT],
+    )
 
 
 @dataclass(frozen=True)
@@ -588,23 +607,14 @@ def _table(rows: list[dict], discrete: bool) -> pd.DataFrame:
 
 def _verdict(
     found: Pilot | None,
-    assessment: Assessment | None,
     table: pd.DataFrame,
     shape: _Shape,
     n: int,
-    said_by_label: str = "",
+    said_by_label: str,
 ) -> tuple[str, str]:
     """The rule of the module's text. `said_by_label`: see `_said_by_label`."""
-    cch = _cch_words(assessment)
     if found is None:
-        if assessment is None:
-            return "undecided", "undecided: nothing could be asked of features alone."
-        sentence = f"{assessment.verdict}, by the CCH alone: {cch}"
-        if assessment.verdict == "undecided":
-            sentence += (
-                "; outputs of the teacher would let four more questions be asked"
-            )
-        return assessment.verdict, sentence + "."
+        return "undecided", "undecided: nothing could be asked of features alone."
     gains = {
         "the plain student": found.gain,
         "label smoothing": found.over_smoothing,
@@ -613,16 +623,14 @@ def _verdict(
         gains["the student as its own teacher"] = found.over_itself
     worth_having = shape.smallest * found.plain_error
     unit = "Brier score" if found.accuracy_gain else "squared error"
-    also = f"; {cch}" if cch else ""
-
     small = {name: g for name, g in gains.items() if g.high < worth_having}
     if said_by_label:
-        return "do not distil", f"do not distil: {said_by_label}{also}."
+        return "do not distil", f"do not distil: {said_by_label}."
     if small:
         name, gain = min(small.items(), key=lambda item: item[1].high)
         return "do not distil", (
             f"do not distil: at best {gain.high:+.3g} in {unit} over {name} (expected "
-            f"{gain.mean:+.3g}), less than {shape.smallest:.0%} of the error{also}."
+            f"{gain.mean:+.3g}), less than {shape.smallest:.0%} of the error."
         )
     by = _sure_by(found, table, (1 - shape.confidence) / 4)
     itself = found.over_itself is None or found.over_itself.mean > 0
@@ -636,14 +644,14 @@ def _verdict(
             f"distil with λ ≈ {found.lam:g}{temperature}: expected gain "
             f"{mean:+.3g} ({low:.3g} to {high:.3g}) in {unit} over the "
             f"plain student, {found.over_smoothing.mean:+.3g} over label smoothing, "
-            f"by {by}{also}."
+            f"by {by}."
         )
     more = _subjects_wanted(list(gains.values()), worth_having, n)
     return "undecided", (
         f"undecided: {more}; the pilot's gain is {found.gain.mean:+.3g} "
         f"({found.gain.low:.3g} to {found.gain.high:.3g}) in {unit} over the plain "
         f"student, {found.over_smoothing.mean:+.3g} over label smoothing"
-        f"{_leaning(table)}{also}."
+        f"{_leaning(table)}."
     )
 
 
@@ -714,9 +722,7 @@ def _leaning(table: pd.DataFrame) -> str:
     return f"; {', '.join(said)}" if said else ""
 
 
-def _cch_words(assessment: Assessment | None) -> str:
-    if assessment is None:
-        return ""
+def _cch_words(assessment: Assessment) -> str:
     low, high = assessment.gap_interval
     said = {
         "distil": "the CCH says yes",
@@ -755,7 +761,8 @@ class Ranking:
     decisions : dict of name -> Decision, best first
     table : DataFrame, best first
         teacher, code, pilot_gain, low, high, behind_best with behind_low and
-        behind_high (paired over folds), predicted_gain, logme, gap.
+        behind_high (paired over folds), predicted_gain, logme and width (number of
+        columns), which know nothing of the student, gap.
     mixture : dict of name -> share, or None
         The best mixture by held-out residuals, "label" among the names; their ratios to
         the label's are Eq. 4's λ.
@@ -816,6 +823,10 @@ def decide_teachers(
     *,
     teacher_outputs: Mapping[str, Any] | None = None,
     student_output: Any = None,
+    cch: bool = True,
+    method: str = "lmi",
+    runs: int = 5,
+    components: int | None = COMPONENTS,
     progress: Callable[[str, float], None] | None = None,
     on_first: Callable[[str, Decision], None] | None = None,
     **options: Any,
@@ -829,6 +840,9 @@ def decide_teachers(
         As for `decide`.
     teacher_outputs : mapping of the same names to arrays (n, K), optional
         Where some are missing those teachers come last, by the CCH's gap.
+    cch, method, runs, components
+        As for `decide`. The CCH is asked of all teachers together, after the rest:
+        I(student; label) is one for all.
     progress : callable(what, share), optional
     on_first : callable(name, Decision), optional
     **options
@@ -859,10 +873,26 @@ def decide_teachers(
             labels,
             teacher_output=outputs.get(name),
             student_output=student_output,
+            cch=False,
             progress=None if progress is None else _telling(progress, name),
             on_first=None if on_first is None else _announcing(on_first, name),
             **options,
         )
+    if cch:
+        tell = progress or (lambda what, share: None)
+        tell("mutual information", 0.0)
+        shared = ("confidence", "groups", "seed", "device")
+        assessed = assess_teachers(
+            teachers,
+            student,
+            labels,
+            method,
+            runs=runs,
+            components=components,
+            **{name: options[name] for name in shared if name in options},
+        )
+        tell("mutual information", 1.0)
+        found = {name: _with_cch(d, assessed[name]) for name, d in found.items()}
     found = dict(sorted(found.items(), key=lambda item: _merit(item[1]), reverse=True))
     best = next(iter(found.values()))
     rows = []
@@ -876,6 +906,7 @@ def decide_teachers(
             at_best = decision.table.set_index("criterion")["estimate"]
             row["predicted_gain"] = at_best["predicted_gain"]
         row["logme"] = logme(teachers[name], labels)
+        row["width"] = check.features("teacher", teachers[name]).shape[1]
         if decision.assessment is not None:
             row["gap"] = decision.assessment.gap
         rows.append(row)

@@ -206,3 +206,11 @@ def test_nan_and_unequal_rows_are_refused(case):
     with pytest.raises(ValueError, match="batch 0: .*student 5"):
         quiet(case.teacher, case.student, batches)
     assert case.teacher.training  # restored after an error too
+
+
+@pytest.mark.parametrize("gap", [float("nan"), float("inf")])
+def test_a_label_that_is_no_number_is_refused(case, gap):
+    labels = case.y.double()
+    labels[3] = gap
+    with pytest.raises(ValueError, match="label holds NaN or infinity"):
+        quiet(case.teacher, case.student, loader(case.x1, case.x2, labels))

@@ -260,11 +260,38 @@ def test_several_teachers_are_ranked_paired_and_mixed():
     )
     assert list(found.decisions) == ["law", "noise", "silent"]
     assert found.table["behind_best"][0] == 0 < found.table["behind_best"][1]
+    assert list(found.table["width"]) == [2, 1, 40]
     shares = found.mixture
     assert sum(shares.values()) == pytest.approx(1) and shares["law"] > shares["noise"]
     assert found.verdict.startswith("law: ") and "<table>" in found._repr_html_()
     with pytest.raises(ValueError, match="teacher_outputs holds stranger"):
         decide_teachers({"a": x}, x, y, teacher_outputs={"stranger": said})
+
+
+def test_the_cch_of_several_is_asked_once_and_last():
+    """And is that of each alone."""
+    x, y, said = classes(100)
+    other = np.random.default_rng(5).standard_normal((100, 2))
+    told, options = [], dict(method="gaussian", runs=1, confidence=0.9)
+    found = decide_teachers(
+        {"law": said, "features": other},
+        x,
+        y,
+        teacher_outputs={"law": said},
+        progress=lambda what, share: told.append(what),
+        on_first=lambda name, decision: told.append(f"{name}!"),
+        **(FAST | options | {"cch": True}),
+    )
+    assert told.count("law!") == 1 and "features!" not in told
+    assert told[-2:] == ["mutual information"] * 2
+    alone = ask(x, y, said, **(options | {"cch": True}))
+    assert found.decisions["law"].code == alone.code
+    features = decide(other, x, y, **options)
+    assert found.decisions["features"].verdict == features.verdict
+    assert "by the CCH alone" in features.verdict
+    for decision in found.decisions.values():
+        assert list(decision.table["criterion"])[-1] == "cch"
+        assert not any("left out" in why for why in decision.not_asked)
 
 
 def test_worth_is_counted_from_the_records():
@@ -298,3 +325,18 @@ def test_bad_input_is_refused_by_name(change, message):
 
 def test_the_card():
     assert {"assess", "collect", "decide", "pilot"} <= set(dir(cchlib))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"teacher": "text"}, "teacher could not be read"),
+        ({"teacher": np.zeros((59, 2))}, "teacher 59, labels 60"),
+        ({"labels": 1}, "labels is a single entry"),
+    ],
+)
+def test_what_the_rows_of_outputs_never_read_is_looked_at(given, said):
+    x, y, logits = classes(60)
+    arguments = {"teacher": x, "student": x, "labels": y} | given
+    with pytest.raises(ValueError, match=said):
+        decide(**arguments, teacher_output=logits, **FAST)

@@ -587,3 +587,18 @@ def test_additive_lambda_undoes_mixing_weight(weight, lam):
     assert additive_lambda(weight) == pytest.approx(lam) and mixing_weight(
         lam
     ) == pytest.approx(weight)
+
+
+@pytest.mark.parametrize(
+    "name", ["share", "along_student", "along_residual", "elsewhere", "noise"]
+)
+@pytest.mark.parametrize("value", [None, "0.5", np.nan, np.inf, [0.5]])
+def test_a_part_of_a_model_that_is_no_number_is_named(name, value):
+    parts = {"share": 0.5, "along_student": 1.0, "along_residual": 0.5}
+    with pytest.raises(ValueError, match=f"{name} "):
+        gaussian.model_of_parts(**parts | {name: value})
+
+
+def test_a_margin_that_is_no_number_is_named():
+    with pytest.raises(ValueError, match="margin has shape"):
+        gaussian.random_model(0, margin=[0.1])
