@@ -28,6 +28,8 @@ BLANK = "____"
 YOURS = "# Yours"
 #: calls that keep something for the page or the scorecard; `records.start` is replaced
 KEEPS = ("glue", "glue_all", "rival_criteria", "run.finish", "DataSource")
+#: calls that read what only the book's checkout has: their cells go whole
+READS = ("records.leading", "records.recorded", "records.repository")
 #: modules whose calls show something, so that their results may go unused
 SHOWS = ("tables", "plots", "show", "theory")
 LOGS = ("run.log", "run.log_frame")
@@ -217,15 +219,19 @@ def _code(text: str, name: str, metadata: dict) -> dict:
 def without_bookkeeping(cells: Sequence[str]) -> list[str]:
     """The code of a chapter without what it keeps for its page, cell by cell.
 
-    A statement that calls one of `KEEPS` goes, with what uses its result, and then
-    whatever was computed for such statements alone.
+    A statement that calls one of `KEEPS` goes, and a cell that calls one of `READS`,
+    with what uses their results, and then whatever was computed for them alone.
     """
     trees = [ast.parse(text) for text in cells]
     read = _read_by_figures() | set().union(*map(_texts_in, trees))
     gone: set[str] = set()
     texts, wanted = [], set()
     for text, tree in zip(cells, trees):
-        dropped = _dropped(tree.body, gone, read)
+        if _calls(tree, READS):
+            dropped = tree.body
+            gone |= set().union(*map(_bound, dropped))
+        else:
+            dropped = _dropped(tree.body, gone, read)
         for statement in dropped:
             wanted |= _loaded(statement)
         texts.append(_without(text, dropped))
@@ -350,7 +356,7 @@ def _dropped(
             ]
         if isinstance(statement, ast.For):
             gone -= _bound(statement.target)
-        if _keeps(head) or _unread(head, read) or _loaded(head) & gone:
+        if _calls(head, KEEPS) or _unread(head, read) or _loaded(head) & gone:
             found.append(statement)
             gone |= _bound(statement)
             continue
@@ -365,9 +371,9 @@ def _dropped(
     return found
 
 
-def _keeps(tree: ast.AST) -> bool:
+def _calls(tree: ast.AST, names: Sequence[str]) -> bool:
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return any(ast.unparse(call.func) in KEEPS for call in calls)
+    return any(ast.unparse(call.func) in names for call in calls)
 
 
 def _shows(tree: ast.AST) -> bool:

@@ -21,6 +21,8 @@ CHAPTER = [
     "found = rival_criteria(x)\nfor name in found:\n    run.log(name, found[name])",
     "told = evidence.of(run)\nbest = max(x)\nof_page = best + 1\n"
     "# for the text\nglue_all({'best': of_page})",
+    'rows = []\nold = records.leading("02_toy")\nplots.show_table(rows)',
+    "print(old)",
     "for found in x:\n    print(found)\nrun.finish()",
 ]
 LEAN = [
@@ -29,6 +31,8 @@ LEAN = [
     "# Measure\nfor s in range(2):\n    x[s] = np.sqrt(s)\n"
     '    results.log("i_ts", x[s], run=s)',
     "told = evidence.of(results)",
+    "",
+    "",
     "for found in x:\n    print(found)",
 ]
 
