@@ -445,11 +445,15 @@ body {{ background: var(--paper); }}
 {slides}
 </div></main>
 <script src="_static/reveal.js"></script>
-<script type="module">
-await window.MathJax?.startup.promise;  // formulas are measured before slides are hidden
-window.laidOut = Reveal.initialize({{ hash: true, center: false, width: 1120, height: 700,
-  slideNumber: "c/t", transition: "none", pdfSeparateFragments: false }});
-await window.laidOut;
+<script>
+// a promise from the start, so that whoever prints can wait for it
+const printed = new Promise(done => Reveal.on("pdf-ready", done));
+window.laidOut = new Promise(done => window.addEventListener("load", done))
+  .then(() => window.MathJax?.startup.promise)  // formulas are measured before slides are hidden
+  .then(() => Reveal.initialize({{ hash: true, center: false, width: 1120, height: 700,
+    slideNumber: "c/t", transition: "none", pdfSeparateFragments: false }}))
+  .then(() => Reveal.isPrintView() ? printed : null)
+  .then(() => null);
 </script>
 </body>
 </html>
