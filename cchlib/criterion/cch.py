@@ -581,9 +581,9 @@ class _Task:
             for family in families
         ]
         if self.starts is not None:
-            # a family that gives this answer at no level explains nothing
-            explain = [one for one in curves if np.isfinite(one.truth(answer))]
-            curves = explain or curves
+            # one that gives this answer at no level explains nothing: it comes last, and
+            # leaves the interval open above
+            curves.sort(key=lambda one: np.isinf(one.truth(answer)))
         tops = np.array([one.levels[-1] for one in curves])
         at, low, high = (
             np.array([one.truth(value) for one in curves])
