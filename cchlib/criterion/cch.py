@@ -150,8 +150,7 @@ class Assessment:
     @property
     def verdict(self) -> str:
         """Either "distil" or "do not distil"; "undecided" exactly when the interval
-        contains
-        0.
+        contains 0.
         """
         low, high = self.gap_interval
         return "distil" if low > 0 else "do not distil" if high < 0 else "undecided"

@@ -122,8 +122,7 @@ def estimate(
         warnings.warn(
             f"lmi: the last of {latents} latents still raised the estimate in "
             f"{len(again)} of {len(tasks)} runs; it is likely too low, and more "
-            "samples "
-            "allow more latents",
+            "samples allow more latents",
             stacklevel=2,
         )
     values = [task.value for task in tasks]

@@ -803,25 +803,21 @@ ESTIMATORS = [
         cost=4,
         of="collect",
     ),
-    Case(
-        assessed_teachers,
-        of_teachers,
-        ASSESS_KINDS | {"other": "rows"},
-        bad={"confidence": [0.0, 1.0, 2.0]},
-        also=SUBJECTS,
-        cost=20,
-        tolerance=1e-6,
-        of="assess_teachers",
-    ),
-    Case(
-        ranked,
-        of_teachers,
-        ASSESS_KINDS | {"other": "rows"},
-        bad={"confidence": [0.0, 1.0, 2.0]},
-        also=SUBJECTS,
-        cost=20,
-        tolerance=1e-6,
-        of="rank_teachers",
+    *(
+        Case(
+            asked,
+            of_teachers,
+            ASSESS_KINDS | {"other": "rows"},
+            bad={"confidence": [0.0, 1.0, 2.0]},
+            also=SUBJECTS,
+            cost=20,
+            tolerance=1e-6,
+            of=name,
+        )
+        for asked, name in (
+            (assessed_teachers, "assess_teachers"),
+            (ranked, "rank_teachers"),
+        )
     ),
     Case(
         decided,
