@@ -22,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 
+from cchbook.runs.best_control import over_best_control
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.records import COLUMNS, Record
 
@@ -185,4 +186,5 @@ def _rows(records: Sequence[Record], notebook: str) -> pd.DataFrame:
             f"the pieces of {notebook} have different values where {said}: "
             "this is measured of the whole run"
         )
-    return every[~every.duplicated(what)].drop(columns="_time").reset_index(drop=True)
+    every = every[~every.duplicated(what)].drop(columns="_time").reset_index(drop=True)
+    return over_best_control(every)
