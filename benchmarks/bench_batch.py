@@ -50,7 +50,10 @@ def main() -> None:
             rows.append(row)
             lines.append(f"| {what} | {value:,.{digits}f} {unit} |")
             print(lines[-1], flush=True)
-    where = f"{platform.machine()}, {records.cores()} cores, load {busy:.1f} before it began"
+    where = (
+        f"{platform.machine()}, {records.cores()} cores, "
+        f"load {busy:.1f} before it began"
+    )
     today = time.strftime("%Y-%m-%d")
     note = f"Measured by `benchmarks/bench_batch.py` on {today} ({where})."
     text = "\n".join(["| what | measured |", "|---|---:|", *lines, "", note, ""])

@@ -214,7 +214,9 @@ def measure(name: str, truth: float, sampler, n: int, estimators: dict) -> list[
 
 
 def comparison(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a task: `lmi`, the best of our others, the best peer; our losses first."""
+    """One row a task: `lmi`, the best of our others, the best peer;
+    our losses first.
+    """
     rows = []
     for (name, _), group in frame.groupby(["task", "n"], sort=False):
         if "lmi" not in set(group.estimator):

@@ -1,11 +1,11 @@
 """Break off a long run three times, and see what of it is lost.
 
 The image chapter at the paper's settings, cut to a size that ends within an hour beside
-other work, split by seeds: in a clone of this checkout `cch run` is killed in the middle
-of its second piece (SIGKILL), interrupted there (SIGINT), loses that piece's kernel
-(SIGKILL), and then runs to the end. The run that is put together is recorded there with
-`cch record`, and the scorecard must count cells by it. Nothing of this checkout changes
-but `book/broken_off.md`, a table of the page on many machines.
+other work, split by seeds: in a clone of this checkout `cch run` is killed in the
+middle of its second piece (SIGKILL), interrupted there (SIGINT), loses that piece's
+kernel (SIGKILL), and then runs to the end. The run that is put together is recorded
+there with `cch record`, and the scorecard must count cells by it. Nothing of this
+checkout changes but `book/broken_off.md`, a table of the page on many machines.
 
 `python benchmarks/broken_off.py` runs what is committed, not what is edited; `--set
 seeds=5 n_test=10000` makes it larger, and the blows fall in later pieces.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,7 +146,12 @@ def strike(blow: str, client: int) -> None:
 
 
 def shown(clone: Path, env: dict[str, str], key: str) -> str:
-    """Record the run in the clone, run the scorecard there: what it says of the run."""
+    """Record the run in the clone, run the scorecard there: what it says of the run.
+
+    A printed cell is told by the recorded run that is nearest to the paper's settings:
+    the others of this chapter are taken away there.
+    """
+    shutil.rmtree(clone / "data" / "recorded" / NOTEBOOK)
     subprocess.run([*CCH, "record", key], env=env, cwd=clone, check=True)
     scorecard = [*CCH, "run", "09_scorecard", "--profile", "smoke", "--workers", "1"]
     subprocess.run(scorecard, env=env, cwd=clone, check=True)
@@ -169,7 +175,7 @@ from cchbook.chapters import replication
 from cchbook.runs import records
 newest = records.recorded("03_image")[-1]
 assert newest.record["key"] == sys.argv[1], "another run is shown"
-cells = replication.printed_cells({"03_image": newest}, {})
+cells = replication.printed_cells({"03_image": [newest]}, {})
 own = cells[cells["run"] == "recorded"]
 assert len(own), "no cell of the paper is counted by this run"
 names = own["table"].value_counts().sort_index()
@@ -187,9 +193,10 @@ def page(told: list[Told], size: dict[str, str], cells: str) -> str:
     settings = ", ".join(f"`{name}={value}`" for name, value in size.items())
     where = f"{platform.machine()}, {records.cores()} cores beside other work"
     note = (
-        f"Measured by `benchmarks/broken_off.py` on {time.strftime('%Y-%m-%d')} ({where}): "
-        f"`{NOTEBOOK}` at `paper` with {settings}, `--split seeds --workers 1`, the same "
-        "command four times, the last one putting the pieces together. After `cch record` "
+        f"Measured by `benchmarks/broken_off.py` on {time.strftime('%Y-%m-%d')} "
+        f"({where}): `{NOTEBOOK}` at `paper` with {settings}, "
+        "`--split seeds --workers 1`, the same command four times, the last one "
+        "putting the pieces together. After `cch record` "
         f"the scorecard counts printed cells by this run: {cells}."
     )
     return "\n".join([*lines, "", note, ""])

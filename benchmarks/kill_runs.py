@@ -9,9 +9,10 @@ doubled is a run that was complete at the kill and was executed again, or that s
 there twice. Leftovers are processes that outlive the batch, and workplaces that nobody
 holds.
 
-`python benchmarks/kill_runs.py 100` adds each round to `benchmarks/results/kill_runs.csv`
-and makes `book/kill_runs.md` of all that stand there, the table of the page on many
-machines (about an hour on two cores). The moments are drawn from a seed.
+`python benchmarks/kill_runs.py 100` adds each round to
+`benchmarks/results/kill_runs.csv` and makes `book/kill_runs.md` of all that stand
+there, the table of the page on many machines (about an hour on two cores). The moments
+are drawn from a seed.
 """
 
 from __future__ import annotations
@@ -261,9 +262,9 @@ def page() -> str:
     days = sorted({row["date"] for row in rounds})
     where = f"{platform.machine()}, {records.cores()} cores beside other work"
     note = (
-        f"Measured by `benchmarks/kill_runs.py` on {', '.join(days)} ({where}; each round "
-        f"is in `benchmarks/results/kill_runs.csv`): {JOBS} jobs a batch, two at once, "
-        "SIGKILL at a random moment, then the same command once more."
+        f"Measured by `benchmarks/kill_runs.py` on {', '.join(days)} ({where}; "
+        f"each round is in `benchmarks/results/kill_runs.csv`): {JOBS} jobs a batch, "
+        "two at once, SIGKILL at a random moment, then the same command once more."
     )
     return "\n".join([*lines, "", note, ""])
 

@@ -52,8 +52,8 @@ Output = Annotated[
 Runs = Annotated[
     str | None,
     typer.Option(
-        help="Folder or URL of the runs that the book is made of, the --output of their "
-        "`cch run` (default: runs in the build folder)."
+        help="Folder or URL of the runs that the book is made of, the --output of "
+        "their `cch run` (default: runs in the build folder)."
     ),
 ]
 Settings = Annotated[
@@ -62,7 +62,8 @@ Settings = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help=(
-            "Override a parameter (NOTEBOOK.NAME=VALUE for one notebook); may be repeated."
+            "Override a parameter (NOTEBOOK.NAME=VALUE for one notebook); "
+            "may be repeated."
         ),
     ),
 ]
@@ -90,7 +91,8 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Processes at once (default: the number of cores; one where there is a GPU).",
+            help="Processes at once (default: the number of cores; "
+            "one where there is a GPU).",
         ),
     ] = None,
     cluster: Annotated[
@@ -133,7 +135,8 @@ def run(
 
         if cluster and workers:
             raise ValueError(
-                "--workers is for this machine, --cluster brings its own workers; one of them is wanted"
+                "--workers is for this machine, --cluster brings its own workers; "
+                "one of them is wanted"
             )
         grid = batch.read_sweep(sweep) if sweep else None
         for said in batch.readings(settings or []):
@@ -466,7 +469,9 @@ def data_describe(
 
 
 def _workers() -> int:
-    """One for each core; one where there is a GPU, whose memory the jobs would share."""
+    """One for each core; one where there is a GPU,
+    whose memory the jobs would share.
+    """
     from cchbook.runs import records
 
     if shutil.which("nvidia-smi"):

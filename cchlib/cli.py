@@ -17,7 +17,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="A paper one can run: execute its notebooks, build its book, use its criterion.",
+    help="A paper one can run: execute its notebooks, build its book, "
+    "use its criterion.",
 )
 
 
@@ -79,8 +80,8 @@ def assess(
             return
         if file is None:
             raise ValueError(
-                "FILE is not given; a .npz or .csv file is wanted (cch assess --example "
-                "writes one)"
+                "FILE is not given; a .npz or .csv file is wanted "
+                "(cch assess --example writes one)"
             )
         ranking = decide_file(
             file,

@@ -1,4 +1,6 @@
-"""pyproject.toml, constraints.txt, environment.yml and the installation say the same."""
+"""pyproject.toml, constraints.txt, environment.yml and the installation
+say the same.
+"""
 
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires, version

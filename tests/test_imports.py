@@ -60,7 +60,8 @@ UNSHIPPED = {
     ".jupyter_cache",
 }
 SOMEONES_MACHINE = re.compile(
-    r"(?<![\w.~-])/(?:work|root|Users|private)/\w|/home/(?!jovyan|runner)\w|[A-Z]:\\Users"
+    r"(?<![\w.~-])/(?:work|root|Users|private)/\w"
+    r"|/home/(?!jovyan|runner)\w|[A-Z]:\\Users"
 )
 
 
@@ -160,7 +161,8 @@ def test_the_experiment_is_not_hidden_in_functions(path):
         ):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 statements = sum(isinstance(n, ast.stmt) for n in ast.walk(node))
-                assert statements <= 10, f"{node.name} has more than a few statements"
+                # one idea a statement: a dense five-liner is no shorter
+                assert statements <= 15, f"{node.name} has more than a few statements"
 
 
 def test_every_profile_has_its_notebook():

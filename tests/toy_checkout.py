@@ -39,7 +39,10 @@ class Toy:
         kernel: str = "python3",
         **profiles: dict,
     ) -> Path:
-        start = f"from cchbook.runs import records\nrun = records.start({name!r}, globals())"
+        start = (
+            "from cchbook.runs import records\n"
+            f"run = records.start({name!r}, globals())"
+        )
         cells = [
             parameters,
             start,
@@ -61,7 +64,9 @@ class Toy:
         return [" ".join(line.split()[:2]) for line in lines]
 
     def processes(self) -> list[int]:
-        """Process ids of the kernels of every execution so far, and of their parents."""
+        """Process ids of the kernels of every execution so far,
+        and of their parents.
+        """
         return [
             int(pid)
             for line in self.trace.read_text().splitlines()
@@ -119,7 +124,9 @@ def complete(toy, notebook="01_toy"):
 
 
 def heed_interrupts():
-    """For `preexec_fn`: a shell's background jobs, and what they start, ignore SIGINT."""
+    """For `preexec_fn`: a shell's background jobs, and what they start,
+    ignore SIGINT.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -84,7 +84,9 @@ class Case:
         return self.i_ts - self.i_sl
 
     def _odds(self, latent: np.ndarray) -> np.ndarray:
-        """P(label = 1 | a row's latent), of the subject's share of it where rows > 1."""
+        """P(label = 1 | a row's latent), of the subject's share of it
+        where rows > 1.
+        """
         if self.rows == 1:
             return expit(self.offset + self.strength * latent)
         subject = np.sqrt(0.5) * (latent[:, None] + NODES)
@@ -302,7 +304,9 @@ def summary(frame: pd.DataFrame, half: str = "report") -> dict[str, float]:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Coverage, left, and the share of wrong verdicts, right, of each case by method."""
+    """Coverage, left, and the share of wrong verdicts, right,
+    of each case by method.
+    """
     found = rates(frame)
     found = found[found["refused"] < 1]
     names = [name for name in CASES if name in set(found["case"])][::-1]

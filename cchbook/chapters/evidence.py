@@ -1,4 +1,6 @@
-"""What a page has to show: the recorded run, which leads, and the live one beside it."""
+"""What a page has to show: the recorded run, which leads,
+and the live one beside it.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +129,9 @@ def _known(parameters: Mapping, defaults: Mapping) -> dict[str, Any]:
 
 
 def first_with(evidence: Sequence[Evidence], metric: str, **where: Any) -> Evidence:
-    """The first run that measured a metric under conditions; the last where none did."""
+    """The first run that measured a metric under conditions;
+    the last where none did.
+    """
     for one in evidence:
         if len(one.rows(metric, **where)):
             return one

@@ -1,4 +1,6 @@
-"""Numbers of a run in the prose of a page: `glue` under a name that text can refer to."""
+"""Numbers of a run in the prose of a page: `glue` under a name
+that text can refer to.
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ def figure2(told: Sequence[Evidence], alpha: float, temperature: float) -> None:
 def _level(
     ax: plt.Axes, told: Sequence[Evidence], metric: str, kind: str, label: str, **where
 ) -> None:
-    """What does not depend on the blur: a band for the first run, a line for the next."""
+    """What does not depend on the blur: a band for the first run,
+    a line for the next.
+    """
     for i, one in enumerate(told):
         table = one.mean(metric, "metric", **where)
         if not len(table):
@@ -142,8 +144,8 @@ def table1(told: Sequence[Evidence], alpha: float, real: bool) -> None:
             for g, t in zip(table["γ"], table["T"])
         ]
     caption = (
-        f"Table 1, α = {alpha}: gain in test accuracy, mean ± standard error over seeds "
-        "and test images."
+        f"Table 1, α = {alpha}: gain in test accuracy, "
+        "mean ± standard error over seeds and test images."
     )
     plots.show_table(table, evidences.caption(told, caption))
 
@@ -262,8 +264,8 @@ def signs(one: Evidence, alpha: float) -> pd.DataFrame:
     -------
     DataFrame
         Columns gamma, temperature, ``gain``, ``over_control``, ``gap``, ``i_sl``,
-        ``i_tl`` (of the sharp teacher), ``estimator``; ``agrees``: gap and gain have one
-        sign; ``clear``: the gain is further from 0 than luck reaches.
+        ``i_tl`` (of the sharp teacher), ``estimator``; ``agrees``: gap and gain have
+        one sign; ``clear``: the gain is further from 0 than luck reaches.
     """
     by = ["gamma", "temperature"]
     table = _over_samples(

@@ -33,10 +33,10 @@ def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
     -------
     dict of str to array (...)
         ``accuracy``; ``macro_f1``, a mean over the classes that occur in the labels or
-        the predictions; ``weighted_f1``, a mean weighted by the labels' counts; ``auc``,
-        the area under the ROC curve of the softmax: of class 1 for K = 2, otherwise one
-        class against the rest, averaged over the classes that occur in the labels. AUC
-        is NaN where the labels hold one class only.
+        the predictions; ``weighted_f1``, a mean weighted by the labels' counts;
+        ``auc``, the area under the ROC curve of the softmax: of class 1 for K = 2,
+        otherwise one class against the rest, averaged over the classes that occur in
+        the labels. AUC is NaN where the labels hold one class only.
 
     Raises
     ------

@@ -93,8 +93,8 @@ def mean_se_over_splits(
     and so are not independent.
 
     The runs of a split are averaged first; the standard error over the J splits is then
-    widened by
-    ``√(1 + J · n_test / n_train)``, the corrected resampled error of Nadeau & Bengio (2003).
+    widened by ``√(1 + J · n_test / n_train)``, the corrected resampled error of Nadeau
+    & Bengio (2003).
 
     Parameters
     ----------
@@ -130,7 +130,9 @@ def errorbar(
     color: str | None = None,
     **options,
 ) -> None:
-    """A line with error bars; `kind` (a key of COLORS) sets colour, marker and label."""
+    """A line with error bars; `kind` (a key of COLORS) sets
+    colour, marker and label.
+    """
     frame = frame.sort_values(x)
     options = {
         "color": color or COLORS.get(kind),
@@ -308,7 +310,9 @@ def _swept(evidence: Sequence, name: str) -> list:
 
 
 def synthetic_errors(evidence: Sequence, lam: float) -> None:
-    """Figure 1's left side: test error against σ12, a panel a reading and batch size."""
+    """Figure 1's left side: test error against σ12,
+    a panel a reading and batch size.
+    """
     readings, batch_sizes = (_swept(evidence, n) for n in ("readings", "batch_sizes"))
     figure, axes = plt.subplots(
         len(readings),
@@ -374,7 +378,9 @@ def synthetic_errors(evidence: Sequence, lam: float) -> None:
 
 
 def synthetic_information(evidence: Sequence, batch_size: int = 0) -> None:
-    """Figure 1's right side: information between hidden layers, a panel an estimator."""
+    """Figure 1's right side: information between hidden layers,
+    a panel an estimator.
+    """
     readings = _swept(evidence, "readings")
     estimators = _swept(evidence, "mi_estimators")
     figure, axes = plt.subplots(

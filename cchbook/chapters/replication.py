@@ -1,4 +1,6 @@
-"""The paper's printed cells beside our own numbers, found in run records by code alone."""
+"""The paper's printed cells beside our own numbers,
+found in run records by code alone.
+"""
 
 from __future__ import annotations
 
@@ -95,12 +97,12 @@ def printed_cells(recorded: Runs, live: Runs) -> pd.DataFrame:
     -------
     DataFrame
         ``table``, the cell's conditions, ``quantity``, ``paper`` and ``paper_error``;
-        ``ours``, ``our_error``, ``seeds`` (or splits)
-        behind it and their number in effect, ``n`` (`scorecard.combined_error`), ``data``, ``run``
-        ("recorded", "live" or "–"), ``key`` of that run, ``verdict`` (`scorecard.verdict`), for information
-        ``verdict_bits`` (the same with our number in bits, in case the paper printed
-        those), ``other_readings`` of the noise, and ``remark``: why there is no number,
-        or what differs from the paper's settings.
+        ``ours``, ``our_error``, ``seeds`` (or splits) behind it and their number in
+        effect, ``n`` (`scorecard.combined_error`), ``data``, ``run`` ("recorded",
+        "live" or "–"), ``key`` of that run, ``verdict`` (`scorecard.verdict`), for
+        information ``verdict_bits`` (the same with our number in bits, in case the
+        paper printed those), ``other_readings`` of the noise, and ``remark``: why there
+        is no number, or what differs from the paper's settings.
     """
     rows = []
     for table in TABLES:

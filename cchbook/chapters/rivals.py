@@ -2,9 +2,9 @@
 representations.
 
 Each is a number that is meant to be positive where distillation helps, so that all can
-be set against the gain in the same way; `shared_information`, `agreement`, `cka`, `logme` and
-`teacher_size` have no natural zero and are only ranked. None but the tests of the theory
-chapter is a theorem, and those only for least squares.
+be set against the gain in the same way; `shared_information`, `agreement`, `cka`,
+`logme` and `teacher_size` have no natural zero and are only ranked. None but the tests
+of the theory chapter is a theorem, and those only for least squares.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def rival_criteria(
     Parameters
     ----------
     teacher_output, student_output, imitator_output : arrays
-        Logits (n, K), or predictions (n,) or (n, 1). Of the teacher on what it sees while distilling (blurred, noised), of the
-        student trained from labels alone, and of a student trained from the teacher's
-        outputs alone (optional).
+        Logits (n, K), or predictions (n,) or (n, 1). Of the teacher on what it sees
+        while distilling (blurred, noised), of the student trained from labels alone,
+        and of a student trained from the teacher's outputs alone (optional).
     labels : (n,) integers for logits, floats for predictions
     teacher_features, student_features : (n, h)
     lam : float

@@ -65,11 +65,11 @@ def conditions(
     wanted : sequence of str
         Metrics to set beside the gain; one that was not logged becomes a column of nan.
     parameters : mapping
-        Of the run. Without a ``test_fraction`` all seeds share their test samples, whose
-        luck is then part of the gain's error (`test_errors`). With one its seeds are runs on repeated splits which
-        share samples, and standard errors are over splits and widened (Nadeau & Bengio,
-        as `plots.mean_se_over_splits`); with ``mi_fraction`` those of what is estimated
-        on repeated held-out shares likewise.
+        Of the run. Without a ``test_fraction`` all seeds share their test samples,
+        whose luck is then part of the gain's error (`test_errors`). With one its seeds
+        are runs on repeated splits which share samples, and standard errors are over
+        splits and widened (Nadeau & Bengio, as `plots.mean_se_over_splits`); with
+        ``mi_fraction`` those of what is estimated on repeated held-out shares likewise.
     student : sequence of str
         Conditions that name the undistilled students.
     estimator : str, optional
@@ -80,10 +80,10 @@ def conditions(
     -------
     DataFrame
         Condition columns, ``gain``, ``gain_se``, ``gain_n`` (seeds, or splits, behind
-        it, in effect: see `combined_error`), each wanted metric and its
-        ``_se``, ``gap``, ``gap_se`` and ``gap_n`` (of i_ts − i_sl, paired by seed where both have it), and ``baseline``,
-        the conditions in `student`: gains that share it were measured against the same
-        undistilled students.
+        it, in effect: see `combined_error`), each wanted metric and its ``_se``,
+        ``gap``, ``gap_se`` and ``gap_n`` (of i_ts − i_sl, paired by seed where both
+        have it), and ``baseline``, the conditions in `student`: gains that share it
+        were measured against the same undistilled students.
 
     Raises
     ------
@@ -135,7 +135,9 @@ def estimators(metrics: pd.DataFrame) -> list[str]:
 
 
 def of_estimator(metrics: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
-    """The metrics with the informations of one estimator only, no longer a condition."""
+    """The metrics with the informations of one estimator only,
+    no longer a condition.
+    """
     known = estimators(metrics)
     if not known:
         return metrics

@@ -286,7 +286,9 @@ def noise_levels(
     title: str,
     table: str | None = None,
 ) -> None:
-    """Show rows of the form of Tables 5 to 7, with what the paper prints beside them."""
+    """Show rows of the form of Tables 5 to 7,
+    with what the paper prints beside them.
+    """
     at = {"cohort": cohort, "teacher": pair[0], "student": pair[1]}
     lead = evidences.first_with(evidence, "gain", **at)
     live = evidence[-1]
@@ -320,7 +322,8 @@ def noise_levels(
         rows.append(row)
     plots.show_table(
         pd.DataFrame(rows).fillna("–"),
-        f"{title}, {' → '.join(pair)}. Weighted F1; information in nats by {estimator}; "
+        f"{title}, {' → '.join(pair)}. Weighted F1; "
+        f"information in nats by {estimator}; "
         f"mean ± standard error over splits. From {lead.about}.",
     )
 
@@ -408,7 +411,9 @@ def printed_fusion() -> pd.DataFrame:
 def fusion(
     evidence: Sequence[Evidence], names: Mapping[str, str], *, with_paper: bool
 ) -> pd.DataFrame:
-    """Show Tables 8 and 20 and their form on every ordered pair; returns the paper's."""
+    """Show Tables 8 and 20 and their form on every ordered pair;
+    returns the paper's.
+    """
     said, rows = printed_fusion(), []
     for (cohort, teacher, student), row in said.iterrows() if with_paper else ():
         shown = {"cohort": f"{cohort}, the paper", "pair": f"{teacher} → {student}"}
@@ -440,7 +445,9 @@ def fusion(
 
 
 def test_patients(one: Evidence, tested: Mapping[str, int]) -> dict[str, int]:
-    """Test patients of each cohort of a run, as counted here; of others from its gains."""
+    """Test patients of each cohort of a run, as counted here;
+    of others from its gains.
+    """
     counted = {}
     for cohort, part in one.rows("accuracy_fusion").groupby("cohort", sort=False):
         if cohort in tested:
@@ -522,8 +529,8 @@ def fusion_rules(
         row["mean gain if followed"] = f"{followed[name]:+.4f}"
     plots.show_table(
         pd.DataFrame(rows.values()),
-        "Rules against the sign of the gain in weighted F1; pairs with a gain of 0 left "
-        f"out. From {about}.",
+        "Rules against the sign of the gain in weighted F1; "
+        f"pairs with a gain of 0 left out. From {about}.",
     )
     errors = rule["gap_se"] if "gap_se" in rule else [np.nan] * len(rule)
     shown = pd.DataFrame(
@@ -611,8 +618,9 @@ def sentiment_information(evidence: Sequence[Evidence], *, with_paper: bool) -> 
     shown = table.pivot(index=["data", "estimator"], columns="pair", values="text")
     plots.show_table(
         shown[order].fillna("–").reset_index().rename_axis(columns=None),
-        "Table 2, in nats: mean ± standard error over networks. The paper's estimator is "
-        "“package”. The paper: mean ± standard deviation over 50 runs. "
+        "Table 2, in nats: mean ± standard error over networks. "
+        "The paper's estimator is “package”. "
+        "The paper: mean ± standard deviation over 50 runs. "
         + evidences.caption(evidence, ""),
     )
 
@@ -655,8 +663,8 @@ def sentiment_distillation(evidence: Sequence[Evidence], *, with_paper: bool) ->
     heads = {"i_ts": "I(H₁;H₂)", "i_sl": "I(H₂;Y)"}
     plots.show_table(
         pd.DataFrame(rows).rename(columns=heads).fillna("–"),
-        "Table 3, every direction: nats, accuracy and weighted F1 on the test split; mean "
-        "± standard error over seeds. " + evidences.caption(evidence, ""),
+        "Table 3, every direction: nats, accuracy and weighted F1 on the test split; "
+        "mean ± standard error over seeds. " + evidences.caption(evidence, ""),
     )
 
 

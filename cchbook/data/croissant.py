@@ -141,8 +141,8 @@ def _checksums(entry: DataSet) -> dict[str, str]:
     if missing := entry.missing():
         raise ValueError(
             f"name is {entry.name!r}, of which nobody publishes checksums, and "
-            f"{missing[0]} is not in {catalogue.data_home()} to take its own; a set with "
-            "checksums, or one that is here, is wanted"
+            f"{missing[0]} is not in {catalogue.data_home()} to take its own; "
+            "a set with checksums, or one that is here, is wanted"
         )
     return catalogue._file_checksums(entry)
 
@@ -184,7 +184,8 @@ def _record_set(file: str, path: Path) -> dict[str, Any] | None:
     rows = pd.read_csv(path, nrows=ROWS, index_col=False)
     fields = []
     for name, column in zip(names, rows.columns):
-        # a first column without a name holds the names of the rows, which can't be asked
+        # a first column without a name holds the names of the rows,
+        # which can't be asked
         if name:
             kind = TYPES.get(rows[column].dtype.kind, "sc:Text")
             fields.append(_field(file, name, kind))

@@ -87,8 +87,9 @@ def build(
         and (not Path(out).is_dir() or any(Path(out).iterdir()))
     ):
         raise ValueError(
-            f"out is {out}, which holds something else than a book; a new or empty folder, or that of an "
-            "earlier book, is wanted, since its content is replaced"
+            f"out is {out}, which holds something else than a book; "
+            "a new or empty folder, or that of an earlier book, is wanted, "
+            "since its content is replaced"
         )
     root = records.repository()
     if root is None or not (root / "_toc.yml").is_file():
@@ -430,7 +431,9 @@ def _stamp(stage: Path) -> str:
 
 
 def _sphinx(stage: Path, work: Path) -> Path:
-    """The HTML pages of a staged book; a warning is an error, once all have been shown."""
+    """The HTML pages of a staged book; a warning is an error,
+    once all have been shown.
+    """
     shutil.rmtree(work, ignore_errors=True)
     command = [
         sys.executable,

@@ -117,7 +117,8 @@ def bias_explorer(frame: pd.DataFrame) -> str:
         )
     if rows.duplicated(["problem", "method", "n"]).any():
         raise ValueError(
-            "frame repeats a (problem, method, n); means over repetitions are wanted, one row each"
+            "frame repeats a (problem, method, n); "
+            "means over repetitions are wanted, one row each"
         )
     return _figure(
         "Bias explorer",
@@ -143,7 +144,8 @@ def _columns(
     if missing or not len(table):
         wanted = ", ".join((*keys, *numbers))
         raise ValueError(
-            f"{name} lacks {', '.join(missing) or 'rows'}; the columns {wanted} are wanted"
+            f"{name} lacks {', '.join(missing) or 'rows'}; "
+            f"the columns {wanted} are wanted"
         )
     for column in (*keys, *numbers):
         if column not in ("problem", "method"):
@@ -183,6 +185,7 @@ const root = document.getElementById("{name}"), data = {text};
     weight = len(page.encode())
     if weight > HEAVIEST:
         raise ValueError(
-            f"the figure weighs {weight} bytes; at most {HEAVIEST} are wanted: fewer samples or rows"
+            f"the figure weighs {weight} bytes; at most {HEAVIEST} are wanted: "
+            "fewer samples or rows"
         )
     return page

@@ -27,6 +27,7 @@ from cchbook.publish.build import chapters as chapters_of
 from cchbook.runs import records
 from cchlib.criterion.writing import written_beside
 
+TEMPLATES = Path(__file__).parent / "templates"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox",
@@ -35,10 +36,16 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-NOT_PRINTED = "a.headerlink, button, nav, details.above-input, details.below-input, article > script"
+NOT_PRINTED = (
+    "a.headerlink, button, nav, "
+    "details.above-input, details.below-input, article > script"
+)
 NOT_SHOWN = ".cell_input, .solution, .toctree-wrapper"  # on slides: code, solutions
 PICTURES = "img, table, svg, canvas, iframe"
-PAGE_NUMBER = '<div style="font-size: 8px; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
+PAGE_NUMBER = (
+    '<div style="font-size: 8px; width: 100%; text-align: center">'
+    '<span class="pageNumber"></span></div>'
+)
 BOOK_PAPER = {
     "format": "A4",
     "outline": True,
@@ -131,7 +138,7 @@ def slides_of(pages: Path, file: str, out: Path, linked: bool = True) -> str:
     )
     mathjax = "\n".join(map(str, _mathjax(page, "_static/{}".format)))
     shown = "\n".join(_stack(heading, blocks) for heading, blocks in _slides(article))
-    return SLIDES.format(
+    return _template("slides.html").format(
         title=escape(article.h1.get_text()), mathjax=mathjax, slides=shown
     )
 
@@ -285,7 +292,7 @@ def one_page(pages: Path, files: Sequence[str]) -> str:
             ],
         )
     )
-    return BOOK.format(
+    return _template("book.html").format(
         title=escape(first.h1.get_text().rstrip("#")),
         head=head,
         first=articles[0],
@@ -298,8 +305,8 @@ def _chromium() -> str:
     found = find_chromium()
     if found is None:
         raise FileNotFoundError(
-            f"no Chromium on this machine ({', '.join(CHROMIUM)}), which prints the PDF; "
-            "install it (Debian: apt-get install chromium)"
+            f"no Chromium on this machine ({', '.join(CHROMIUM)}), "
+            "which prints the PDF; install it (Debian: apt-get install chromium)"
         )
     return found
 
@@ -315,10 +322,13 @@ def _print(chromium: str, address: str, out: Path, **paper: Any) -> None:
         page.goto(address, wait_until="load")
         page.evaluate("window.MathJax?.startup.promise")  # a promise is waited for
         page.evaluate("window.laidOut")  # of slides
-        left = page.evaluate("""() => { const count = what => document.querySelectorAll(what).length;
-            return Math.max(0, count('.math') - count('mjx-container')) + count('mjx-merror'); }""")
+        left = page.evaluate("""() => {
+            const count = what => document.querySelectorAll(what).length;
+            return Math.max(0, count('.math') - count('mjx-container'))
+                + count('mjx-merror'); }""")
         missing = page.evaluate(
-            "[...document.images].filter(i => !i.naturalWidth).map(i => i.src.slice(0, 200))"
+            "[...document.images].filter(i => !i.naturalWidth)"
+            ".map(i => i.src.slice(0, 200))"
         )
         if left or missing:
             raise RuntimeError(
@@ -404,88 +414,6 @@ def _package(name: str) -> str:
     return os.path.dirname(spec.origin)
 
 
-SLIDES = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="stylesheet" href="_static/reveal.css">
-<style>
-:root {{ color-scheme: light dark; --ink: #1d1d1f; --paper: #ffffff; --link: #0b5cad; --rule: #c9c9d1; }}
-@media (prefers-color-scheme: dark) {{ :root {{
-  --ink: #ececf1; --paper: #16161a; --link: #7cc0ff; --rule: #55555f; }} }}
-body {{ background: var(--paper); }}
-.reveal {{ color: var(--ink); font: 25px/1.4 system-ui, sans-serif; --r-controls-color: var(--link);
-  --r-progress-color: var(--link); }}
-.reveal .slides {{ text-align: left; }}
-.reveal .slides section:not(.stack) {{ height: 100%; overflow-y: auto; box-sizing: border-box; padding: 0 0.6em; }}
-.print-pdf .reveal .slides section:not(.stack) {{ height: auto; overflow: visible; }}
-.reveal h2 {{ font-size: 1.45em; line-height: 1.15; margin: 0.2em 0 0.5em; }}
-.reveal h3 {{ font-size: 1.1em; }}
-.reveal a {{ color: var(--link); }}
-.reveal figure {{ margin: 0; }}
-.reveal img {{ display: block; margin: 0 auto; width: auto; max-width: 100%; max-height: 500px; background: #fff; }}
-.reveal img[src$=".png"], .reveal img[src$=".svg"] {{ min-height: 300px; object-fit: contain; }}
-.reveal figcaption {{ font-size: 0.75em; }}
-.reveal caption {{ text-align: left; caption-side: top; padding-bottom: 0.3em; }}
-.reveal figcaption p {{ margin: 0.4em 0; }}
-.reveal table {{ border-collapse: collapse; font-size: 0.8em; margin: 0.4em 0; }}
-.reveal :is(td, th) {{ padding: 0.15em 0.7em; border-bottom: 1px solid var(--rule); text-align: left; }}
-.reveal .admonition, .reveal .proof {{ border-left: 4px solid var(--link); padding: 0 0.8em; }}
-.reveal :is(.admonition, .proof) > .admonition-title {{ font-weight: 600; }}
-.reveal .cch-table-wrap, .reveal div.math {{ overflow-x: auto; overflow-y: hidden; }}
-.reveal pre {{ font-size: 0.7em; }}
-.visually-hidden, .visually-hidden-focusable:not(:focus) {{ position: absolute; clip-path: inset(50%); }}
-</style>
-{mathjax}
-</head>
-<body>
-<main class="reveal"><div class="slides">
-{slides}
-</div></main>
-<script src="_static/reveal.js"></script>
-<script>
-// a promise from the start, so that whoever prints can wait for it
-const printed = new Promise(done => Reveal.on("pdf-ready", done));
-window.laidOut = new Promise(done => window.addEventListener("load", done))
-  .then(() => window.MathJax?.startup.promise)  // formulas are measured before slides are hidden
-  .then(() => Reveal.initialize({{ hash: true, center: false, width: 1120, height: 700,
-    slideNumber: "c/t", transition: "none", pdfSeparateFragments: false }}))
-  .then(() => Reveal.isPrintView() ? printed : null)
-  .then(() => null);
-</script>
-</body>
-</html>
-"""
-
-BOOK = """<!DOCTYPE html>
-<html lang="en" data-theme="light" data-mode="light">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-{head}
-<style>
-html {{ font-size: 14px; }}
-body {{ display: block; }}
-article {{ break-before: page; }}
-article:first-of-type {{ break-before: auto; }}
-h1, h2, h3, h4 {{ break-after: avoid; }}
-figure, tr, img, svg, .cch-table-wrap {{ break-inside: avoid; }}
-pre {{ white-space: pre-wrap; }}
-table, .cch-table-wrap td, .cch-table-wrap th {{ font-size: 11px; white-space: normal; }}
-.cch-table-wrap, table.table, div.math, mjx-container[display="true"] {{ overflow: visible !important; }}
-div.math mjx-container {{ font-size: 92% !important; }}
-summary {{ list-style: none; }}
-figcaption, figcaption * {{ color: #333 !important; opacity: 1; }}
-</style>
-</head>
-<body>
-{first}
-<section class="contents"><h2>Contents</h2><ol>
-{contents}
-</ol></section>
-{rest}
-</body>
-</html>
-"""
+def _template(file: str) -> str:
+    """A page with fields, for `str.format`."""
+    return (TEMPLATES / file).read_text(encoding="utf-8")

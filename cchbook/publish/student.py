@@ -35,9 +35,11 @@ SHOWS = ("tables", "plots", "show", "theory")
 LOGS = ("run.log", "run.log_frame")
 START = "results = records.measurements(globals())"
 LINE = 88
-HEAD = """*Made from the chapter by `cch student {name}`. The numbers in the text are left
-open ({blank}): fill them in from your own run. Settings are in the first cell; predict
-before you run.*"""
+HEAD = (
+    "*Made from the chapter by `cch student {name}`. The numbers in the text are left\n"
+    "open ({blank}): fill them in from your own run. Settings are in the first cell; "
+    "predict\nbefore you run.*"
+)
 ROLE = re.compile(r"\{(?P<role>[a-z:]+)\}`(?P<text>[^`]*)`")
 LABEL = re.compile(r"^\((?P<label>[\w-]+)\)=\n", re.M)
 DIRECTIVE = re.compile(

@@ -5,14 +5,15 @@ numeral beside a result word (accuracy, gain, nats, seconds, …) is *typed*, un
 
 - it is one that the paper prints (`data/paper`), rounded perhaps, and its paragraph
   says so ("the paper", "Table 3"), or
-- its paragraph (in a table: its row) names where it was measured: a citation, a link, a file of the
-  repository, or, where readers need not see it, a comment
+- its paragraph (in a table: its row) names where it was measured: a citation, a link, a
+  file of the repository, or, where readers need not see it, a comment
   ``<!-- source: benchmarks/bench_mi.py -->``.
 
-``<!-- source: exact -->`` marks what follows from a formula or is a made-up example, and
-``<!-- source: trial 03_image momentum=0 -->`` what one gets by running a notebook so.
-A number within a formula is the formula's; a page that ends in "Measured by
-`benchmarks/…`" is written by that script. `python -m cchbook.publish.typed` lists what is typed.
+``<!-- source: exact -->`` marks what follows from a formula or is a made-up example,
+and ``<!-- source: trial 03_image momentum=0 -->`` what one gets by running a notebook
+so. A number within a formula is the formula's; a page that ends in "Measured by
+`benchmarks/…`" is written by that script. `python -m cchbook.publish.typed` lists what
+is typed.
 """
 
 from __future__ import annotations
@@ -37,10 +38,9 @@ NEAR = 30
 NUMERAL = re.compile(
     r"(?<![\w.,–-])[-+−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e-?\d+)?(?:\s?%)?(?!\w|\.?\d)"
 )
+FENCE = re.compile(r"\s*(`{3,}|~{3,})\s*(?:\{([\w-]+)\})?(.*)")
 #: what is no text of results, in the order in which it is taken out
 NOT_TEXT = (
-    r"^(`{3,}|~{3,})\{code[\s\S]*?^\1[`~]*$",  # code, with MyST's braces and without
-    r"^(`{3,}|~{3,})(?:\w[^\n]*)?\n[\s\S]*?^\1[`~]*$",
     r"\$\$[\s\S]*?\$\$|\$[^$]*\$",
     r"\{(?:glue|ref|eq|numref|prf|doc|math|cite)[\w:]*\}`[^`]*`",
     r"^:\w[\w-]*:[^\n]*$|^\([\w-]+\)=$",
@@ -124,10 +124,32 @@ def in_text(text: str, root: Path, place: str = "") -> Iterator[Typed]:
 
 def _paragraphs(text: str) -> list[str]:
     """Paragraphs, each with the comment before it, and rows of tables; no code."""
-    for code in NOT_TEXT[:2]:
-        text = re.sub(code, "", text, flags=re.MULTILINE)
+    text = _without_code(text)
     text = re.sub(r"(<!-- source: [^\n]*-->)\n+", r"\1\n", text)
     return re.split(r"\n\s*\n|\n(?=\|)", text)
+
+
+def _without_code(text: str) -> str:
+    """A text without blocks of code; of MyST's other directives the text stays."""
+    kept = []
+    open_fences: list[
+        tuple[str, bool]
+    ] = []  # what ends a block, and whether it is code
+    for line in text.splitlines():
+        fence = FENCE.fullmatch(line)
+        in_code = bool(open_fences) and open_fences[-1][1]
+        if not fence:
+            kept.append("" if in_code else line)
+            continue
+        kept.append("")
+        ticks, directive, rest = fence.groups()
+        ends = not directive and not rest.strip()
+        if open_fences and ends and ticks.startswith(open_fences[-1][0]):
+            open_fences.pop()
+        elif not in_code:
+            is_code = not directive or directive.startswith("code")
+            open_fences.append((ticks, is_code))
+    return "\n".join(kept)
 
 
 def _plain(paragraph: str) -> str:
@@ -184,7 +206,9 @@ def _value(numeral: str) -> tuple[float, int]:
 
 @cache
 def _printed(decimals: int) -> frozenset[float]:
-    """All numbers that the paper prints, and these rounded to so many decimals, if any."""
+    """All numbers that the paper prints, and these rounded to so many
+    decimals, if any.
+    """
     found: set[float] = set()
     for path in records._paper_folder().glob("*.csv"):
         for _, column in pd.read_csv(path).items():

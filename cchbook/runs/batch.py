@@ -16,6 +16,7 @@ import queue
 import re
 import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     CancelledError,
@@ -37,6 +38,7 @@ from cchbook.runs.notebook import Notebook, source
 from cchbook.runs.store import Store
 
 ANSWER = 10  # seconds within which a scheduler answers
+PAUSE = 2.0  # seconds between two looks at what another batch works on
 PROFILES = ("quick", "paper", "smoke")
 
 
@@ -53,7 +55,8 @@ def notebooks(names: Iterable[str] = ()) -> list[Notebook]:
         path = stems.get(name, Path(name).absolute())
         if not (path.suffix == ".ipynb" and path.is_file()):
             raise ValueError(
-                f"notebook is {name!r}; a file or one of {', '.join(stems) or '(none here)'} is wanted"
+                f"notebook is {name!r}; "
+                f"a file or one of {', '.join(stems) or '(none here)'} is wanted"
             )
         found.append(Notebook.read(path))
     for notebook in found:  # runs are filed by name
@@ -66,12 +69,14 @@ def notebooks(names: Iterable[str] = ()) -> list[Notebook]:
             None,
         ):
             raise ValueError(
-                f"notebooks {clash.path} and {notebook.path} share a name; names that differ are wanted"
+                f"notebooks {clash.path} and {notebook.path} share a name; "
+                "names that differ are wanted"
             )
     found = list({notebook.name: notebook for notebook in found}.values())
     if not found:
         raise ValueError(
-            "no notebooks/ in this folder or above it; the checkout or a notebook's path is wanted"
+            "no notebooks/ in this folder or above it; "
+            "the checkout or a notebook's path is wanted"
         )
     return found
 
@@ -90,7 +95,8 @@ def overrides(
         only, _, name = name.strip().rpartition(".")
         if only and only not in found:
             raise ValueError(
-                f"--set {setting!r} names notebook {only!r}; one of {', '.join(found)} is wanted"
+                f"--set {setting!r} names notebook {only!r}; "
+                f"one of {', '.join(found)} is wanted"
             )
         for notebook in [only] if only else found:
             found[notebook][name] = _value(text)
@@ -155,8 +161,8 @@ def _refuse_odd(name: str, value: Any) -> None:
     elif value is not None and not isinstance(value, (bool, int, float, str)):
         raise ValueError(
             f"parameter {name!r} is {value!r} of type {type(value).__name__}; "
-            "a number, text, true, false, null, or lists and mappings of them are wanted "
-            f"(a date as text: '\"{value}\"')"
+            "a number, text, true, false, null, or lists and mappings of them "
+            f"are wanted (a date as text: '\"{value}\"')"
         )
 
 
@@ -181,7 +187,8 @@ def parameters(
         file = notebook.path.parent / "profiles" / f"{notebook.name}.{profile}.yaml"
         if not file.is_file():
             raise ValueError(
-                f"notebook {notebook.name} has no profile {profile!r}: there is no {file}"
+                f"notebook {notebook.name} has no profile {profile!r}: "
+                f"there is no {file}"
             )
         given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     final = {name: parameter.default for name, parameter in notebook.parameters.items()}
@@ -215,7 +222,8 @@ def read_sweep(path: str | Path) -> dict[str, list[dict[str, Any]]]:
         raise ValueError(f"sweep {path} is not YAML: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(
-            f"sweep {path} holds no mapping; `notebook: {{parameter: [values]}}` is wanted"
+            f"sweep {path} holds no mapping; "
+            "`notebook: {parameter: [values]}` is wanted"
         )
     sweep = {}
     for notebook, grids in content.items():
@@ -225,7 +233,8 @@ def read_sweep(path: str | Path) -> dict[str, list[dict[str, Any]]]:
                 isinstance(values, list) for values in grid.values()
             ):
                 raise ValueError(
-                    f"sweep of {notebook} is {grid!r}; `parameter: [values]`, each a list, is wanted"
+                    f"sweep of {notebook} is {grid!r}; "
+                    "`parameter: [values]`, each a list, is wanted"
                 )
             sweep[notebook] += [
                 dict(zip(grid, point)) for point in itertools.product(*grid.values())
@@ -279,7 +288,10 @@ class Batch:
         chosen = notebooks(names or list(sweep or ()))
         for notebook in () if plain else chosen:
             _refuse_without_record(notebook)
-        self.limits, self.retries = limits, retries
+        stamp = time.strftime("%Y%m%dT%H%M%S")
+        self.name = f"{stamp}-{leases.HOST}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
+        self.limits = replace(limits, batch=self.name)
+        self.retries = retries
         self._left: dict[Future, Job] = {}
         self.store = Store(output or str(records.build_dir() / "runs"))
         self.profile = profile
@@ -347,14 +359,13 @@ class Batch:
             The cluster's scheduler went away. What is complete is kept: the same batch
             goes on from there.
         """
-        name = f"{time.strftime('%Y%m%dT%H%M%S')}-{leases.HOST}-{os.getpid()}"
         plan = {**leases.mine(), "since": time.time(), "profile": self.profile}
         self.store.sweep()
-        self.store.put_batch(name, {**plan, "jobs": self.plan()})
+        self.store.put_batch(self.name, {**plan, "jobs": self.plan()})
         yield from self._stage(self.first, pool)
         if self._late:
             late = self.late(self.complete())
-            self.store.put_batch(name, {**plan, "jobs": self.plan(late)})
+            self.store.put_batch(self.name, {**plan, "jobs": self.plan(late)})
             yield from self._stage(late, pool)
 
     def plan(self, late: Sequence[Job] | None = None) -> list[dict]:
@@ -405,12 +416,16 @@ class Batch:
                 yield Outcome(job, "failed", why=why)
 
     def _executed(self, todo: list[Job], pool: Pool) -> Iterator[Outcome]:
-        """Hand jobs to the workers; their outcomes, as they end."""
+        """Hand jobs to the workers; their outcomes, as they end.
+
+        What another batch works on is asked for again until that one is done with it.
+        """
         slots = pool.slots
         if isinstance(slots, int):
             slots = min(slots, len(todo))
         ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         waiting: dict[Future, Job] = {}
+        elsewhere: list[Job] = []
         tries = dict.fromkeys((job.run for job in todo), 1)
 
         def submit(job: Job) -> None:
@@ -422,11 +437,20 @@ class Batch:
         try:
             for job in todo:
                 submit(job)
-            while waiting:
-                future = ended.get()
+            while waiting or elsewhere:
+                try:
+                    future = ended.get(timeout=PAUSE if elsewhere else None)
+                except queue.Empty:
+                    for job in elsewhere:
+                        submit(job)
+                    elsewhere = []
+                    continue
                 job = waiting[future]
                 outcome = self._outcome(job, future, pool)
                 del waiting[future]
+                if outcome.status == "elsewhere":
+                    elsewhere.append(job)
+                    continue
                 if outcome.machine and tries[job.run] <= self.retries:
                     tries[job.run] += 1
                     submit(job)
@@ -444,8 +468,8 @@ class Batch:
             outcome = future.result()
         except CancelledError:
             raise ConnectionError(
-                f"{pool.name} went away; what is complete is kept, and the same command "
-                "goes on from there"
+                f"{pool.name} went away; what is complete is kept, "
+                "and the same command goes on from there"
             ) from None
         except Exception as error:  # the worker's or the store's: the others go on
             why = f"{type(error).__name__}: {error}"
@@ -515,7 +539,8 @@ class Batch:
             else:
                 raise ValueError(
                     f"notebook {notebook.name} comes after {name!r}; "
-                    f"notebooks that read no records themselves are wanted: {', '.join(others)}"
+                    "notebooks that read no records themselves are wanted: "
+                    f"{', '.join(others)}"
                 )
         return found
 
@@ -603,7 +628,9 @@ class Pool:
 
 @contextmanager
 def local(workers: int) -> Iterator[Pool]:
-    """Processes of this machine, `workers` at once; leaving early ends those that run."""
+    """Processes of this machine, `workers` at once;
+    leaving early ends those that run.
+    """
     executor = ThreadPoolExecutor(workers, thread_name_prefix="cch-job")
     jobs.ready()
     try:

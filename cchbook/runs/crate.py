@@ -134,7 +134,8 @@ def _notebook(crate: Any, run: Record, root: Path | None) -> Any:
     about = {
         "@type": ["File", "SoftwareSourceCode"],
         "name": name,
-        "description": f"Notebook {name}, as it is now; the run's commit is in its action",
+        "description": f"Notebook {name}, as it is now; "
+        "the run's commit is in its action",
         "encodingFormat": SUFFIXES[".ipynb"],
         "programmingLanguage": "Python",
         "softwareRequirements": [
@@ -157,7 +158,8 @@ def _package(crate: Any, name: str, version: str) -> Any:
     }
     if name == "python":
         about["url"] = (
-            f"https://www.python.org/downloads/release/python-{version.replace('.', '')}/"
+            "https://www.python.org/downloads/release/"
+            f"python-{version.replace('.', '')}/"
         )
     return crate.add(ContextEntity(crate, f"#{name}-{version}", about))
 

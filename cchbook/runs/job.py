@@ -77,17 +77,20 @@ class Job:
 class Limits:
     """How a job is run: seconds that it, and each of its cells, may take (None: as long
     as it likes), and whether it is run `again` where it is complete.
+
+    `batch` names who asks: what another batch works on is left to it.
     """
 
     job: float | None = None
     cell: float | None = None
     again: bool = False
+    batch: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: "done", "kept" (was complete before), "interrupted" or
-    "failed", and then why and where it shows.
+    """What became of a job: "done", "kept" (was complete before), "elsewhere" (another
+    batch works on it), "interrupted" or "failed", and then why and where it shows.
 
     `machine` says that it failed of its machine (it was killed, a kernel did not start,
     the store was gone) and not of its notebook.
@@ -140,8 +143,18 @@ def execute(
         said = f"again: {store.broken[job.run]}; set aside as {aside}"
     slots = slots.get(HOST, 1) if isinstance(slots, Mapping) else slots
     threads = max(1, records.cores() // slots)
-    told = {"overrides": job.overrides, "piece": job.piece, "profile": job.profile}
+    told = {
+        "overrides": job.overrides,
+        "piece": job.piece,
+        "profile": job.profile,
+        "batch": limits.batch,
+    }
     with store.workplace(*job.run, **told) as place:
+        if not limits.again:
+            if store.in_other_hands(place):
+                return Outcome(job, "elsewhere")
+            if store.complete(*job.run):  # since the first look
+                return Outcome(job, "kept")
         try:
             why, machine = _run(job, path, store, place, threads, limits)
         except Interrupted:
@@ -235,8 +248,9 @@ def _differs(job: Job, path: Path) -> str:
     if records.run_key(here, job.parameters, [key for _, key in job.after]) == job.key:
         return ""
     return (
-        f"the notebook, cchlib or the data on {HOST} are not those that the batch was planned with "
-        "(edited meanwhile, or another version on this worker): nothing was run"
+        f"the notebook, cchlib or the data on {HOST} are not those that the batch was "
+        "planned with (edited meanwhile, or another version on this worker): "
+        "nothing was run"
     )
 
 

@@ -47,7 +47,9 @@ def mine() -> dict:
 
 
 def alive(lease: Mapping) -> bool:
-    """Whether the process that holds a lease still runs, as far as one can tell here."""
+    """Whether the process that holds a lease still runs,
+    as far as one can tell here.
+    """
     if (lease["boot"], lease["space"]) != _machine():
         return time.time() - lease["beat"] < SILENCE
     try:

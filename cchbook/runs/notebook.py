@@ -27,7 +27,9 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of the `parameters` cell: its default, its type as written, its comment."""
+    """One line of the `parameters` cell: its default, its type as written,
+    its comment.
+    """
 
     default: Any
     type: str
@@ -104,11 +106,14 @@ class Notebook:
 
     @cached_property
     def parameters_cell(self) -> dict:
-        """The one cell tagged `parameters`; ValueError where there is none or several."""
+        """The one cell tagged `parameters`;
+        ValueError where there is none or several.
+        """
         cells = [cell for cell in self.code_cells if "parameters" in tags(cell)]
         if len(cells) != 1:
             raise ValueError(
-                f"notebook {self.name} has {len(cells)} cells tagged `parameters`; exactly one is wanted"
+                f"notebook {self.name} has {len(cells)} cells tagged `parameters`; "
+                "exactly one is wanted"
             )
         return cells[0]
 

@@ -72,8 +72,8 @@ def _values(notebook: Notebook, parameters: Mapping[str, Any], name: str) -> lis
     if name not in notebook.split:
         declared = ", ".join(notebook.split) or "none"
         raise ValueError(
-            f"split is {name!r}; a parameter along which {notebook.name} may be split is "
-            f"wanted (it declares {declared})"
+            f"split is {name!r}; a parameter along which {notebook.name} may be split "
+            f"is wanted (it declares {declared})"
         )
     rule, value = notebook.split[name], parameters[name]
     if "first" not in rule:
@@ -92,8 +92,8 @@ def _values(notebook: Notebook, parameters: Mapping[str, Any], name: str) -> lis
         if parameters[other] < value:
             raise ValueError(
                 f"split along {name!r} of {notebook.name}: {other} is "
-                f"{parameters[other]}, less than {name} = {value}, and a piece beyond it "
-                f"would have nothing to estimate; {other} >= {name} is wanted"
+                f"{parameters[other]}, less than {name} = {value}, and a piece beyond "
+                f"it would have nothing to estimate; {other} >= {name} is wanted"
             )
     first = parameters[rule["first"]]
     return list(range(first, first + value))

@@ -602,7 +602,9 @@ class Measurements:
         )
 
     def _flush(self) -> None:
-        """Rows logged one by one become a frame of their own, in order with the others."""
+        """Rows logged one by one become a frame of their own,
+        in order with the others.
+        """
         if self._rows:
             self._frames.append(pd.DataFrame(self._rows))
             self._rows = []
@@ -634,7 +636,8 @@ class Run(Measurements):
             and (self.folder / f"{self.notebook}.ipynb").is_file()
         ):
             return print(
-                f"{self.folder} holds a complete run with these settings; it is left as it is"
+                f"{self.folder} holds a complete run with these settings; "
+                "it is left as it is"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "record.json").unlink(
@@ -714,7 +717,8 @@ def _notice(data: Any) -> None:
     text = f"{data.name}: {data.note}" if data.note else data.name
     close = "Numbers from it are never compared with the paper's."
     page = (
-        f'<div class="admonition warning" role="note"><p class="admonition-title">{html.escape(title)}</p>'
+        '<div class="admonition warning" role="note">'
+        f'<p class="admonition-title">{html.escape(title)}</p>'
         f"<p><strong>{html.escape(data.name)}</strong>"
         f"{': ' + html.escape(data.note) if data.note else ''}. {close}</p></div>"
     )
@@ -773,7 +777,8 @@ def device(wanted: str = "auto") -> str:
         and torch.cuda.is_available()
         and wanted.startswith(("auto", "cuda"))
     ):
-        return f"cuda ({torch.cuda.get_device_name(None if wanted in ('auto', 'cuda') else wanted)})"
+        asked = None if wanted in ("auto", "cuda") else wanted
+        return f"cuda ({torch.cuda.get_device_name(asked)})"
     return f"cpu ({platform.machine()}, {cores()} cores)"
 
 

@@ -40,13 +40,15 @@ class Workplace:
     ----------
     folder
         Where to work: gone afterwards unless it was published.
+    name, lease
+        What it is called, and who works in it since when.
     """
 
     def __init__(self, store: Store, folder: Path, told: Mapping[str, Any]):
         self.folder = folder
         self._store = store
-        self._name = folder.name
-        self._lease = {**leases.mine(), **told, "since": time.time()}
+        self.name = folder.name
+        self.lease = {**leases.mine(), **told, "since": time.time()}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._write()
@@ -56,13 +58,13 @@ class Workplace:
     def tell(self, **progress: Any) -> None:
         """Put progress into the lease, to be seen at its next beat."""
         with self._lock:
-            self._lease.update(progress)
+            self.lease.update(progress)
 
     def close(self) -> None:
         """Give the lease back."""
         self._ended.set()
         self._heart.join()
-        self._store._forget(self._name)
+        self._store._forget(self.name)
 
     def _beat(self) -> None:
         every = leases.BEAT if self._store.local else leases.BEAT_FAR
@@ -74,9 +76,9 @@ class Workplace:
 
     def _write(self) -> None:
         with self._lock:
-            self._lease["beat"] = time.time()
-            content = json.dumps(self._lease)
-        self._store._put(f"{PARTIAL}/{self._name}.json", content)
+            self.lease["beat"] = time.time()
+            content = json.dumps(self.lease)
+        self._store._put(f"{PARTIAL}/{self.name}.json", content)
 
 
 class Store:
@@ -225,6 +227,21 @@ class Store:
         return sorted(name for name in names if not name.startswith("."))
 
     # Work -----------------------------------------------------------------------------
+
+    def in_other_hands(self, place: Workplace) -> bool:
+        """Whether another batch works on the run of `place`, and began before it.
+
+        A batch does not wait for itself: what its lost worker had begun begins anew.
+        """
+        mine = place.lease
+        what = ("notebook", "key")
+        for name, lease in self.leases().items():
+            same = all(lease.get(k) == mine[k] for k in what)
+            stranger = lease.get("batch") != mine["batch"]
+            earlier = (lease["since"], name) < (mine["since"], place.name)
+            if same and stranger and earlier and leases.alive(lease):
+                return True
+        return False
 
     @contextmanager
     def workplace(self, notebook: str, key: str, **told: Any) -> Iterator[Workplace]:

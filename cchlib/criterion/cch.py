@@ -5,9 +5,9 @@ I(H1; H2) > I(H2; Y): where the teacher's representation shares more with the st
 than the student's shares with the label. `assess` estimates both, their gap, and an
 interval for it.
 
-**The interval.** Subjects are split at random into two halves, and the gap is estimated on each. Two
-disjoint halves of an i.i.d. sample are independent, so that for halves of m and n - m
-subjects
+**The interval.** Subjects are split at random into two halves, and the gap is estimated
+on each. Two disjoint halves of an i.i.d. sample are independent, so that for halves of
+m and n - m subjects
 
     v = (gap_A - gap_B)² m (n - m) / n²
 
@@ -175,9 +175,9 @@ class Assessment:
         if np.isfinite([self.bias_ts, self.bias_sl]).all():
             if abs(self.bias_ts - self.bias_sl) > self.std_error:
                 said.append(
-                    f"On pairs of known information like these {self.i_ts.method} is off "
-                    f"by {self.bias_ts:+.3f} and {self.bias_sl:+.3f} nats, which was "
-                    "taken off."
+                    f"On pairs of known information like these {self.i_ts.method} is "
+                    f"off by {self.bias_ts:+.3f} and {self.bias_sl:+.3f} nats, "
+                    "which was taken off."
                 )
         elif abs(self.drift) > self.std_error:
             said.append(
@@ -378,15 +378,19 @@ def assess_teachers(
     calibrate: bool = True,
     components: int | None = None,
 ) -> dict[str, Assessment]:
-    """The `Assessment` of every teacher, best first; arguments as for `rank_teachers`."""
+    """The `Assessment` of every teacher, best first;
+    arguments as for `rank_teachers`.
+    """
     runs, seed = check.integer("runs", runs, 1), check.integer("seed", seed)
     if np.ndim(confidence) or not 0 < check.within("confidence", confidence) < 1:
         raise ValueError(
-            f"confidence is {confidence!r}; a number between 0 and 1 is wanted, such as 0.95"
+            f"confidence is {confidence!r}; "
+            "a number between 0 and 1 is wanted, such as 0.95"
         )
     if not isinstance(teachers, Mapping) or not teachers:
         raise ValueError(
-            "teachers is empty or no mapping; {name: representation}, at least one, is wanted"
+            "teachers is empty or no mapping; "
+            "{name: representation}, at least one, is wanted"
         )
     teachers = {
         name: _representation(
@@ -402,7 +406,8 @@ def assess_teachers(
     )
     if n < (fewest := FEWEST_OF_METHOD.get(method, FEWEST_SUBJECTS)):
         raise ValueError(
-            f"teacher, student and labels hold {n} subjects; at least {fewest} are wanted with method {method!r}"
+            f"teacher, student and labels hold {n} subjects; "
+            f"at least {fewest} are wanted with method {method!r}"
         )
 
     check.one_of("rescale", rescale, RESCALE)
@@ -580,8 +585,8 @@ class _Task:
             for family in families
         ]
         if self.starts is not None:
-            # one that gives this answer at no level explains nothing: it comes last, and
-            # leaves the interval open above
+            # one that gives this answer at no level explains nothing:
+            # it comes last, and leaves the interval open above
             curves.sort(key=lambda one: np.isinf(one.truth(answer)))
         tops = np.array([one.levels[-1] for one in curves])
         at, low, high = (
@@ -655,8 +660,8 @@ def _assessment(
     notes = []
     if i_ts.saturated:
         notes.append(
-            "I(teacher; student) is saturated: it is what the method can say at most on "
-            "so many subjects, and bounds the truth from below only."
+            "I(teacher; student) is saturated: it is what the method can say at most "
+            "on so many subjects, and bounds the truth from below only."
         )
     if i_sl.saturated:
         upper = (
@@ -678,7 +683,8 @@ def _assessment(
         )
     if floor is not None and i_sl.value == floor > 0:
         notes.append(
-            f"A held-out linear probe shows that I(student; label) is at least {floor:.3f}."
+            "A held-out linear probe shows that I(student; label) is at least "
+            f"{floor:.3f}."
         )
     return Assessment(
         replace(i_ts.estimate, value=i_ts.value),
@@ -807,7 +813,9 @@ def _on_halves(
 def _estimate_many(
     pairs: Sequence[tuple], method: str, seed: int, device: str
 ) -> list[MIEstimate]:
-    """Estimates without an error of their own, of pairs like those that `method` took."""
+    """Estimates without an error of their own,
+    of pairs like those that `method` took.
+    """
     options: dict[str, Any] = WITHOUT_ERROR.get(method, {})
     try:
         return estimate_mi_many(pairs, method, seed=seed, device=device, **options)
@@ -850,8 +858,9 @@ def _halves(
     rare = f"class {names[counts.argmin()]!s} has {counts.min()} subjects"
     if counts.min() < 2 * FEWEST_IN_CLASS:
         raise ValueError(
-            f"labels: {rare}; at least {2 * FEWEST_IN_CLASS} are wanted, {FEWEST_IN_CLASS} in each half: "
-            "merge the class with another or leave it out (a regression target is given as floats)"
+            f"labels: {rare}; at least {2 * FEWEST_IN_CLASS} are wanted, "
+            f"{FEWEST_IN_CLASS} in each half: merge the class with another "
+            "or leave it out (a regression target is given as floats)"
         )
     found = []
     for _ in range(MOST_TRIES * splits):
@@ -864,8 +873,9 @@ def _halves(
         if len(found) == splits:
             return found
     raise ValueError(
-        f"labels: {len(names)} classes, of which {rare}, are too rare to be split into halves with "
-        f"{FEWEST_IN_CLASS} subjects of each: merge rare classes or leave them out"
+        f"labels: {len(names)} classes, of which {rare}, are too rare to be split into "
+        f"halves with {FEWEST_IN_CLASS} subjects of each: "
+        "merge rare classes or leave them out"
     )
 
 
@@ -873,13 +883,16 @@ def _representation(name: str, value: Any) -> np.ndarray:
     array = check.features(name, value)
     if (array == array[0]).all():
         raise ValueError(
-            f"{name} is constant: every subject has the same features; features that vary are wanted"
+            f"{name} is constant: every subject has the same features; "
+            "features that vary are wanted"
         )
     return array
 
 
 def _labels(value: Any) -> tuple[np.ndarray, bool]:
-    """The labels and whether they are classes: (n,) integers, booleans or strings are."""
+    """The labels and whether they are classes:
+    (n,) integers, booleans or strings are.
+    """
     array = check.as_array("labels", value)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
@@ -889,7 +902,8 @@ def _labels(value: Any) -> tuple[np.ndarray, bool]:
         array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
         if array.ndim != 1:
             raise ValueError(
-                f"labels has shape {array.shape}; classes as (n,), not one-hot, are wanted"
+                f"labels has shape {array.shape}; "
+                "classes as (n,), not one-hot, are wanted"
             )
         if len(np.unique(array)) < 2:
             raise ValueError(
@@ -912,7 +926,8 @@ def _labels(value: Any) -> tuple[np.ndarray, bool]:
         )
     if array.ndim == 1 and values <= FEW_VALUES and values <= len(target) / 2:
         raise ValueError(
-            f"labels are floats with only {values} distinct values: classes or a regression target? "
+            f"labels are floats with only {values} distinct values: "
+            "classes or a regression target? "
             "Say which: integers or strings, labels.astype(int), are classes; "
             "a column (n, 1), labels[:, None], is a target"
         )

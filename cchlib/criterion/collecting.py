@@ -1,4 +1,6 @@
-"""From two trained networks and a data loader to the arrays that the criterion reads."""
+"""From two trained networks and a data loader
+to the arrays that the criterion reads.
+"""
 
 from __future__ import annotations
 
@@ -505,5 +507,6 @@ def _agree(found: Mapping[str, np.ndarray], number: int) -> None:
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ValueError(
-            f"unequal numbers of rows in batch {number}: {said}; one a subject is wanted"
+            f"unequal numbers of rows in batch {number}: {said}; "
+            "one a subject is wanted"
         )

@@ -282,8 +282,8 @@ def decide(
     said_by_label = ""
     if teacher_output is None:
         not_asked.append(
-            "rows 1 to 4 (does the teacher know more, the theory's tests, the predicted "
-            "gain, the pilot): they need teacher_output"
+            "rows 1 to 4 (does the teacher know more, the theory's tests, "
+            "the predicted gain, the pilot): they need teacher_output"
         )
     else:
         target = target_of(labels, columns_of(teacher_output))
@@ -309,8 +309,9 @@ def decide(
         own = found.plain
         if student_output is None:
             not_asked.append(
-                "whether the teacher adds to what the trained student says: it needs "
-                "student_output; a linear head on its features stands in for rows 1 and 2"
+                "whether the teacher adds to what the trained student says: "
+                "it needs student_output; "
+                "a linear head on its features stands in for rows 1 and 2"
             )
         else:
             own = predictions_of(
@@ -738,8 +739,9 @@ def _cch_words(assessment: Assessment) -> str:
 def _sentence(row: Any) -> str:
     p = f", p = {row['p_value']:.2g}" if np.isfinite(row["p_value"]) else ""
     return (
-        f"{row['question']} {row['answer']}: {row['estimate']:+.3g} ({row['low']:.3g} to "
-        f"{row['high']:.3g}) {row['unit']}{p}; the scorecard: {row['worth']}"
+        f"{row['question']} {row['answer']}: {row['estimate']:+.3g} "
+        f"({row['low']:.3g} to {row['high']:.3g}) {row['unit']}{p}; "
+        f"the scorecard: {row['worth']}"
     )
 
 
@@ -862,7 +864,8 @@ def decide_teachers(
     strangers = [name for name in outputs if name not in teachers]
     if strangers:
         raise ValueError(
-            f"teacher_outputs holds {', '.join(map(str, strangers))}, no teacher's name; "
+            f"teacher_outputs holds {', '.join(map(str, strangers))}, "
+            "no teacher's name; "
             f"names among {', '.join(map(str, teachers))} are wanted"
         )
     found = {}

@@ -284,14 +284,14 @@ def read_contents(path: str | os.PathLike) -> Contents:
     """What an .npz or .csv file holds.
 
     An .npz holds arrays ``teacher`` (or ``teacher_NAME``, several), ``student`` and
-    ``labels``, and if at hand
-    ``teacher_output`` (or ``teacher_output_NAME``), ``student_output`` and ``groups``; it is read without pickle.
+    ``labels``, and if at hand ``teacher_output`` (or ``teacher_output_NAME``),
+    ``student_output`` and ``groups``; it is read without pickle.
 
     A .csv has one row a subject and columns ``teacher.*`` (or ``teacher_NAME.*``),
-    ``student.*`` and
-    ``label``, and if at hand ``teacher_output.*`` (``teacher_output_NAME.*``), ``student_output.*`` and ``group``;
-    ``teacher_0``, ``teacher_1``, … are columns of one teacher. Other arrays and columns are left alone.
-    Labels that are whole numbers or text are classes; ``01`` is text.
+    ``student.*`` and ``label``, and if at hand ``teacher_output.*``
+    (``teacher_output_NAME.*``), ``student_output.*`` and ``group``; ``teacher_0``,
+    ``teacher_1``, … are columns of one teacher. Other arrays and columns are left
+    alone. Labels that are whole numbers or text are classes; ``01`` is text.
 
     Raises
     ------
@@ -309,7 +309,8 @@ def read_contents(path: str | os.PathLike) -> Contents:
     )
     if {"teacher", "teacher_teacher"} <= arrays.keys():
         raise ValueError(
-            f"{path.name} holds teacher and teacher_teacher; names that differ are wanted"
+            f"{path.name} holds teacher and teacher_teacher; "
+            "names that differ are wanted"
         )
     student = arrays.pop("student", None)
     student_output = arrays.pop("student_output", None)
@@ -419,8 +420,8 @@ def _checked_header(path: Path) -> list[str]:
                     raise ValueError(_ragged(row, header, rows.line_num))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"{path.name} could not be read as a table ({error}); UTF-8 text with commas "
-            "is wanted"
+            f"{path.name} could not be read as a table ({error}); "
+            "UTF-8 text with commas is wanted"
         ) from None
     except ValueError as error:
         raise ValueError(f"{path.name}, {error}") from None
@@ -450,8 +451,8 @@ def _labels(column: pd.Series, path: Path) -> np.ndarray:
     empty = np.flatnonzero(np.char.strip(text) == "")
     if len(empty):
         raise ValueError(
-            f"column label of {path.name} has {len(empty)} empty cells, the first in row "
-            f"{empty[0] + 1}; a label a subject is wanted"
+            f"column label of {path.name} has {len(empty)} empty cells, "
+            f"the first in row {empty[0] + 1}; a label a subject is wanted"
         )
     absent = np.isin(text, sorted(MISSING))
     there = pd.to_numeric(pd.Series(text[~absent]), errors="coerce")
@@ -462,8 +463,8 @@ def _labels(column: pd.Series, path: Path) -> np.ndarray:
         first = int(absent.argmax())
         raise ValueError(
             f"{path.name}, row {first + 1}, column label: {text[first]} among numbers "
-            f"({int(absent.sum())} such rows); a label a subject is wanted: leave out the "
-            "subjects without one, or name the classes by words"
+            f"({int(absent.sum())} such rows); a label a subject is wanted: "
+            "leave out the subjects without one, or name the classes by words"
         )
     if any(re.fullmatch(r"\s*[+-]?0\d+\s*", entry) for entry in text):
         return text  # 01 is a name

@@ -4,12 +4,13 @@ Every head of a teacher's pilot (each λ, temperature, fold, and the plain stude
 the same features, so that all are one stack: one matrix product a step.
 
 **Classes.** Softmax heads with a ridge on the weights minimise Eq. 2,
-``(1 − λ) CE(y, z) + λT² KL(softmax(t/T) ‖ softmax(z/T))``, by gradient steps in the metric of the Hessian
-as a Kronecker product (classes times features, in principal coordinates), with
-Nesterov's momentum and a restart of it, head by head, where it points uphill.
+``(1 − λ) CE(y, z) + λT² KL(softmax(t/T) ‖ softmax(z/T))``, by gradient steps in the
+metric of the Hessian as a Kronecker product (classes times features, in principal
+coordinates), with Nesterov's momentum and a restart of it, head by head, where it
+points uphill.
 
-**Regression.** Ridge heads; least squares is linear in its labels, so that two heads, of
-the label and of the teacher, give all λ exactly: ŵ_λ = (1 − λ)ŵ_y + λŵ_T, with λ the
+**Regression.** Ridge heads; least squares is linear in its labels, so that two heads,
+of the label and of the teacher, give all λ exactly: ŵ_λ = (1 − λ)ŵ_y + λŵ_T, with λ the
 weight of Eq. 2's form, λ/(1 − λ) that of Eq. 4.
 
 **What a gain is over.** *The plain student*: λ = 0, with the ridge that suits the plain
@@ -132,8 +133,10 @@ class Pilot:
         return (
             f"Pilot: {kind} {self.plain_error:.4g} of the plain student, λ = "
             f"{self.lam:g}, T = {self.temperature:g}\n"
-            f"  gain {g.mean:+.4f} ({g.low:+.4f} to {g.high:+.4f}) over the plain student\n"
-            f"  gain {s.mean:+.4f} ({s.low:+.4f} to {s.high:+.4f}) over label smoothing"
+            f"  gain {g.mean:+.4f} ({g.low:+.4f} to {g.high:+.4f}) "
+            "over the plain student\n"
+            f"  gain {s.mean:+.4f} ({s.low:+.4f} to {s.high:+.4f}) "
+            "over label smoothing"
         )
 
 
@@ -394,7 +397,9 @@ class _Parts:
 
     @property
     def held_out(self) -> np.ndarray:
-        """(parts,): the first fold that a part leaves out; all of it for an outer one."""
+        """(parts,): the first fold that a part leaves out;
+        all of it for an outer one.
+        """
         return np.array([out[0] for out in self.left_out])
 
     @property
@@ -420,9 +425,9 @@ def _check_classes(target: Target, parts: _Parts) -> None:
         rare = target.names[int(short.argmax())]
         total = int(target.y[:, int(short.argmax())].sum())
         raise ValueError(
-            f"labels: class {rare!s} has {total} subjects, too few (or in too few groups) "
-            f"to stand in every part of {parts.folds} folds; merge it with another, "
-            "leave it out, or take fewer folds"
+            f"labels: class {rare!s} has {total} subjects, too few "
+            f"(or in too few groups) to stand in every part of {parts.folds} folds; "
+            "merge it with another, leave it out, or take fewer folds"
         )
 
 

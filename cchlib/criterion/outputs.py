@@ -51,7 +51,8 @@ def target_of(labels: Any, columns: int | None = None) -> Target:
         if columns not in (None, values.shape[1]):
             raise ValueError(
                 f"labels is a target of {values.shape[1]} columns and the outputs have "
-                f"{columns}; equal numbers are wanted (classes are whole numbers or text)"
+                f"{columns}; equal numbers are wanted "
+                "(classes are whole numbers or text)"
             )
         return Target(values, None, list(range(values.shape[1])))
     names, codes = np.unique(values, return_inverse=True)
@@ -80,7 +81,8 @@ def outputs_of(name: str, value: Any, target: Target) -> np.ndarray:
     if not target.discrete:
         if array.shape[1] != width:
             raise ValueError(
-                f"{name} has {array.shape[1]} columns; {width}, as the target, is wanted"
+                f"{name} has {array.shape[1]} columns; "
+                f"{width}, as the target, is wanted"
             )
         return array
     inside = bool(((array >= 0) & (array <= 1)).all())
@@ -112,7 +114,9 @@ def columns_of(value: Any) -> int:
 def folds_of(
     target: Target, folds: int, groups: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """A fold for every row (n,): at random, stratified by class, whole groups together."""
+    """A fold for every row (n,): at random, stratified by class,
+    whole groups together.
+    """
     n = len(target.y)
     if groups is None and target.discrete:
         assert target.codes is not None  # as the target is discrete
@@ -147,8 +151,8 @@ def checked_groups(groups: Any, n: int, folds: int) -> np.ndarray | None:
     count = len(np.unique(array))
     if count < 2 * folds:
         raise ValueError(
-            f"groups holds {count} groups for {folds} folds; at least {2 * folds} groups "
-            "or fewer folds are wanted"
+            f"groups holds {count} groups for {folds} folds; "
+            f"at least {2 * folds} groups or fewer folds are wanted"
         )
     return array
 

@@ -137,7 +137,9 @@ def _shown(decision: Decision) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def draw_decision(decision: Decision) -> Figure:
-    """The predicted gain for every λ, left, and the pilot's for every λ and T, right."""
+    """The predicted gain for every λ, left,
+    and the pilot's for every λ and T, right.
+    """
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(8.0, 3.2), layout="constrained", sharey=True
     )
@@ -210,9 +212,10 @@ def _curve_alt(decision: Decision) -> str:
     best = curve.loc[curve["gain"].idxmax()]
     top = rows.loc[rows["gain"].idxmax()]
     return (
-        "Two curves of the gain over the plain student against lambda. Predicted by two "
-        f"heads: highest, {best['gain']:+.3g} ({best['low']:.3g} to {best['high']:.3g}), "
-        f"at {best['weight']:.2g}. Measured by the pilot: highest, {top['gain']:+.3g} "
+        "Two curves of the gain over the plain student against lambda. "
+        f"Predicted by two heads: highest, {best['gain']:+.3g} "
+        f"({best['low']:.3g} to {best['high']:.3g}), at {best['weight']:.2g}. "
+        f"Measured by the pilot: highest, {top['gain']:+.3g} "
         f"({top['low']:.3g} to {top['high']:.3g}), at {top['lam']:.2g}."
     )
 
@@ -246,12 +249,12 @@ def page(
             reasons = "".join(f"<li>{html.escape(r)}</li>" for r in a.reasons)
             parts.append(f"<h3>The CCH</h3><ul>{reasons}</ul>")
     parts.append(
-        "<h2>How to read this</h2><p>The verdict follows one fixed rule: with outputs of "
-        "the teacher the pilot and the tests of the theory decide, otherwise the CCH does. "
-        "Gains are of held-out squared error, of probabilities for classes (Brier score), "
-        "lower is better; λ weighs the teacher as in Eq. 2 of the paper. “Worth” says how "
-        "often the sign of a criterion was the sign of the gain in the book's recorded "
-        "runs.</p>"
+        "<h2>How to read this</h2><p>The verdict follows one fixed rule: with outputs "
+        "of the teacher the pilot and the tests of the theory decide, otherwise the "
+        "CCH does. Gains are of held-out squared error, of probabilities for classes "
+        "(Brier score), lower is better; λ weighs the teacher as in Eq. 2 of the "
+        "paper. “Worth” says how often the sign of a criterion was the sign of the "
+        "gain in the book's recorded runs.</p>"
     )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"

@@ -41,12 +41,12 @@ def predicted_gain(
 ) -> tuple[Array | float, Array | float]:
     """What distilling at λ gains on held-out data, from two fits that did not use λ.
 
-    ``mean[(y − S)² − (y − M)²]`` with ``M = (S + λG)/(1 + λ)``: S is a student fitted to the labels alone, G the
-    *imitator*, a student fitted to the teacher's outputs alone. Least squares is linear in its labels, so
-    the student of Eq. 4 is exactly ŵ_λ = (ŵ_y + λŵ_T)/(1 + λ) for the same rows and
-    features (both regimes, the minimum-norm solution for κ < 1) and M is what it
-    predicts. For networks M is an ensemble that stands for the distilled network: a
-    heuristic.
+    ``mean[(y − S)² − (y − M)²]`` with ``M = (S + λG)/(1 + λ)``: S is a student fitted
+    to the labels alone, G the *imitator*, a student fitted to the teacher's outputs
+    alone. Least squares is linear in its labels, so the student of Eq. 4 is exactly
+    ŵ_λ = (ŵ_y + λŵ_T)/(1 + λ) for the same rows and features (both regimes, the
+    minimum-norm solution for κ < 1) and M is what it predicts. For networks M is an
+    ensemble that stands for the distilled network: a heuristic.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ def best_mixing_weight(
     length = (step**2).sum()
     if length == 0:
         raise ValueError(
-            "imitator predicts the same as student on every row; two different fits are wanted"
+            "imitator predicts the same as student on every row; "
+            "two different fits are wanted"
         )
     weight = ((y - student) * step).sum() / length
     scores = ((y - student - weight * step) * step).sum(1)

@@ -175,7 +175,9 @@ class JointGaussian:
         return w1
 
     def _imitator(self, w1: Array) -> Array:
-        """Lᵀv (..., p2) for v = Σ22⁻¹ Σ12ᵀ w1, the best student of the teacher alone."""
+        """Lᵀv (..., p2) for v = Σ22⁻¹ Σ12ᵀ w1,
+        the best student of the teacher alone.
+        """
         flat = solve_triangular(
             self._cholesky, self.S12.T @ w1.reshape(-1, self.p1).T, lower=True
         )
@@ -190,7 +192,9 @@ class JointGaussian:
         return singular**2, rotation.T
 
     def _checked_root(self) -> Array:
-        """F with Σ = FFᵀ, once Σ is known to be a covariance and Σ22 to be invertible."""
+        """F with Σ = FFᵀ, once Σ is known to be a covariance
+        and Σ22 to be invertible.
+        """
         covariance = self.covariance
         scale = _unit_scale(covariance)
         correlation = covariance / scale / scale[:, None]
@@ -198,8 +202,9 @@ class JointGaussian:
         of_s22 = np.linalg.eigvalsh(correlation[of_x2, of_x2])
         if _semidefinite(of_s22) and of_s22[0] <= 10 * self.p2 * _EPS:
             raise ValueError(
-                f"S22 is singular (least eigenvalue {of_s22[0]:.3g} at unit variances); an invertible "
-                "block is wanted: drop the features of x2 that the others determine"
+                f"S22 is singular (least eigenvalue {of_s22[0]:.3g} at unit "
+                "variances); an invertible block is wanted: "
+                "drop the features of x2 that the others determine"
             )
         values, vectors = np.linalg.eigh(correlation)
         if not _semidefinite(values):
@@ -231,7 +236,8 @@ class JointGaussian:
             else " together with the diagonal blocks"
         )
         return (
-            f"{name}{among}: least eigenvalue {values[0]:.3g} at unit variances, so not positive semi-definite; "
+            f"{name}{among}: least eigenvalue {values[0]:.3g} at unit variances, "
+            "so not positive semi-definite; "
             "blocks of one covariance matrix are wanted"
         )
 
@@ -274,12 +280,11 @@ def model_of_parts(
     """A model and a teacher whose every condition can be read off five numbers.
 
     Var y = 1, y = S + e with S = w*ᵀx2 and e independent of x2, and the teacher's
-    output is
-    ``T = along_student·S + along_residual·e + elsewhere·z + noise·ν``, with z a unit-variance part of x2
-    that is independent of S, and ν independent of all else. So σ² = 1 − share, c =
-    along_residual·σ², Var(T | x2) = along_residual²·σ² + noise², Var(T | S) = that +
-    elsewhere², and Eq. 17 says
-    ``along_residual < 1``. Coordinates of x1 and x2 are mixed at random (`seed`).
+    output is ``T = along_student·S + along_residual·e + elsewhere·z + noise·ν``, with z
+    a unit-variance part of x2 that is independent of S, and ν independent of all else.
+    So σ² = 1 − share, c = along_residual·σ², Var(T | x2) = along_residual²·σ² + noise²,
+    Var(T | S) = that + elsewhere², and Eq. 17 says ``along_residual < 1``. Coordinates
+    of x1 and x2 are mixed at random (`seed`).
 
     Parameters
     ----------
@@ -360,10 +365,10 @@ def random_model(
     margin : float ≥ 0, optional
         None: a Wishart-like covariance with random scales, and a random teacher.
         Otherwise a draw of `model_of_parts` with each part independently free or within
-        about `margin` of its boundary: the teacher
-        ``|T| = |y|`` (``along_student = ±1``, ``along_residual = 1``, nothing else), where the CCH, Eq. 17,
-        Var T ≤ Var y and Var(T | x2) < Var(y | x2) are all ties. A theorem that is
-        false by a little is false here.
+        about `margin` of its boundary: the teacher ``|T| = |y|``
+        (``along_student = ±1``, ``along_residual = 1``, nothing else), where the CCH,
+        Eq. 17, Var T ≤ Var y and Var(T | x2) < Var(y | x2) are all ties. A theorem that
+        is false by a little is false here.
 
     Returns
     -------
@@ -407,7 +412,8 @@ def _square(name: str, value: ArrayLike) -> Array:
     asymmetry = np.abs(matrix - matrix.T).max()
     if asymmetry > 1e-10 * np.abs(matrix).max():
         raise ValueError(
-            f"{name} differs from its transpose by up to {asymmetry:.3g}; a symmetric matrix is wanted"
+            f"{name} differs from its transpose by up to {asymmetry:.3g}; "
+            "a symmetric matrix is wanted"
         )
     return (matrix + matrix.T) / 2
 
@@ -416,8 +422,8 @@ def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     array = check.finite(name, value)
     if array.shape != shape:
         raise ValueError(
-            f"{name} has shape {array.shape}; {shape or 'a number'} is wanted (p1 and p2 are those of "
-            "S11 and S22)"
+            f"{name} has shape {array.shape}; {shape or 'a number'} is wanted "
+            "(p1 and p2 are those of S11 and S22)"
         )
     return array
 

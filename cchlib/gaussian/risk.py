@@ -15,7 +15,8 @@ one rational function of λ,
 
 For κ < 1 the τ is that of n = tr P, and this is Eq. 28 without its division by σ̄. For
 κ > 1 τ is 0, P = I and r = 1/(κ − 1), which is Eq. 13; at finite n it is exact with
-r = p/(n − p − 1). In t = λ/(1 + λ), the teacher's weight in the label, it is a parabola:
+r = p/(n − p − 1). In t = λ/(1 + λ), the teacher's weight in the label,
+it is a parabola:
 
     R = δ − 2(δ − β)t + (α − 2β + δ)t²,   α − 2β + δ ≥ 0, as β² ≤ αδ.
 
@@ -481,8 +482,9 @@ def correlation_condition(
     teacher = model.teacher_moments(w1)
     if not model._student_variance > 0 or not np.all(teacher.variance > 0):
         raise ValueError(
-            "w1 gives a constant teacher, or S23 = 0 a constant student, so Eq. 21's correlations do not "
-            "exist; distillation_helps says the same in covariances"
+            "w1 gives a constant teacher, or S23 = 0 a constant student, "
+            "so Eq. 21's correlations do not exist; "
+            "distillation_helps says the same in covariances"
         )
     sd_teacher, sd_student, sd_label = (
         np.sqrt(teacher.variance),
@@ -663,6 +665,9 @@ def _samples(n: ArrayLike, p2: int) -> Array:
     array = check.finite("n", n)
     if (array != np.round(array)).any() or (array <= p2 + 1).any():
         raise ValueError(
-            f"n is {n}; whole numbers above p2 + 1 = {p2 + 1} are wanted (the mean is infinite at p2 + 1)"  # type: ignore[str-bytes-safe]  # `check.finite` has refused text
+            # `check.finite` has refused text
+            f"n is {n}; "  # type: ignore[str-bytes-safe]
+            f"whole numbers above p2 + 1 = {p2 + 1} are wanted "
+            "(the mean is infinite at p2 + 1)"
         )
     return array

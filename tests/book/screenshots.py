@@ -33,7 +33,8 @@ with sync_playwright() as play:
             color_scheme=theme,
         )
         context.add_init_script(
-            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+            f"localStorage.setItem('mode', '{theme}'); "
+            f"localStorage.setItem('theme', '{theme}')"
         )
         for name in PAGES:
             page = context.new_page()

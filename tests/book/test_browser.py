@@ -16,30 +16,21 @@ pytestmark = pytest.mark.skipif(
     reason="no Chromium on this machine (Debian: apt-get install chromium)",
 )
 
-# WCAG contrast of text and links with what is behind them (backgrounds may be
-# see-through): what falls below 4.5.
-FAINT = """() => {
-    const parts = color => { const [r, g, b, a] = color.match(/[\\d.]+/g).map(Number); return [r, g, b, a ?? 1]; };
-    const over = (top, under) => top.slice(0, 3).map((v, i) => v*top[3] + under[i]*(1 - top[3])).concat(1);
-    const luminance = c => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => { const v = c[i]/255;
-        return sum + weight*(v <= 0.04045 ? v/12.92 : ((v + 0.055)/1.055)**2.4); }, 0);
-    const behind = node => { const own = node ? parts(getComputedStyle(node).backgroundColor) : [255, 255, 255, 1];
-        return own[3] === 1 ? own : over(own, behind(node.parentElement)); };
-    return [...document.querySelectorAll('article p, article li, article p a, article li a, article figcaption')]
-        .filter(node => node.checkVisibility() && node.innerText.trim()).map(node => {
-            const back = behind(node), [a, b] = [back, over(parts(getComputedStyle(node).color), back)].map(luminance);
-            return [(Math.max(a, b) + 0.05)/(Math.min(a, b) + 0.05), node.tagName + ': ' + node.innerText.slice(0, 60)]; })
-        .filter(([contrast]) => contrast < 4.5); }"""
+# what is hard to read, with its contrast
+FAINT = (Path(__file__).parent / "faint.js").read_text(encoding="utf-8")
 
 
 # Code, tables and equations that are wider than their box: a reader sees a part of
 # them. Cells that are folded are opened first.
 CUT = """() => {
     document.querySelectorAll('article details').forEach(node => { node.open = true; });
-    const wide = 'article pre, .cch-table-wrap, article table, mjx-container[display="true"]';
+    const wide =
+        'article pre, .cch-table-wrap, article table, mjx-container[display="true"]';
     return [...document.querySelectorAll(wide)]
-        .filter(node => node.checkVisibility() && node.scrollWidth > node.clientWidth + 2)
-        .map(node => [node.scrollWidth, node.clientWidth, node.innerText.slice(0, 80)]); }"""
+        .filter(node => node.checkVisibility()
+            && node.scrollWidth > node.clientWidth + 2)
+        .map(node =>
+            [node.scrollWidth, node.clientWidth, node.innerText.slice(0, 80)]); }"""
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +63,14 @@ def visits(browser, pages):
         if page.locator(".math").count():
             page.wait_for_selector("mjx-container", timeout=20_000, state="attached")
             page.wait_for_function(
-                "document.querySelectorAll('mjx-container').length >= document.querySelectorAll('.math').length"
+                "document.querySelectorAll('mjx-container').length "
+                ">= document.querySelectorAll('.math').length"
             )
         seen = page.evaluate("""() => ({
-            broken: [...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth).map(i => i.src),
-            bad_math: [...document.querySelectorAll('mjx-merror')].map(e => e.textContent),
+            broken: [...document.images]
+                .filter(i => i.loading !== 'lazy' && !i.naturalWidth).map(i => i.src),
+            bad_math: [...document.querySelectorAll('mjx-merror')]
+                .map(e => e.textContent),
             math: document.querySelectorAll('.math').length,
             typeset: document.querySelectorAll('mjx-container').length,
             pictures: [...new Set([...document.images].map(i => i.src))]})""")
@@ -84,10 +78,10 @@ def visits(browser, pages):
         page.keyboard.press(
             "Tab"
         )  # the first stop leads past the navigation, and can be seen
-        seen["skip"] = (
-            page.evaluate("""() => { const at = document.activeElement, box = at.getBoundingClientRect();
-            return at.getAttribute('href') === '#main-content' && box.height > 0 && box.top >= 0; }""")
-        )
+        seen["skip"] = page.evaluate("""() => {
+            const at = document.activeElement, box = at.getBoundingClientRect();
+            return at.getAttribute('href') === '#main-content'
+                && box.height > 0 && box.top >= 0; }""")
         for theme in ("light", "dark"):
             page.evaluate(
                 "theme => { document.documentElement.dataset.theme = theme; }", theme
@@ -96,10 +90,12 @@ def visits(browser, pages):
         seen["cut"] = page.evaluate(CUT)
         page.set_viewport_size({"width": 390, "height": 844})
         seen["overflow"] = page.evaluate(
-            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            "document.documentElement.scrollWidth "
+            "- document.documentElement.clientWidth"
         )
         seen["text"] = page.evaluate(
-            "parseFloat(getComputedStyle(document.querySelector('article p') ?? document.body).fontSize)"
+            "parseFloat(getComputedStyle("
+            "document.querySelector('article p') ?? document.body).fontSize)"
         )
         files = [
             Path(unquote(urlsplit(url).path))

@@ -73,7 +73,9 @@ def test_papermill(checkout):
 
 
 def test_jupyter_book(checkout):
-    """One chapter, executed with its defaults; nothing is read that is not of the book."""
+    """One chapter, executed with its defaults;
+    nothing is read that is not of the book.
+    """
     (checkout / "_toc.yml").write_text(TOC, encoding="utf-8")
     done = run(checkout, "jupyter-book", "build", ".")
     page = (

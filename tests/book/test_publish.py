@@ -21,19 +21,25 @@ needs_chromium = pytest.mark.skipif(
     reason="no Chromium on this machine (Debian: apt-get install chromium)",
 )
 HEAD = (
-    '<script>window.MathJax = {}</script><script src="../_static/mathjax/tex-chtml.js?v=1"></script>'
+    "<script>window.MathJax = {}</script>"
+    '<script src="../_static/mathjax/tex-chtml.js?v=1"></script>'
     '<link rel="stylesheet" href="../_static/cch.css?v=2">'
 )
 PAGE = f"""<html><head>{HEAD}</head><body><article class="bd-article"><section id="one">
 <h1>One<a class="headerlink" href="#one">#</a></h1>
-<p>Claim, <a href="../book/two.html#found">see there</a>, <a href="https://example.org">far</a>.</p>
+<p>Claim, <a href="../book/two.html#found">see there</a>,
+<a href="https://example.org">far</a>.</p>
 <div class="cell"><div class="cell_input">secret_code()</div></div>
-<section id="data"><h2>Data</h2><p>Text.</p><section id="deep"><h3>Deep</h3><p>Detail.</p></section>
+<section id="data"><h2>Data</h2><p>Text.</p>
+<section id="deep"><h3>Deep</h3><p>Detail.</p></section>
 <div class="cell"><details class="above-input">secret_code()</details>
 <div class="cell_output"><img src="../_images/a%20b.png" alt="x"></div></div>
-</section><section id="found"><h2>Found</h2><p>{"Much. " * 200}</p><p>More.</p></section></section></article></body>"""
-OTHER = f"""<html><head>{HEAD}</head><body><article><section id="two"><h1>Two</h1><section id="found"><h2>Found</h2>
-<a href="#found">here</a> <a href="../notebooks/01_one.html">one</a> <a href="../genindex.html">index</a>
+</section><section id="found"><h2>Found</h2><p>{"Much. " * 200}</p><p>More.</p>
+</section></section></article></body>"""
+OTHER = f"""<html><head>{HEAD}</head><body><article><section id="two"><h1>Two</h1>
+<section id="found"><h2>Found</h2>
+<a href="#found">here</a> <a href="../notebooks/01_one.html">one</a>
+<a href="../genindex.html">index</a>
 </section></section></article>"""
 
 

@@ -42,6 +42,13 @@ def test_nothing_is_typed_in_this_book():
         ("```python\ngain = 0.25\n```\n\n`gain 0.25`, accuracy of Table 13", []),
         ("```{exercise}\n:label: gain-0.25\n\nHow large is the gain?\n```", []),
         ("A 95 % interval of the gain.", []),
+        # what stands between directives, and in them
+        (
+            "```{include} a.md\n```\n\nA gain of 0.25.\n\n```{include} b.md\n```",
+            ["0.25"],
+        ),
+        ("```{admonition} The answer\nA gain of 0.25.\n```", ["0.25"]),
+        ("````{tip}\n```\ngain = 0.25\n```\nA gain of 0.5.\n````", ["0.5"]),
         # with a source
         ("A gain of 0.25 {cite}`pearl2009`.", []),
         ("A gain of 0.25, by [them](https://example.org/x).", []),
@@ -50,7 +57,8 @@ def test_nothing_is_typed_in_this_book():
         ("<!-- source: benchmarks/bench_mi.py -->\nA gain of 0.25.", []),
         ("<!-- source: exact -->\n\nA gain of 0.25.\n\nA gain of 0.5.", ["0.5"]),
         (
-            "| a | gain 0.25 <!-- source: trial 03_image lr=0.1 --> |\n| b | gain 0.5 |",
+            "| a | gain 0.25 <!-- source: trial 03_image lr=0.1 --> |\n"
+            "| b | gain 0.5 |",
             ["0.5"],
         ),
         ("A gain of 0.25.\n\nMeasured by `benchmarks/bench_mi.py` on a day.\n", []),

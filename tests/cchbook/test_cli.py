@@ -1,4 +1,6 @@
-"""The `cch` command and the book that it builds, on a checkout with trivial notebooks."""
+"""The `cch` command and the book that it builds,
+on a checkout with trivial notebooks.
+"""
 
 import re
 from dataclasses import dataclass
@@ -13,8 +15,10 @@ from cchbook.runs.notebook import Notebook
 from cchlib.cli import app
 
 BOOK = {
-    "_config.yml": "title: Toy\nauthor: A\nonly_build_toc_files: true\nexecute: {execute_notebooks: force}\n",
-    "_toc.yml": "format: jb-book\nroot: book/index\nchapters:\n- file: notebooks/01_toy\n- file: book/runs.md\n",
+    "_config.yml": "title: Toy\nauthor: A\nonly_build_toc_files: true\n"
+    "execute: {execute_notebooks: force}\n",
+    "_toc.yml": "format: jb-book\nroot: book/index\nchapters:\n"
+    "- file: notebooks/01_toy\n- file: book/runs.md\n",
     "book/index.md": "# Toy\n\nSee {ref}`runs`.\n",
     "book/runs.md": "(runs)=\n# Runs\n\n```{include} runs_table.md\n```\n",
     "book/runs_table.md": "Made by `cch build`.\n",
@@ -34,7 +38,9 @@ def write_book(root):
         records.write_text(root / name, text)
 
 
-def test_run_shows_a_line_a_job_and_a_summary_and_says_so_when_one_fails(toy):  # noqa: F811
+def test_run_shows_a_line_a_job_and_a_summary_and_says_so_when_one_fails(
+    toy,  # noqa: F811
+):
     toy.add("01_toy")
     toy.add(
         "02_fails", "raise RuntimeError('[red]too hot[/red]')"

@@ -49,8 +49,8 @@ def ask(x, y, said, features=None, **options):
 
 
 def test_a_teacher_that_knows_the_law_is_recommended():
-    """The label without its noise; in 18 of the first 20 seeds of the regression and all
-    of the classes'. benchmarks/decide_rates.py counts it on more.
+    """The label without its noise; in 18 of the first 20 seeds of the regression and
+    all of the classes'. benchmarks/decide_rates.py counts it on more.
     """
     found = ask(*regression(150, p=50))
     assert found.code == "distil" and found.verdict.startswith("distil with λ ≈")

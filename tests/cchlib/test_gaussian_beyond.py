@@ -162,7 +162,8 @@ def test_shrinkage_by_hand_and_at_the_ends():
 
 
 def test_with_three_correlations_signs_count_beside_the_product():
-    # ρ(T, S) = ±σ12, ρ(T, y) = |σ13|, ρ(S, y) = |σ23|; σ12 > σ13σ23 is for positive ones
+    # ρ(T, S) = ±σ12, ρ(T, y) = |σ13|, ρ(S, y) = |σ23|;
+    # σ12 > σ13σ23 is for positive ones
     eye, one = np.eye(5), np.full(5, 5**-0.5)
     for s12, s13, s23 in ((-0.3, -0.9, 0.4), (-0.5, -0.9, 0.4), (0.3, -0.3, -0.4)):
         model = JointGaussian(eye, s12 * eye, s13 * one, eye, s23 * one, 1.0)
@@ -451,13 +452,14 @@ def test_white_ridge_student_at_its_best_penalty_helps_as_against_shrinkage(kapp
             whiten @ model.S23,
             model.S33,
         )
+        law = white, w1, kappa
         best = minimize_scalar(
-            lambda u: risk_coefficients(white, w1, kappa, ridge=np.exp(u)).delta,  # noqa: B023
+            lambda u: risk_coefficients(*law, ridge=np.exp(u)).delta,  # noqa: B023
             bounds=(-12, 12),
             method="bounded",
             options={"xatol": 1e-9},
         )
-        found = risk_coefficients(white, w1, kappa, ridge=np.exp(best.x))
+        found = risk_coefficients(*law, ridge=np.exp(best.x))
         clear = abs(found.slope) > 1e-5 * found.delta
         if clear:
             assert (found.slope < 0) == beats_shrinkage(white, w1)

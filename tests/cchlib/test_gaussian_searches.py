@@ -128,7 +128,9 @@ def three_values(rng, sigma2, c, d):
 
 
 def all_outcomes(laws):
-    """Every (e, f) of all rows, (3ⁿ, n, 2), and its chance (3ⁿ,). `laws`: a row each."""
+    """Every (e, f) of all rows, (3ⁿ, n, 2), and its chance (3ⁿ,).
+    `laws`: a row each.
+    """
     noise = np.array(list(itertools.product(*(values for values, _ in laws))))
     chances = np.array(list(itertools.product(*(chances for _, chances in laws))))
     return noise, chances.prod(1)

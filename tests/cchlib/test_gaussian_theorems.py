@@ -72,7 +72,9 @@ CASES = AIMED | DRAWN
 
 
 def information_beats(model: JointGaussian, w1: np.ndarray) -> bool:
-    """I(T; x2) > I(y; x2), as Var(T | x2)/Var T < Var(y | x2)/Var y, clear of rounding."""
+    """I(T; x2) > I(y; x2), as Var(T | x2)/Var T < Var(y | x2)/Var y,
+    clear of rounding.
+    """
     teacher = model.teacher_moments(w1)
     return bool(
         teacher.given_x2 * model.S33

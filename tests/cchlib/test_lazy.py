@@ -11,7 +11,10 @@ import cchlib
 
 def loaded_after(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter has loaded after `code`."""
-    said = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    said = (
+        f"{code}\nimport sys\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", said], capture_output=True, text=True, check=True
     )

@@ -45,7 +45,9 @@ def published(x, targets):
 
 
 def test_it_is_the_largest_evidence():
-    """At its α and β it is log N(y; 0, I/β + FFᵀ/α) / n, and no other pair is better."""
+    """At its α and β it is log N(y; 0, I/β + FFᵀ/α) / n,
+    and no other pair is better.
+    """
     x, y = features(30, 4)
 
     def against(logs):

@@ -143,7 +143,9 @@ def test_a_teacher_that_knows_the_law_is_worth_it():
 
 @pytest.mark.parametrize("kind", ["classes", "regression"])
 def test_an_independent_teacher_passes_at_most_at_the_nominal_rate(kind):
-    """2.5 % one-sided: of 40 draws at most 4, which a true 2.5 % exceeds in 1 of 270."""
+    """2.5 % one-sided: of 40 draws at most 4,
+    which a true 2.5 % exceeds in 1 of 270.
+    """
     passed = 0
     for seed in range(40):
         if kind == "classes":

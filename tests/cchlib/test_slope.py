@@ -1,4 +1,6 @@
-"""The two t-tests of the theory: against plain regression, and their level and power."""
+"""The two t-tests of the theory: against plain regression,
+and their level and power.
+"""
 
 import subprocess
 import sys
@@ -13,7 +15,9 @@ from cchlib.criterion import Test, shrinkage_test, slope_test
 
 
 def ordinary_least_squares(x, y, column):
-    """Coefficient, standard error and degrees of freedom, by the textbook's formulas."""
+    """Coefficient, standard error and degrees of freedom,
+    by the textbook's formulas.
+    """
     inverse = np.linalg.inv(x.T @ x)
     weights = inverse @ x.T @ y
     df = len(x) - x.shape[1]

@@ -1,4 +1,6 @@
-"""The coverage study: cases whose truths are what they say, and what is made of them."""
+"""The coverage study: cases whose truths are what they say,
+and what is made of them.
+"""
 
 import numpy as np
 import pandas as pd

@@ -13,7 +13,9 @@ def row(metric, value, seed, **where):
 
 
 def run(name="recorded"):
-    """Two seeds of two blurs at α = 0.2: gains and gaps of opposite signs at γ = 2.5."""
+    """Two seeds of two blurs at α = 0.2:
+    gains and gaps of opposite signs at γ = 2.5.
+    """
     rows = []
     for seed in (0, 1):
         small = 0.001 * seed

@@ -43,7 +43,9 @@ def table(name):
 
 
 def wide(name, *conditions):
-    """One row a condition, one column a quantity; caption rows (no condition) left out."""
+    """One row a condition, one column a quantity;
+    caption rows (no condition) left out.
+    """
     frame = table(name).dropna(subset=list(conditions))
     return frame.pivot(index=list(conditions), columns="quantity", values="value")
 

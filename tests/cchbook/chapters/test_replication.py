@@ -71,7 +71,9 @@ def test_a_recorded_number_goes_before_a_live_one_which_fills_in(tmp_path):
 
 
 def test_other_settings_are_named_and_never_called_reproduced(tmp_path):
-    """Fewer seeds and a part of the grid are the paper's settings; an epoch less isn't."""
+    """Fewer seeds and a part of the grid are the paper's settings;
+    an epoch less isn't.
+    """
     gain = image("gain", (0.030, 0.032, 0.034), temperature=3)
     printed = {"epochs": 100, "lr": 0.002, "seeds": 3, "gammas": [0.0]}
     for changed, remark, verdict in (
@@ -190,7 +192,7 @@ def test_the_papers_own_cohort_goes_before_its_substitute(
     assert (found["data"], found["verdict"]) == (data, verdict)
 
 
-def test_sentiment_speaks_of_mosei_where_it_was_run_and_reads_table_4_by_table_3s_header(
+def test_sentiment_speaks_of_mosei_where_run_and_reads_table_4_by_table_3s_header(
     tmp_path,
 ):
     where = {

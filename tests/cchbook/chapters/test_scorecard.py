@@ -291,7 +291,7 @@ def test_sign_counts_by_hand():
     assert scorecard.sign_counts(saturated)["decided"] == 1
 
 
-# Errors over test samples ---------------------------------------------------------------
+# Errors over test samples -------------------------------------------------------------
 
 
 def test_paired_error_is_mcnemars():
@@ -331,7 +331,9 @@ def test_an_error_over_seeds_and_one_over_samples():
 
 
 def test_a_run_of_one_seed_has_the_error_of_its_test_samples():
-    """Accuracies 0.9 and 0.8 on 100: disagreement of at most 0.3, √((0.3 − 0.01)/100)."""
+    """Accuracies 0.9 and 0.8 on 100: disagreement of at most 0.3,
+    √((0.3 − 0.01)/100).
+    """
     rows = [
         log("student_accuracy", 0.8, 0, alpha=0.2, lam=0.0),
         log("student_accuracy_kd", 0.9, 0, alpha=0.2, gamma=1.0, lam=0.5),

@@ -325,7 +325,8 @@ def test_addresses_of_files_that_lie_elsewhere(home, monkeypatch):
     with pytest.raises(FileNotFoundError):  # nothing was written
         catalogue.fetch("tcga_brca")
     assert asked["BRCA_clinicalMatrix"] == [
-        "https://tcga-xena-hub.s3.us-east-1.amazonaws.com/download/TCGA.BRCA.sampleMap%2FBRCA_clinicalMatrix"
+        "https://tcga-xena-hub.s3.us-east-1.amazonaws.com/download/"
+        "TCGA.BRCA.sampleMap%2FBRCA_clinicalMatrix"
     ]
     assert asked["TCGA-BRCA.protein.tsv.gz"][0] == (
         "https://gdc-hub.s3.us-east-1.amazonaws.com/download/TCGA-BRCA.protein.tsv.gz"

@@ -154,7 +154,8 @@ def page(tmp_path_factory):
 
 def move(page, name, value):
     page.evaluate(
-        """([name, value]) => { const input = document.querySelector(`[name=${name}]`); input.value = value;
+        """([name, value]) => {
+        const input = document.querySelector(`[name=${name}]`); input.value = value;
         input.dispatchEvent(new Event('input', { bubbles: true })); }""",
         [name, value],
     )
@@ -239,14 +240,18 @@ def test_the_keyboard_moves_it(page):
 @in_browser
 def test_bias_is_estimate_minus_truth(page):
     says = page.locator(".says").last
-    told = "n = 10000: ksg 0.440 ± 0.010 nats, 0.060 ± 0.010 too low; lmi 0.470 ± 0.010 nats, 0.030 ± 0.010 too low."
+    told = (
+        "n = 10000: ksg 0.440 ± 0.010 nats, 0.060 ± 0.010 too low; "
+        "lmi 0.470 ± 0.010 nats, 0.030 ± 0.010 too low."
+    )
     assert told in says.inner_text()
     before = page.locator("svg").last.inner_html()
     page.locator("[name=problem]").select_option("images")
     page.locator("[name=method]").select_option("ksg")
     move(page, "n", 0)
     assert (
-        "information: 0.693 nats. At n = 100: ksg 0.093 ± 0.010 nats, 0.600 ± 0.010 too low."
+        "information: 0.693 nats. "
+        "At n = 100: ksg 0.093 ± 0.010 nats, 0.600 ± 0.010 too low."
         in says.inner_text()
     )
     assert page.locator("svg").last.inner_html() != before
@@ -256,8 +261,9 @@ def test_bias_is_estimate_minus_truth(page):
 def test_readable_in_both_themes_and_on_a_phone(page):
     contrast = """() => [...document.querySelectorAll(
         '.cch-live .says, .cch-live .views p, .cch-live label')].map(e => {
-        const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(v => (v /= 255) <= 0.04045 ? v/12.92
-            : ((v + 0.055)/1.055)**2.4); return 0.2126*r + 0.7152*g + 0.0722*b; };
+        const light = c => { const [r, g, b] = c.match(/[\\d.]+/g)
+            .map(v => (v /= 255) <= 0.04045 ? v/12.92 : ((v + 0.055)/1.055)**2.4);
+            return 0.2126*r + 0.7152*g + 0.0722*b; };
         const style = e => getComputedStyle(e), [p, q] = [light(style(e).color),
             light(style(e.closest('.cch-live')).backgroundColor)];
         return (Math.max(p, q) + 0.05)/(Math.min(p, q) + 0.05); })"""

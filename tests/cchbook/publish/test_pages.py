@@ -53,7 +53,7 @@ def words(text):
 
 def test_the_route_of_ten_minutes_is_three_links_to_paragraphs_and_short():
     front = text_of("book/index")
-    route = re.search(r"^\* - 10 minutes\n(.*?)^\* - ", front, re.M | re.S)[1]
+    route = re.search(r"^\* - ten minutes\n(.*?)^\* - ", front, re.M | re.S)[1]
     labels = re.findall(r"\{ref\}`[^`<]*<([\w-]+)>`", route)
     assert len(labels) == 3 and route.count("{ref}") == 3
     read = {label: words(section(label)) for label in labels}

@@ -13,7 +13,8 @@ from cchbook.runs.notebook import Notebook, source
 from cchlib.cli import app
 
 CHAPTER = [
-    "from cchbook.chapters.glue import glue_all\nimport numpy as np\nimport pandas as pd",
+    "from cchbook.chapters.glue import glue_all\n"
+    "import numpy as np\nimport pandas as pd",
     'run = records.start("02_toy", globals())\nx, table = {}, {}',
     "# Measure\nfor s in range(2):\n    x[s] = np.sqrt(s)\n"
     '    run.log("i_ts", x[s], run=s)\n'

@@ -132,6 +132,34 @@ def test_a_killed_batch_goes_on_and_nothing_is_lost_or_run_twice(toy, tmp_path):
     )  # what the kill had left is swept
 
 
+def test_two_batches_at_once_share_the_work(toy, tmp_path):
+    toy.add("01_toy")
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("01_toy: {i: [0, 1, 2], wait: [4]}")
+    command = [*CCH, "run", "--sweep", str(sweep), "--workers", "2"]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    both = [subprocess.Popen(command, **quiet) for _ in range(2)]
+    told = [batch.communicate()[0] for batch in both]
+    assert [batch.returncode for batch in both] == [0, 0], told
+    assert sorted(toy.executions()) == [f"01_toy {i}" for i in range(3)]
+    assert len(complete(toy)) == 3
+
+
+def test_what_a_killed_batch_worked_on_is_not_waited_for(toy, tmp_path):
+    toy.add("01_toy")
+    command = [*CCH, "run", "01_toy", "--set", "wait=6", "--workers", "1"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(command, **quiet)
+    wait_until(toy.executions)
+    second = subprocess.Popen(command, **quiet)
+    wait_until(lambda: len(Store(toy.root / "_build/runs").batches()) == 2)
+    assert len(toy.executions()) == 1
+    first.kill()
+    first.wait()
+    assert second.wait(timeout=120) == 0
+    assert len(toy.executions()) == 2 and len(complete(toy)) == 1
+
+
 def test_a_kernel_that_does_not_start_is_tried_again_and_one_that_dies_is_not(
     toy, tmp_path, monkeypatch
 ):
@@ -140,8 +168,10 @@ def test_a_kernel_that_does_not_start_is_tried_again_and_one_that_dies_is_not(
     script = (
         "import os, sys, runpy\n"
         f"if not os.path.exists({str(tmp_path / 'tried')!r}):\n"
-        f"    open({str(tmp_path / 'tried')!r}, 'w').close(); sys.exit('Address already in use')\n"
-        "sys.argv = ['kernel', *sys.argv[1:]]; runpy.run_module('ipykernel_launcher', run_name='__main__')"
+        f"    open({str(tmp_path / 'tried')!r}, 'w').close(); "
+        "sys.exit('Address already in use')\n"
+        "sys.argv = ['kernel', *sys.argv[1:]]; "
+        "runpy.run_module('ipykernel_launcher', run_name='__main__')"
     )
     (spec / "start.py").write_text(script)
     argv = [sys.executable, str(spec / "start.py"), "-f", "{connection_file}"]
@@ -336,7 +366,8 @@ def test_a_sweep_is_every_combination_and_a_point_named_twice_runs_once(toy, tmp
     [
         (
             {"settings": ["sigma=1"]},
-            "parameter 'sigma' is not declared by 01_toy; one of i, wait, device is wanted",
+            "parameter 'sigma' is not declared by 01_toy; "
+            "one of i, wait, device is wanted",
         ),
         (
             {"settings": ["i=many"]},

@@ -76,7 +76,10 @@ def parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
-def test_jobs_of_a_worker_that_dies_run_elsewhere_and_are_recorded_once(toy, dask):  # noqa: F811
+def test_jobs_of_a_worker_that_dies_run_elsewhere_and_are_recorded_once(
+    toy,  # noqa: F811
+    dask,
+):
     toy.add("01_toy", "run.log('threads', int(os.environ['OMP_NUM_THREADS']))")
     toy.add("02_fails", "1 / 0")
     toy.add(
@@ -130,7 +133,11 @@ def test_jobs_of_a_worker_that_dies_run_elsewhere_and_are_recorded_once(toy, das
     ]
 
 
-def test_a_batch_whose_scheduler_goes_away_goes_on_later(toy, dask, tmp_path):  # noqa: F811
+def test_a_batch_whose_scheduler_goes_away_goes_on_later(
+    toy,  # noqa: F811
+    dask,
+    tmp_path,
+):
     toy.add("01_toy")
     address, scheduler, workers = dask(workers=1)
     sweep = tmp_path / "sweep.yaml"
@@ -180,7 +187,8 @@ def test_no_scheduler_is_one_plain_message(toy):  # noqa: F811
 def test_a_split_run_loses_one_piece_to_a_dead_worker_and_is_one_record(toy, dask):
     code = (
         "repeats = range(first_seed, first_seed + seeds)\n"
-        "for position, s in enumerate(repeats):\n    run.log('square', s * s, seed=position)"
+        "for position, s in enumerate(repeats):\n"
+        "    run.log('square', s * s, seed=position)"
     )
     parameters = f"seeds: int = 4\nfirst_seed: int = 0\n{PARAMETERS}"
     split = {"seeds": {"first": "first_seed"}}

@@ -423,7 +423,8 @@ def test_declarations_are_read_and_rewritten(tmp_path):
     assert notebook.with_values(
         {"seeds": 5, "lam": [1], "device": "auto", "T": 3.0}
     ) == (
-        'seeds: int = 5  # how many, é\nlam: list[float] = [1]  # weights\ndevice = "auto"\nT: float | None = 3.0'
+        "seeds: int = 5  # how many, é\nlam: list[float] = [1]  # weights\n"
+        'device = "auto"\nT: float | None = 3.0'
     )
     assert [found["T"].accepts(v) for v in (None, 1, 1.5, True, "x")] == [
         True,

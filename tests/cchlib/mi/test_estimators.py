@@ -607,7 +607,9 @@ def test_units_that_are_nearly_dead_tell_nothing():
 
 
 def test_wide_representations_are_affordable():
-    """Of 768 columns a network sees the leading components; the linear part sees all."""
+    """Of 768 columns a network sees the leading components;
+    the linear part sees all.
+    """
     rng = np.random.default_rng(0)
     x, y = pair(0.8, 1500, 8, 8, 2)
     x, y = (v @ rng.standard_normal((8, 768)) for v in (x, y))
