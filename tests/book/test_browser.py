@@ -16,14 +16,18 @@ pytestmark = pytest.mark.skipif(
     reason="no Chromium on this machine (Debian: apt-get install chromium)",
 )
 
+HERE = Path(__file__).parent
 # what is hard to read, with its contrast
-FAINT = (Path(__file__).parent / "faint.js").read_text(encoding="utf-8")
+FAINT = (HERE / "faint.js").read_text(encoding="utf-8")
+# words in tables that don't stand in one line
+SPLIT = (HERE / "split_words.js").read_text(encoding="utf-8")
 
 
 # Code, tables and equations that are wider than their box: a reader sees a part of
-# them. Cells that are folded are opened first.
-CUT = """() => {
+# them. Cells that are folded are opened first, which sets their tables.
+CUT = """async () => {
     document.querySelectorAll('article details').forEach(node => { node.open = true; });
+    await new Promise(done => setTimeout(done, 100));
     const wide =
         'article pre, .cch-table-wrap, article table, mjx-container[display="true"]';
     return [...document.querySelectorAll(wide)]
@@ -88,6 +92,7 @@ def visits(browser, pages):
             )
             seen[f"faint_{theme}"] = page.evaluate(FAINT)
         seen["cut"] = page.evaluate(CUT)
+        seen["split"] = page.evaluate(SPLIT)
         page.set_viewport_size({"width": 390, "height": 844})
         seen["overflow"] = page.evaluate(
             "document.documentElement.scrollWidth "
@@ -141,6 +146,10 @@ def test_formulas_are_typeset(visits):
 def test_nothing_is_cut_off(visits):
     """At 1280 px no code, no table and no equation is wider than its box."""
     assert not broken(visits, "cut")
+
+
+def test_words_in_tables_stay_whole(visits):
+    assert not broken(visits, "split")
 
 
 def test_readable_on_a_phone(visits):
