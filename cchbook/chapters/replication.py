@@ -90,8 +90,8 @@ def printed_cells(recorded: Runs, live: Runs) -> pd.DataFrame:
     recorded, live : mapping of notebook -> records
         Oldest first. The number comes from a recorded run, or else from a live one; of
         the runs that measured this very cell, from the one whose settings differ from
-        the paper's in the fewest names, and the newest of equals. Runs with a stand-in
-        among their data are not looked at.
+        the paper's in the fewest names; of equals the one with the most seeds, of these
+        the newest. Runs with a stand-in among their data are not looked at.
 
     Returns
     -------
@@ -193,7 +193,9 @@ def _ours(
                 nothing |= {"data": found["data"], "remark": remark}
         if measured:
             # of equals `min` takes the first
-            changed, found = min(measured, key=lambda one: len(one[0]))
+            changed, found = min(
+                measured, key=lambda one: (len(one[0]), -one[1]["seeds"])
+            )
             return found | {"remark": "; ".join(changed)}
     return nothing
 

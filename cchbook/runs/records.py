@@ -354,7 +354,8 @@ def recorded(notebook: str) -> list[Record]:
 
 def leading(notebook: str) -> Record | None:
     """The committed record that speaks for a notebook: the one with the most
-    conditions, the newest of equals; None where nothing is recorded.
+    conditions, of equals with the most repetitions, of these the newest; None where
+    nothing is recorded.
 
     So a newer record of a part of the conditions doesn't hide the whole. A single
     printed number has a rule of its own (`chapters.replication.printed_cells`).
@@ -365,9 +366,9 @@ def leading(notebook: str) -> Record | None:
     return max(reversed(found), key=lambda run: count_conditions(run.metrics))
 
 
-def count_conditions(metrics: pd.DataFrame) -> int:
-    """Under how many conditions a run measured a gain; where it measured none, how many
-    conditions it has in all. Controls are no conditions.
+def count_conditions(metrics: pd.DataFrame) -> tuple[int, int]:
+    """Under how many conditions a run measured a gain, and how many gains in all; where
+    it measured none, of all that it measured. Controls are no conditions.
     """
     rows = metrics[metrics["metric"] == "gain"]
     rows = rows if len(rows) else metrics
@@ -375,7 +376,7 @@ def count_conditions(metrics: pd.DataFrame) -> int:
         rows = rows[rows["control"].isna()]
     beside = (*COLUMNS, "run", "control")
     named = [name for name in rows if name not in beside]
-    return len(rows[named].drop_duplicates())
+    return len(rows[named].drop_duplicates()), len(rows)
 
 
 def live(notebook: str) -> list[Record]:

@@ -96,18 +96,20 @@ def test_each_cell_is_told_by_the_run_nearest_the_paper_that_measured_it(tmp_pat
     and no other blur; what only the middle one measured, it tells.
     """
 
-    def one(value, epochs, gammas, lr=0.002):
+    def one(value, epochs, gammas, lr=0.002, seeds=3):
         rows = []
         for gamma in gammas:
-            rows += image("gain", (value,) * 3, temperature=3, gamma=gamma)
+            rows += image("gain", (value,) * seeds, temperature=3, gamma=gamma)
         settings = {"epochs": epochs, "lr": lr}
         return run(tmp_path, "03_image", rows, REAL, **settings)["03_image"][0]
 
     oldest = one(1.0, 100, [0.0])
     middle = one(2.0, 20, [0.0, 0.5, 1.5])
     newer = one(3.0, 20, [0.0, 1.5])
+    fewer = one(5.0, 20, [0.0, 1.5], seeds=2)
     newest = one(4.0, 3, [0.0, 1.5], lr=0.01)
-    cells = replication.printed_cells({"03_image": [oldest, middle, newer, newest]}, {})
+    every = [oldest, middle, newer, fewer, newest]
+    cells = replication.printed_cells({"03_image": every}, {})
     table = "table1", "accuracy_difference"
     told = {g: cell(cells, *table, gamma=g, temperature=3) for g in (0, 0.5, 1.5, 2.5)}
     assert [told[g]["ours"] for g in (0, 0.5, 1.5)] == [1.0, 2.0, 3.0]

@@ -451,7 +451,8 @@ def test_a_notebook_needs_one_parameters_cell(tmp_path):
 
 def test_the_record_with_the_most_conditions_leads(tmp_path, monkeypatch):
     """A newer record of a part of the conditions doesn't hide the whole; of equals the
-    newer leads. Seeds, controls and other metrics are no conditions.
+    one with the most repetitions leads, then the newer. Seeds, controls and other
+    metrics are no conditions.
     """
     monkeypatch.setenv("CCH_ROOT", str(tmp_path))
 
@@ -474,6 +475,9 @@ def test_the_record_with_the_most_conditions_leads(tmp_path, monkeypatch):
     assert records.leading("02_toy").record["key"] == "whole"
     keep("again", "2026-01-03", [gain(0.1), gain(0.2), gain(0.4)])
     assert records.leading("02_toy").record["key"] == "again"
+    twice = [gain(lam, seed) for lam in (0.1, 0.2, 0.3) for seed in range(2)]
+    keep("twice", "2026-01-02", twice)
+    assert records.leading("02_toy").record["key"] == "twice"
 
 
 def test_without_gains_all_conditions_count():
@@ -486,4 +490,4 @@ def test_without_gains_all_conditions_count():
             "unit": "",
         }
     )
-    assert records.count_conditions(frame) == 2
+    assert records.count_conditions(frame) == (2, 3)
