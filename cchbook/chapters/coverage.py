@@ -289,17 +289,32 @@ def table(frame: pd.DataFrame, half: str | None = None) -> pd.DataFrame:
 
 
 def summary(frame: pd.DataFrame, half: str = "report") -> dict[str, float]:
-    """Shares over all draws of one half that weren't refused: `covers`, `wrong`, and
-    `lowest`, the coverage of the worst cell.
+    """Shares over all draws of one half that weren't refused.
+
+    Returns
+    -------
+    dict
+        ``covers``, ``wrong`` and ``decided``; ``lowest``, the coverage of the worst
+        cell; ``cases``; ``sets``, the data sets behind it (methods share them), and
+        ``wrong_at_most``, the exact one-sided 95 % bound on the share of data sets
+        about which some method is wrong (Clopper & Pearson, 1934).
     """
     found = rates(frame).query("half == @half and refused < 1")
     if found.empty:
-        return {"covers": np.nan, "wrong": np.nan, "lowest": np.nan}
+        names = ("covers", "wrong", "decided", "lowest", "wrong_at_most")
+        return {**dict.fromkeys(names, np.nan), "cases": 0, "sets": 0}
     weights = found["draws"] * (1 - found["refused"])
+    rows = frame[(frame["metric"] == "coverage_wrong") & (frame["half"] == half)]
+    wrong = rows.groupby(["case", "seed"])["value"].max()
+    hits = int(wrong.sum())
     return {
         "covers": float(np.average(found["covers"], weights=weights)),
         "wrong": float(np.average(found["wrong"], weights=weights)),
+        "decided": float(np.average(found["decided"], weights=weights)),
         "lowest": float(found["covers"].min()),
+        "cases": found["case"].nunique(),
+        "sets": len(wrong),
+        "wrong_at_most": float(stats.beta.ppf(0.95, hits + 1, len(wrong) - hits)),
     }
 
 

@@ -37,9 +37,10 @@ SWAPPED = {
     "weighted_f1_kd": "weighted_f1_no_kd",
     "weighted_f1_no_kd": "weighted_f1_kd",
 }
-# Of a notebook's parameters those that change how much is run, not what
+# Of a notebook's parameters those that change how much is run or looked at, not what
 COUNTS = frozenset(
     {
+        "curve_every",
         "device",
         "first_seed",
         "mi_repetitions",
@@ -135,9 +136,12 @@ def _row(
     }
     paper, paper_error = cell["value"], cell["std_error"]
 
+    # one training says nothing of others, whatever its error over the test samples
+    our_error = own["our_error"] if own["seeds"] > 1 else np.nan
+
     def said(unit: float) -> str:
         return scorecard.verdict(
-            paper, paper_error, own["ours"] / unit, own["our_error"] / unit, **rule
+            paper, paper_error, own["ours"] / unit, our_error / unit, **rule
         )
 
     return {
@@ -265,12 +269,9 @@ def differences(run: Record, metric: str) -> list[str]:
     for name, value in paper_settings(about["notebook"]).items():
         own = about["parameters"].get(name, value)
         single = not isinstance(value, (list, dict))
-        if (
-            single
-            and name not in COUNTS
-            and not name.startswith("mi_")
-            and own != value
-        ):
+        informs = metric in (*scorecard.INFORMATION, "mutual_information")
+        matters = name not in COUNTS and (informs or not name.startswith("mi_"))
+        if single and matters and own != value:
             found.append(f"{name} = {own} (the paper: {value})")
     if metric in scorecard.INFORMATION:
         used = scorecard.estimators(run.metrics)

@@ -499,51 +499,67 @@ def hit_rate(frame: pd.DataFrame, score: str = "gap", threshold: float = 0.0) ->
     )
 
 
+def called(
+    frame: pd.DataFrame, errors: float = 2.0, adjust: str = "fdr"
+) -> pd.DataFrame:
+    """`frame` with columns ``gain_called`` and ``gap_called``: which are `decided`, the
+    share of false calls held over all of its rows. A saturated gap never is.
+
+    Parts of it, chapters for example, then add up to the whole.
+    """
+    gap_called = decided(frame, "gap", "gap_se", errors, adjust=adjust)
+    if "gap_saturated" in frame:  # the estimator's ceiling is no information
+        gap_called &= ~frame["gap_saturated"].fillna(False).astype(bool)
+    return frame.assign(
+        gain_called=decided(frame, "gain", "gain_se", errors, adjust=adjust),
+        gap_called=gap_called,
+    )
+
+
 def sign_counts(
     frame: pd.DataFrame,
     *,
-    errors: float = 2.0,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    adjust: str = "fdr",
 ) -> dict:
-    """How often the sign of the gap was that of the gain, where both are `decided`.
+    """How often the sign of the gap was that of the gain, over rows of `called`.
 
     Returns
     -------
     dict
-        ``conditions`` (all), ``gain_decided`` and of these ``helped``; of those whose
-        gap is decided too (``decided``, of which ``decided_helped``) the number that
-        ``agree`` and their share, ``hit_rate``, with its ``interval``: by resampling
-        baselines, or, with fewer than `FEW_CLUSTERS`, by `share_interval`. For
-        comparison ``always``, the share that the rule "always distil" has right on the
-        same conditions, and ``hit_rate_any_gap``, over all decided gains whatever the
-        gap's error.
+        ``conditions`` (all), ``gain_decided``, of these ``helped`` and ``right``, those
+        in which the gap, whatever its error, has the sign of the gain, with
+        ``right_interval``. Of those whose gap is decided too (``decided``, of which
+        ``decided_helped``) the number that ``agree``, and their share, ``hit_rate``,
+        with its ``interval``. Intervals are of shares, by resampling baselines, or,
+        with fewer than `FEW_CLUSTERS`, by `share_interval`. For comparison ``always``,
+        the share of ``decided`` that the rule "always distil" has right.
     """
-    clear = frame[decided(frame, "gain", "gain_se", errors, adjust=adjust)]
-    told = decided(clear, "gap", "gap_se", errors, adjust=adjust)
-    if "gap_saturated" in clear:  # the estimator's ceiling is no information
-        told &= ~clear["gap_saturated"].fillna(False).astype(bool)
-    both = clear[told]
-    agree = (both["gap"] > 0) == (both["gain"] > 0)
-    if both["baseline"].nunique() >= FEW_CLUSTERS and 0 < agree.mean() < 1:
-        interval = cluster_interval(
-            both, hit_rate, confidence=confidence, resamples=resamples, seed=seed
-        )
-    else:
-        interval = share_interval(agree, both["baseline"], confidence)
+    clear = frame[frame["gain_called"]]
+    both = clear[clear["gap_called"]]
+    right = (clear["gap"] > 0) == (clear["gain"] > 0)
+    agree = right[both.index]
+
+    def interval(rows: pd.DataFrame, hits: pd.Series) -> tuple[float, float]:
+        if rows["baseline"].nunique() >= FEW_CLUSTERS and 0 < hits.mean() < 1:
+            return cluster_interval(
+                rows, hit_rate, confidence=confidence, resamples=resamples, seed=seed
+            )
+        return share_interval(hits, rows["baseline"], confidence)
+
     return {
         "conditions": len(frame),
         "gain_decided": len(clear),
         "helped": int((clear["gain"] > 0).sum()),
+        "right": int(right.sum()),
+        "right_interval": interval(clear, right),
         "decided": len(both),
         "decided_helped": int((both["gain"] > 0).sum()),
         "agree": int(agree.sum()),
         "hit_rate": hit_rate(both),
-        "interval": interval,
+        "interval": interval(both, agree),
         "always": float((both["gain"] > 0).mean()) if len(both) else float("nan"),
-        "hit_rate_any_gap": hit_rate(clear),
     }
 
 

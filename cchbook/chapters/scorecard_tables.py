@@ -163,57 +163,93 @@ def conditions_of(found: Runs, gain: str = "gain") -> pd.DataFrame:
     return frame[frame["gap"].notna()].reset_index(drop=True)
 
 
-def signs(frames: Mapping[str, pd.DataFrame], **settings) -> pd.DataFrame:
-    """Sign of the gap against sign of the gain, a row a chapter, with "always distil"
-    and "never" on the same conditions. `settings` are those of `sign_counts`.
+def signs(
+    frames: Mapping[str, pd.DataFrame], errors: float = 2.0, **settings
+) -> pd.DataFrame:
+    """Sign of the gap against sign of the gain, a row a chapter, over all decided gains
+    and over those whose gap is decided too, with "always distil" and "never" beside.
+    `settings` are those of `sign_counts`.
     """
     rows = []
     for kind, frame in frames.items():
+        frame = scorecard.called(frame, errors)
         parts = {CHAPTERS[name]: part for name, part in frame.groupby("notebook")}
         for label, part in {**parts, "all": frame}.items():
             counts = scorecard.sign_counts(part, **settings)
-            low, high = counts["interval"]
-            always = counts["always"]
             rows.append(
                 {
                     "chapter": label,
                     "run": kind,
                     "conditions": counts["conditions"],
                     "gain decided": counts["gain_decided"],
-                    "… it helped": counts["helped"],
+                    "“always” right": counts["helped"],
+                    "“never” right": counts["gain_decided"] - counts["helped"],
+                    "CCH right": counts["right"],
+                    "interval": _interval(counts["right_interval"]),
                     "gap decided too": counts["decided"],
-                    "signs agree": counts["agree"],
-                    "CCH right": _percent(counts["hit_rate"]),
-                    "interval": f"{_percent(low)} to {_percent(high)}",
-                    "“always” right": _percent(always),
-                    "“never” right": _percent(1 - always),
+                    "“always” right then": counts["decided_helped"],
+                    "CCH right then": counts["agree"],
+                    "interval then": _interval(counts["interval"]),
                 }
             )
-    return pd.DataFrame(rows).replace("– to –", "–")
+    return pd.DataFrame(rows)
 
 
-def answer(frames: Mapping[str, pd.DataFrame], settings: Mapping) -> str:
-    """The central count in a sentence, of the recorded runs where there are any."""
+def _interval(share: tuple[float, float]) -> str:
+    low, high = share
+    return "–" if np.isnan(low) else f"{_percent(low)} to {_percent(high)}"
+
+
+def answer(frames: Mapping[str, pd.DataFrame], errors: float = 2.0, **settings) -> str:
+    """The central count in two sentences, of the recorded runs where there are any."""
     if not frames:
         return "No run measured gaps and gains."
     recorded = "recorded" in frames
     where = "In the recorded runs" if recorded else "In the runs made with these pages"
-    counts = scorecard.sign_counts(
-        frames["recorded" if recorded else "live"], **settings
-    )
-    if not counts["decided"]:
+    frame = scorecard.called(frames["recorded" if recorded else "live"], errors)
+    counts = scorecard.sign_counts(frame, **settings)
+    clear = counts["gain_decided"]
+    if not clear:
         return (
-            f"{where}, none of {counts['conditions']} conditions is decided: their "
+            f"{where}, no gain of {counts['conditions']} conditions is decided: their "
             "seeds or splits are too few."
         )
-    low, high = counts["interval"]
-    return (
-        f"**{where} the sign of the gap was that of the gain in {counts['agree']} of "
-        f"{counts['decided']} decided conditions** ({_percent(counts['hit_rate'])}; "
-        f"{_percent(low)} to {_percent(high)}), of {counts['conditions']} in all; "
-        f"“always distil” is right in {_percent(counts['always'])} of the same "
-        f"conditions and “never” in {_percent(1 - counts['always'])}."
+    said = (
+        f"**{where} the gain can be told from zero in {clear} of "
+        f"{counts['conditions']} conditions. The gap has its sign in "
+        f"{counts['right']} of these** "
+        f"({_percent(counts['right'] / clear)}; "
+        f"{_interval(counts['right_interval'])}); “always distil” is right in "
+        f"{counts['helped']}, “never” in {clear - counts['helped']}"
     )
+    for name in ("teacher_advantage", "predicted_gain"):
+        known = frame[frame["gain_called"] & frame[name].notna()]
+        if len(known):
+            hits = int(((known[name] > 0) == (known["gain"] > 0)).sum())
+            said += f", “{CRITERIA[name]}” in {hits} of {len(known)}"
+    if not counts["decided"]:
+        return said + ". No gap can be told from zero there."
+    return said + (
+        f". Where the gap can be told from zero too, it has the gain's sign in "
+        f"{counts['agree']} of {counts['decided']} "
+        f"({_interval(counts['interval'])}), and “always distil” is right in "
+        f"{counts['decided_helped']}."
+    )
+
+
+def headline(
+    frames: Mapping[str, pd.DataFrame], errors: float = 2.0, **settings
+) -> dict[str, int | str]:
+    """The recorded runs' counts that the front page cites; dashes where none are."""
+    names = ("conditions", "gain_decided", "right", "helped", "decided", "agree")
+    if "recorded" not in frames:
+        return dict.fromkeys([*names, "harmed", "decided_helped", "interval"], "–")
+    frame = scorecard.called(frames["recorded"], errors)
+    counts = scorecard.sign_counts(frame, **settings)
+    return {name: counts[name] for name in (*names, "decided_helped")} | {
+        "harmed": counts["gain_decided"] - counts["helped"],
+        "interval": _interval(counts["right_interval"]),
+    }
 
 
 def rivals_table(

@@ -160,6 +160,9 @@ def _blocks(section: Tag) -> Iterator[Tag]:
         elif block.name not in ("section", "h1", "h2") and (
             block.get_text(strip=True) or block.select_one(PICTURES)
         ):
+            # within a slide a section would be a slide of its own
+            for inner in block.find_all("section"):
+                inner.name = "div"
             yield block
 
 

@@ -100,6 +100,19 @@ FEWEST_GROUPS = 8
 WITHOUT_ERROR = {"ksg": {"parts": 0}, "gaussian": {"repeats": 0}}
 
 
+def between(low: float, high: float, form: str) -> str:
+    """An interval in words, its ends written by the format `form`; one that is open
+    says so.
+    """
+    if np.isinf(low) and np.isinf(high):
+        return "without bounds"
+    if np.isinf(high):
+        return f"{low:{form}} or more"
+    if np.isinf(low):
+        return f"{high:{form}} or less"
+    return f"{low:{form}} to {high:{form}}"
+
+
 @dataclass(frozen=True, repr=False)
 class Assessment:
     """What `assess` says of one teacher. Mutual information in nats.
@@ -169,8 +182,8 @@ class Assessment:
             f"The teacher shares {abs(self.gap):.3f} nats {sign} with the student "
             f"({self.i_ts.value:.3f}) than the student shares with the label "
             f"({self.i_sl.value:.3f}).",
-            f"The {self.confidence:.0%} interval of the gap, {low:.3f} to {high:.3f}, "
-            f"lies {place}.",
+            f"The {self.confidence:.0%} interval of the gap, "
+            f"{between(low, high, '.3f')}, lies {place}.",
         ]
         if np.isfinite([self.bias_ts, self.bias_sl]).all():
             if abs(self.bias_ts - self.bias_sl) > self.std_error:
@@ -202,7 +215,7 @@ class Assessment:
         low, high = self.gap_interval
         return [
             f"{self.verdict}: the gap is {self.gap:+.3f} nats, "
-            f"{self.confidence:.0%} interval {low:+.3f} to {high:+.3f}",
+            f"{self.confidence:.0%} interval {between(low, high, '+.3f')}",
             f"I(teacher; student) = {self.i_ts.value:.3f}, "
             f"I(student; label) = {self.i_sl.value:.3f} nats",
             f"by {self.i_ts.method} on {self.i_ts.n_samples} subjects; "

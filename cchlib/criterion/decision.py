@@ -46,7 +46,7 @@ import pandas as pd
 from scipy import stats
 
 from cchlib import check
-from cchlib.criterion.cch import Assessment, assess, assess_teachers
+from cchlib.criterion.cch import Assessment, assess, assess_teachers, between
 from cchlib.criterion.collecting import Representations
 from cchlib.criterion.heads import LAMS, TEMPERATURES, Gain, Pilot, pilot
 from cchlib.criterion.outputs import (
@@ -730,7 +730,7 @@ def _cch_words(assessment: Assessment) -> str:
         "do not distil": "the CCH says no",
         "undecided": "the CCH is undecided",
     }[assessment.verdict]
-    words = f"{said} (gap {assessment.gap:+.2f} nats, {low:.2f} to {high:.2f})"
+    words = f"{said} (gap {assessment.gap:+.2f} nats, {between(low, high, '.2f')})"
     if getattr(assessment.i_ts, "saturated", False):
         words += " but is saturated"
     return words
@@ -740,7 +740,7 @@ def _sentence(row: Any) -> str:
     p = f", p = {row['p_value']:.2g}" if np.isfinite(row["p_value"]) else ""
     return (
         f"{row['question']} {row['answer']}: {row['estimate']:+.3g} "
-        f"({row['low']:.3g} to {row['high']:.3g}) {row['unit']}{p}; "
+        f"({between(row['low'], row['high'], '.3g')}) {row['unit']}{p}; "
         f"the scorecard: {row['worth']}"
     )
 

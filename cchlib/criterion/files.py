@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cchlib.criterion import Assessment, assess_teachers
+from cchlib.criterion.cch import between
 from cchlib.criterion.decision import Decision, Ranking, decide_teachers
 from cchlib.criterion.figures import draw, pm
 from cchlib.criterion.report import ranking_rich
@@ -221,7 +222,7 @@ def _print_cch(
             pm(a.i_ts.value, a.i_ts.std_error),
             pm(a.i_sl.value, a.i_sl.std_error),
             f"{a.gap:+.3f}",
-            "{:+.3f} to {:+.3f}".format(*a.gap_interval),
+            between(*a.gap_interval, "+.3f"),
             a.verdict,
         )
     console.print(table)

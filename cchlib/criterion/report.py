@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from cchlib.criterion.cch import between
 from cchlib.criterion.figures import COLORS, draw, plain_text
 from cchlib.criterion.writing import written_beside
 
@@ -242,8 +243,8 @@ def page(
             a = decision.assessment
             alt = (
                 f"I(teacher; student) {a.i_ts.value:.3f} and I(student; label) "
-                f"{a.i_sl.value:.3f} nats; their gap {a.gap:+.3f}, from "
-                f"{a.gap_interval[0]:.3f} to {a.gap_interval[1]:.3f}."
+                f"{a.i_sl.value:.3f} nats; their gap {a.gap:+.3f}, interval "
+                f"{between(*a.gap_interval, '.3f')}."
             )
             parts.append(_image(draw({str(name): a}), alt))
             reasons = "".join(f"<li>{html.escape(r)}</li>" for r in a.reasons)

@@ -32,6 +32,7 @@ PAGE = f"""<html><head>{HEAD}</head><body><article class="bd-article"><section i
 <div class="cell"><div class="cell_input">secret_code()</div></div>
 <section id="data"><h2>Data</h2><p>Text.</p>
 <section id="deep"><h3>Deep</h3><p>Detail.</p></section>
+<div class="exercise"><section><p>Try this.</p></section></div>
 <div class="cell"><details class="above-input">secret_code()</details>
 <div class="cell_output"><img src="../_images/a%20b.png" alt="x"></div></div>
 </section><section id="found"><h2>Found</h2><p>{"Much. " * 200}</p><p>More.</p>
@@ -72,6 +73,7 @@ def test_headings_start_slides_and_code_is_left_out(small, tmp_path):
         2,
     ]  # picture, and what crowds, below
     assert "Detail." in slides[1].section.get_text() and "secret_code" not in str(soup)
+    assert "Try this." in slides[1].section.get_text()
     assert (tmp_path / "slides" / soup.img["src"]).read_text() == "picture"
     assert slides[0].a["href"] == "../html/book/two.html#found"
     assert [script["src"] for script in soup.head.find_all("script", src=True)] == [

@@ -700,3 +700,16 @@ def test_one_hot_labels_are_refused(classes):
     teacher, student, labels = classes
     with pytest.raises(ValueError, match="one-hot"):
         assess(teacher, student, np.eye(2)[labels], "gaussian")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.1, 0.25, "-0.10 to 0.25"),
+        (1.65, np.inf, "1.65 or more"),
+        (-np.inf, 0.5, "0.50 or less"),
+        (-np.inf, np.inf, "without bounds"),
+    ],
+)
+def test_open_intervals_are_put_into_words(low, high, said):
+    assert criterion.between(low, high, ".2f") == said

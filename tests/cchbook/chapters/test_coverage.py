@@ -112,5 +112,9 @@ def test_rates_are_means_over_draws_that_were_not_refused():
     assert found["refused"] == 0.25 and found["draws"] == 4
     told = coverage.summary(frame)
     assert told["wrong"] == pytest.approx(1 / 3) and told["lowest"] == told["covers"]
+    assert told["decided"] == told["wrong"]
+    assert (told["cases"], told["sets"]) == (1, 3)
+    p = told["wrong_at_most"]  # with it 1 of 3 or fewer has a chance of 5 %
+    assert (1 - p) ** 3 + 3 * p * (1 - p) ** 2 == pytest.approx(0.05)
     figure = coverage.draw(frame)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["noise 12*"]

@@ -279,16 +279,36 @@ def test_measured_by_hand():
 
 def test_sign_counts_by_hand():
     counted = FRAME.assign(gap_se=[0.01, 0.01, 0.01, 1.0, 0.01])
-    counts = scorecard.sign_counts(counted)
-    names = ("conditions", "gain_decided", "helped", "decided", "agree")
-    assert [counts[k] for k in names] == [5, 3, 2, 2, 2]
-    assert counts["hit_rate_any_gap"] == pytest.approx(2 / 3)
+    counts = scorecard.sign_counts(scorecard.called(counted))
+    names = ("conditions", "gain_decided", "helped", "right", "decided", "agree")
+    assert [counts[k] for k in names] == [5, 3, 2, 2, 2, 2]
     assert counts["hit_rate"] == 1.0 and counts["always"] == 0.5
     # two baselines, a and b
     wilson = stats.binomtest(2, 2).proportion_ci(method="wilson")
     assert counts["interval"] == pytest.approx(tuple(wilson))
     saturated = counted.assign(gap_saturated=[True, False, False, False, False])
-    assert scorecard.sign_counts(saturated)["decided"] == 1
+    assert scorecard.sign_counts(scorecard.called(saturated))["decided"] == 1
+
+
+def test_chapters_add_up_to_the_whole():
+    """One false-discovery rate over all rows, whichever part is counted."""
+    rng = np.random.default_rng(0)
+    n = 60
+    frame = pd.DataFrame(
+        {
+            "gain": rng.normal(0, 5, n),
+            "gain_se": 1.0,
+            "gap": rng.normal(0, 5, n),
+            "gap_se": 1.0,
+            "notebook": ["a", "b", "c"] * (n // 3),
+            "baseline": [str(i // 4) for i in range(n)],
+        }
+    )
+    called = scorecard.called(frame)
+    whole = scorecard.sign_counts(called)
+    parts = [scorecard.sign_counts(part) for _, part in called.groupby("notebook")]
+    for name in ("gain_decided", "helped", "right", "decided", "agree"):
+        assert 0 < sum(part[name] for part in parts) == whole[name]
 
 
 # Errors over test samples -------------------------------------------------------------
