@@ -41,6 +41,7 @@ HEAD = (
     "predict\nbefore you run.*"
 )
 ROLE = re.compile(r"\{(?P<role>[a-z:]+)\}`(?P<text>[^`]*)`")
+SOURCE = re.compile(r"\s*<!-- source: .*? -->\n?")
 LABEL = re.compile(r"^\((?P<label>[\w-]+)\)=\n", re.M)
 DIRECTIVE = re.compile(
     r"^(?P<fence>`{3,})\{(?P<name>[\w:-]+)\} ?(?P<title>[^\n]*)\n"
@@ -161,7 +162,7 @@ def _prose(text: str, name: str, titled: Mapping[str, str]) -> list[dict]:
     """A text cell as cells of plain Markdown: after each exercise an empty one to
     answer in.
     """
-    text = LABEL.sub("", text)
+    text = SOURCE.sub("", LABEL.sub("", text))
     parts, end = [], 0
     for match in DIRECTIVE.finditer(text):
         parts.append((text[end : match.start()], ""))
