@@ -1,19 +1,22 @@
-"""How often each criterion was right on the recorded conditions, for `cchlib` to ship.
+"""What is made of the recorded runs and committed: how often each criterion was right,
+for `cchlib` to ship, and the figure of the front page.
 
     python -m cchbook.chapters.worth
 
-writes `cchlib/criterion/worth.csv` anew from `data/recorded`.
+writes `cchlib/criterion/worth.csv` and `book/_static/gap_and_gain.png` anew from
+`data/recorded`.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from cchbook.chapters import scorecard
+from cchbook.chapters import plots, scorecard, scorecard_tables
 from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import records
 from cchlib.criterion.worth import TABLE
 
+FIGURE = "book/_static/gap_and_gain.png"
 #: chapters whose labels are classes, and those of a regression
 KINDS = {
     "02_synthetic": "regression",
@@ -72,10 +75,29 @@ def _row(criterion: str, kind: str, right: pd.Series, frame: pd.DataFrame) -> di
     }
 
 
+def leading() -> dict[str, records.Record]:
+    """The run that speaks for each chapter."""
+    found = {name: records.leading(name) for name in KINDS}
+    return {name: run for name, run in found.items() if run is not None}
+
+
+def sources() -> str:
+    """Which runs the figure shows."""
+    return " ".join(f"{name}/{run.record['key']}" for name, run in leading().items())
+
+
 def main() -> None:
-    """Write the table that `cchlib` ships."""
+    """Write the table that `cchlib` ships, and the front page's figure."""
     counts().to_csv(TABLE, index=False)
     print(f"Wrote {TABLE}")
+    root = records.repository()
+    if root is None:
+        raise FileNotFoundError("no checkout to write the front page's figure into")
+    plots.use_style()
+    figure = scorecard_tables.gap_and_gain(scorecard_tables.conditions_of(leading()))
+    path = root / FIGURE
+    figure.savefig(path, dpi=150, metadata={"Source": sources()})
+    print(f"Wrote {path}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """The scorecard's statistics against values by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy import stats
 
 from cchbook.chapters import metrics as metrics_of
-from cchbook.chapters import scorecard
+from cchbook.chapters import scorecard, worth
 
 NAN = float("nan")
 
@@ -381,3 +384,9 @@ def test_a_run_of_one_seed_has_the_error_of_its_test_samples():
     splits = of | {"test_fraction": 0.1, "mi_fraction": 0.5, "seeds": 1}
     metrics = pd.DataFrame(rows)
     assert np.isnan(scorecard.test_error(metrics, "gain", where, splits, 0.1))
+
+
+def test_the_front_pages_figure_is_of_the_leading_records():
+    """`python -m cchbook.chapters.worth` makes it."""
+    with Image.open(Path(__file__).parents[3] / worth.FIGURE) as picture:
+        assert picture.text["Source"] == worth.sources()
