@@ -108,7 +108,10 @@ def counts_by_table(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def all_cells(cells: pd.DataFrame, confidence: float) -> dict[str, pd.DataFrame]:
-    """For each printed table every cell: the paper's value, ours, interval, verdict."""
+    """For each printed table every cell: the paper's value, ours, interval, verdict.
+
+    What is the same in all cells of a table stands in its name.
+    """
     tail = (1 - confidence) / 2
     half = stats.t.isf(tail, cells["n"].clip(lower=1) - 1) * cells["our_error"]
     intervals = [
@@ -129,7 +132,13 @@ def all_cells(cells: pd.DataFrame, confidence: float) -> dict[str, pd.DataFrame]
     tables = {}
     for table, part in shown.groupby("table", sort=False):
         part = part.replace("", np.nan).dropna(axis=1, how="all")
-        tables[table] = part.drop(columns="table").fillna("–")
+        part = part.drop(columns="table").fillna("–")
+        same = [c for c in part if len(part) > 1 and part[c].nunique() == 1]
+        same = [c for c in same if c not in ("quantity", "paper", "ours", "verdict")]
+        known = {column: part[column].iloc[0] for column in same}
+        told = ", ".join(f"{k} {v}" for k, v in known.items() if v != "–")
+        name = f"{table} ({told})" if told else str(table)
+        tables[name] = part.drop(columns=same)
     return tables
 
 
