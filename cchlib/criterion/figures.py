@@ -56,7 +56,8 @@ def pm(mean: float, se: float | None = None, *, digits: int = 1) -> str:
         return "–"
     if se is None or not math.isfinite(se):
         return f"{mean:.3g}"
-    if se == 0:
+    # what rounding leaves of equal values is no spread
+    if abs(se) <= 1e-12 * abs(mean):
         return f"{mean:.4g} ± 0"
     places = max(0, digits - 1 - math.floor(math.log10(abs(se))))
     return f"{mean:.{places}f} ± {se:.{places}f}"

@@ -17,6 +17,8 @@ from cchbook.chapters import plots
         (0.5, float("nan"), "0.5"),
         (float("nan"), 0.1, "–"),
         (0.25, 0.0, "0.25 ± 0"),
+        (-14 / 570, 3.5e-18, "-0.02456 ± 0"),  # equal values, rounded
+        (0.0, 0.0, "0 ± 0"),
     ],
 )
 def test_pm(value, error, said):
