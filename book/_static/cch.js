@@ -5,9 +5,11 @@
   const SIZES = [0.85, 0.8, 0.75, 0.7, 0.66, 0.62, 0.58]; // em
   const NARROW = 1000; // px
   const LONG = 14; // characters of a name that may break
+  // after _ / ( and =, and after a point within a name, not within a number
+  const JOINTS = /(?<=[_/(=])(?=\S)|(?<=\.)(?=[A-Za-z])/;
 
-  function letNamesBreak(wrap) {
-    const walker = document.createTreeWalker(wrap, NodeFilter.SHOW_TEXT);
+  function letNamesBreak(table) {
+    const walker = document.createTreeWalker(table, NodeFilter.SHOW_TEXT);
     const texts = [];
     while (walker.nextNode()) texts.push(walker.currentNode);
     for (const text of texts) {
@@ -15,7 +17,7 @@
       if (inFormula || !text.data.split(/\s/).some((word) => word.length >= LONG)) {
         continue;
       }
-      const parts = text.data.split(/(?<=[_/.]\b|\()/);
+      const parts = text.data.split(JOINTS);
       const broken = parts.flatMap((part) => [document.createElement("wbr"), part]);
       text.replaceWith(...broken.slice(1));
     }
@@ -54,7 +56,7 @@
   }
 
   window.addEventListener("load", () => {
-    document.querySelectorAll(".cch-table-wrap").forEach(letNamesBreak);
+    document.querySelectorAll("article table").forEach(letNamesBreak);
     fitAll();
     window.MathJax?.startup?.promise?.then(fitAll); // formulas change widths
   });
