@@ -1,6 +1,6 @@
 /* Tables as wide as the page at most: long names may break after their joints; then a
-   table is set smaller; then errors stand below their values; and only what is too wide
-   even so breaks within words. On narrow screens tables scroll. */
+   table is set smaller, and only what is too wide even so breaks within words. On narrow
+   screens tables scroll. */
 (function () {
   const SIZES = [0.85, 0.8, 0.75, 0.7, 0.66, 0.62, 0.58]; // em
   const NARROW = 1000; // px
@@ -23,15 +23,6 @@
     }
   }
 
-  function putErrorsBelow(table) {
-    for (const cell of table.querySelectorAll("td")) {
-      for (const text of cell.childNodes) {
-        if (text.nodeType !== Node.TEXT_NODE) continue;
-        text.data = text.data.replace(/\u00a0±/g, " ±");
-      }
-    }
-  }
-
   function fits(table, wrap) {
     for (const size of SIZES) {
       table.style.fontSize = `${size}em`;
@@ -46,8 +37,6 @@
     wrap.classList.remove("breaks");
     table.style.fontSize = "";
     if (window.innerWidth < NARROW || wrap.clientWidth === 0) return;
-    if (fits(table, wrap)) return;
-    putErrorsBelow(table);
     if (!fits(table, wrap)) wrap.classList.add("breaks");
   }
 

@@ -380,7 +380,7 @@ def _over_samples(
     """
     images = scorecard.test_samples(one.parameters, where)
     if metric in ("student_accuracy", "student_accuracy_kd"):
-        error = np.sqrt(found["mean"] * (1 - found["mean"]) / images)
+        error = scorecard.binomial_error(found["mean"], images)
     elif metric in ("gain", "gain_over_control"):
         reached = one.mean("student_accuracy_kd", by, **{**where, **DISTILLED})
         reached = found[by].merge(reached, how="left", on=by)["mean"]

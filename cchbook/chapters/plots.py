@@ -33,7 +33,6 @@ __all__ = [
 
 
 MANY_COLUMNS = 8  # of a table; beyond them it is set in smaller type
-TOO_MANY_COLUMNS = 12  # beyond them words are broken so that it fits the page
 #: the synthetic chapter's two readings of one setting
 READINGS = {"appendix_b": "App. B", "scaled": "Eq. 7 scaled"}
 
@@ -151,8 +150,8 @@ def errorbar(
 def show_table(frame: pd.DataFrame, caption: str = ""):
     """Display a frame as a plain HTML table with a caption and no index.
 
-    One with more than `MANY_COLUMNS` columns is set smaller, and a number stays on one
-    line with its error.
+    One with more than `MANY_COLUMNS` columns is set smaller; an error may stand below
+    its number.
     """
     from IPython.display import HTML, display
 
@@ -172,7 +171,6 @@ def show_table(frame: pd.DataFrame, caption: str = ""):
         table = f"{head}>\n<caption>{caption}</caption>{rest}"
     columns = frame.shape[1]
     wide = " wide" if columns > MANY_COLUMNS else ""
-    wide += " widest" if columns > TOO_MANY_COLUMNS else ""
     display(HTML(f'<div class="cch-table-wrap{wide}">{table}</div>'))
 
 

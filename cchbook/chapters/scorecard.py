@@ -190,9 +190,9 @@ def paired_bound(accuracy: Any, other: Any, n: Any) -> Any:
     return np.sqrt(square / n)
 
 
-def binomial_error(accuracy: float, n: float) -> float:
+def binomial_error(accuracy: Any, n: Any) -> Any:
     """Standard error of an accuracy on n test samples."""
-    return float(np.sqrt(np.clip(accuracy * (1 - accuracy), 0, None) / n))
+    return np.sqrt(np.clip(accuracy * (1 - accuracy), 0, None) / n)
 
 
 def combined_error(error: Any, n: Any, over_samples: Any) -> tuple[Any, Any]:
@@ -255,7 +255,7 @@ def test_error(
     """
     n = test_samples(parameters, where)
     if metric.removesuffix("_kd").removesuffix("_no").endswith(SHARES):
-        return binomial_error(value, n)
+        return float(binomial_error(value, n))
     if metric != "gain":
         return float("nan")
     own = measured(metrics, "gain_test_se", where, parameters)[0]
