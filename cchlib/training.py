@@ -39,6 +39,7 @@ RANDOM = (
     nn.MultiheadAttention,
     nn.RNNBase,
 )
+NARROW = 16  # outputs of a layer, from which on its matrix lies turned
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
 
@@ -208,14 +209,17 @@ class Stack:
         parameters, buffers = stack_module_state(networks)
         # Matrices lie as (S, in, out), the order in which autograd leaves their
         # gradients: in PyTorch's own (out, in) each step would first copy every
-        # gradient across, half of the time of a step.
-        as_grad = {
-            k: (p.detach().mT if p.ndim == 3 else p.detach()).to(self.device)
-            for k, p in parameters.items()
+        # gradient across, half of the time of a step. Those of few outputs lie as
+        # they are, and are multiplied three times as fast.
+        self.turned = {
+            k for k, p in parameters.items() if p.ndim == 3 and p.shape[1] >= NARROW
         }
         self.leaves = {
-            k: p.contiguous().requires_grad_(parameters[k].requires_grad)
-            for k, p in as_grad.items()
+            k: self._turn(k, p.detach())
+            .to(self.device)
+            .contiguous()
+            .requires_grad_(p.requires_grad)
+            for k, p in parameters.items()
         }
         self.buffers = {k: b.detach().to(self.device) for k, b in buffers.items()}
         self.template = networks[0]
@@ -231,9 +235,11 @@ class Stack:
     @property
     def parameters(self) -> dict[str, Tensor]:
         """Views of `leaves` in the networks' own shapes, each behind the axis S."""
-        return {
-            k: leaf.mT if leaf.ndim == 3 else leaf for k, leaf in self.leaves.items()
-        }
+        return {k: self._turn(k, leaf) for k, leaf in self.leaves.items()}
+
+    def _turn(self, name: str, tensor: Tensor) -> Tensor:
+        """From a network's own shape to a leaf's, and back."""
+        return tensor.mT if name in self.turned else tensor
 
     def __call__(
         self, x: Data, noise: Tensor | None = None, method: str = "forward"
@@ -568,113 +574,278 @@ class _Autograd:
 
 
 class _WrittenOut:
-    """One step of plain perceptrons, Linear -> ReLU or LeakyReLU -> ... -> Linear, with
-    the gradients written out.
+    """One step of perceptrons as `cchlib.models.MLP` makes them, with the gradients
+    written out.
 
     Autograd serves the loss alone, from the outputs on. Under SGD the momentum is part
     of the product that makes a gradient: V <- μ V + Hᵀ D is one call, where autograd
-    writes the gradient, reads it, and writes V.
+    writes the gradient, reads it, and writes V. And each layer keeps its memory: what
+    is asked for anew comes page by page, which takes longer than the product.
     """
 
-    def __init__(
-        self,
-        stack: Stack,
-        optimizer: str,
-        *,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-    ):
+    def __init__(self, stack: Stack, optimizer: str, **rule):
+        rate = _Rate(**rule)
+        self.rate = rate
+        self.pool_time = cast(MLP, stack.template).pool_time
         self.layers = [
-            (stack.leaves[f"{name}.weight"], stack.leaves[f"{name}.bias"])
+            _layer(stack, name, module, rate)
             for name, module in stack.template.named_modules()
-            if type(module) is nn.Linear
+            if not any(module.children())
         ]
-        self.slopes = [
-            getattr(module, "negative_slope", 0.0)
-            for module in cast(MLP, stack.template).body
-            if type(module) is not nn.Linear
-        ]
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
+        self.layers[0].is_first = True
+        self.dropouts = [layer for layer in self.layers if isinstance(layer, _Drop)]
 
         # .grad holds SGD's velocity, or the gradients that torch's Adam reads
-        leaves = [leaf for layer in self.layers for leaf in layer]
+        leaves = list(stack.leaves.values())
         for leaf in leaves:
             leaf.grad = torch.zeros_like(leaf)
         self.stepper = None
         if optimizer != "sgd":
-            self.stepper = _optimizer(optimizer, leaves, lr, 0.0, weight_decay)
+            self.stepper = _optimizer(
+                optimizer, leaves, rate.lr, 0.0, rate.weight_decay
+            )
+            rate.at_once = False
 
     @staticmethod
     def applies(stack: Stack) -> bool:
         """Whether the networks are such perceptrons, all of whose weights learn."""
         network = stack.template
-        if type(network) is not MLP or network.pool_time:
+        if type(network) is not MLP or type(network.body[0]) is not nn.Linear:
             return False
-        for module in network.body:
-            if type(module) not in {nn.Linear, nn.ReLU, nn.LeakyReLU}:
-                return False
-            if getattr(module, "negative_slope", 0.0) < 0:
-                return False
         for module in network.modules():
             if module._forward_hooks or module._forward_pre_hooks:
                 return False
-        return all(leaf.requires_grad for leaf in stack.leaves.values())
+        parts = [*network.body, network.head]
+        return all(_can_be_written_out(module) for module in parts) and all(
+            leaf.requires_grad for leaf in stack.leaves.values()
+        )
 
     def set_rate(self, lr: float) -> None:
-        self.lr = lr
+        self.rate.lr = lr
         for group in self.stepper.param_groups if self.stepper else []:
             group["lr"] = lr
 
     def __call__(self, inputs: _Read, noise: Tensor | None, losses) -> Tensor:
         x = inputs.tensor if isinstance(inputs, PerNetwork) else inputs[None]
-        size = len(self.layers[0][0])
-        with torch.no_grad():
-            hidden = [x.flatten(2).expand(size, -1, -1)]  # (S, b, p)
-            for (weight, bias), slope in zip(self.layers, self.slopes):
-                z = torch.baddbmm(bias[:, None], hidden[-1], weight)
-                hidden.append(nn.functional.leaky_relu_(z, slope))
-            weight, bias = self.layers[-1]
-            output = torch.baddbmm(bias[:, None], hidden[-1], weight)
+        if self.pool_time and x.ndim == 4:
+            x = x.mean(2)
+        size = len(self.layers[0].leaf)
+        if noise is not None:
+            widths = [layer.width for layer in self.dropouts]
+            for layer, part in zip(self.dropouts, noise.split(widths, -1)):
+                layer.noise = part
 
-        output.requires_grad_()
+        with torch.no_grad():
+            output = x.flatten(2).expand(size, -1, -1)  # (S, b, p)
+            for layer in self.layers:
+                output = layer.forward(output)
+
+        output = output.detach().requires_grad_()
         with torch.enable_grad():
             values = losses(output)
             (error,) = torch.autograd.grad(values.sum(), output)  # (S, b, K)
 
         with torch.no_grad():
-            for i in reversed(range(len(self.layers))):
-                weight, bias = self.layers[i]
-                below = None
-                if i:
-                    below = torch.bmm(error, weight.mT)  # before W moves
-                self._learn(weight, hidden[i], error)
-                self._learn(bias, None, error)
-                if i:
-                    # hidden > 0 exactly where z > 0, as slopes are not negative
-                    slope = self.slopes[i - 1]
-                    backward = torch.ops.aten.leaky_relu_backward
-                    error = backward(below, hidden[i], slope, False)
+            for layer in reversed(self.layers):
+                error = layer.backward(error)
             if self.stepper:
                 self.stepper.step()
         return values.detach()
 
-    def _learn(self, leaf: Tensor, hidden: Tensor | None, error: Tensor) -> None:
-        """Add the gradient of a weight, HᵀD, or of a bias, ΣD, and go a step of SGD."""
-        kept = 0.0 if self.stepper else self.momentum
-        grad = leaf.grad
-        assert grad is not None  # __init__ made it
-        if hidden is None:
-            grad.mul_(kept).add_(error.sum(1))
-        else:
-            grad.baddbmm_(hidden.mT, error, beta=kept)
-        if self.stepper:
+
+@dataclass
+class _Rate:
+    """SGD's numbers; `at_once` where each layer goes its step as soon as it can."""
+
+    lr: float
+    momentum: float
+    weight_decay: float
+    at_once: bool = True
+
+    @property
+    def kept(self) -> float:
+        """The share of .grad that stays when a gradient is added."""
+        return self.momentum if self.at_once else 0.0
+
+    def step(self, leaf: Tensor) -> None:
+        if not self.at_once:
             return
+        grad = cast(Tensor, leaf.grad)
         if self.weight_decay:
             grad.add_(leaf, alpha=self.weight_decay)
         leaf.add_(grad, alpha=-self.lr)
+
+    def learn(self, leaf: Tensor, gradient: Tensor) -> None:
+        cast(Tensor, leaf.grad).mul_(self.kept).add_(gradient)
+        self.step(leaf)
+
+
+class _Layer:
+    """A layer of all networks. `forward` takes its inputs (S, b, in), `backward` the
+    loss's gradient by its outputs; this moves the weights and gives the gradient by the
+    inputs. Both may write over what they are given.
+    """
+
+    def __init__(self) -> None:
+        self.rooms: dict[tuple, Tensor] = {}
+
+    def room(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """Memory for a result, the same in every step."""
+        key = (name, *shape)
+        if key not in self.rooms:
+            self.rooms[key] = like.new_empty(shape)
+        return self.rooms[key]
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def backward(self, error: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class _Linear(_Layer):
+    def __init__(self, weight: Tensor, bias: Tensor, turned: bool, rate: _Rate):
+        super().__init__()
+        self.leaf = weight  # (S, in, out) where turned, else (S, out, in)
+        self.bias = bias
+        self.turned = turned
+        self.rate = rate
+        self.is_first = False
+
+    @property
+    def weight(self) -> Tensor:
+        """(S, in, out)."""
+        return self.leaf if self.turned else self.leaf.mT
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        out = self.room("out", x, *x.shape[:2], self.bias.shape[1])
+        return torch.baddbmm(self.bias[:, None], x, self.weight, out=out)
+
+    def backward(self, error: Tensor) -> Tensor:
+        below = error
+        if not self.is_first:  # nobody asks for the gradient by the data
+            below = self.room("below", error, *self.x.shape)
+            torch.bmm(error, self.weight.mT, out=below)  # before W moves
+        grad = cast(Tensor, self.leaf.grad)
+        if self.turned:
+            grad.baddbmm_(self.x.mT, error, beta=self.rate.kept)
+        else:
+            grad.baddbmm_(error.mT, self.x, beta=self.rate.kept)
+        self.rate.step(self.leaf)
+        self.rate.learn(self.bias, error.sum(1))
+        return below
+
+
+class _Leaky(_Layer):
+    """ReLU, or LeakyReLU of a slope that is not negative."""
+
+    def __init__(self, slope: float):
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.out = nn.functional.leaky_relu_(x, self.slope)
+        return self.out
+
+    def backward(self, error: Tensor) -> Tensor:
+        # out > 0 exactly where x > 0, also once dropout has been at it: where that
+        # made a 0, the error is 0
+        backward = torch.ops.aten.leaky_relu_backward.grad_input
+        return backward(error, self.out, self.slope, False, grad_input=error)
+
+
+class _Norm(_Layer):
+    """BatchNorm1d in training mode (Ioffe & Szegedy, 2015)."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        running: tuple[Tensor, Tensor, Tensor],
+        module: nn.BatchNorm1d,
+        rate: _Rate,
+    ):
+        super().__init__()
+        self.weight, self.bias = weight, bias  # (S, h)
+        self.mean, self.variance, self.seen = running  # (S, h), (S, h), (S,)
+        self.eps = module.eps
+        self.momentum = cast(float, module.momentum)
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        b = x.shape[1]
+        if b == 1:
+            raise ValueError(
+                "BatchNorm was given a batch of 1 sample; at least 2 samples are wanted"
+            )
+        mean = x.mean(1)
+        self.centred = self.room("centred", x, *x.shape)
+        torch.sub(x, mean[:, None], out=self.centred)
+        self.out = self.room("out", x, *x.shape)
+        variance = torch.mul(self.centred, self.centred, out=self.out).mean(1)
+        self.mean.lerp_(mean, self.momentum)
+        self.variance.lerp_(variance * (b / (b - 1)), self.momentum)
+        self.seen.add_(1)
+
+        self.scale = (variance + self.eps).rsqrt()
+        slope = self.weight * self.scale
+        return torch.addcmul(
+            self.bias[:, None], self.centred, slope[:, None], out=self.out
+        )
+
+    def backward(self, error: Tensor) -> Tensor:
+        b = error.shape[1]
+        # what was given out has been used
+        along = torch.mul(error, self.centred, out=self.out).sum(1) * self.scale
+        total = error.sum(1)
+        error.addcmul_(self.centred, (along * self.scale)[:, None], value=-1 / b)
+        error.sub_(total[:, None] / b).mul_((self.weight * self.scale)[:, None])
+        self.rate.learn(self.weight, along)
+        self.rate.learn(self.bias, total)
+        return error
+
+
+class _Drop(_Layer):
+    def __init__(self, module: Dropout):
+        super().__init__()
+        self.p = module.p
+        self.width = module.width
+        self.noise = torch.empty(0)  # (S, b, width), handed in for every step
+
+    def forward(self, x: Tensor) -> Tensor:
+        share = 1 - self.p if self.p < 1 else 1
+        self.kept = self.noise.to(x.dtype).ge_(self.p).div_(share)
+        return x.mul_(self.kept)
+
+    def backward(self, error: Tensor) -> Tensor:
+        return error.mul_(self.kept)
+
+
+def _can_be_written_out(module: nn.Module) -> bool:
+    """Whether `_layer` knows it."""
+    if type(module) is nn.Linear:
+        return module.bias is not None
+    if type(module) is nn.LeakyReLU:
+        return module.negative_slope >= 0
+    if type(module) is nn.BatchNorm1d:
+        counts = module.track_running_stats and module.momentum is not None
+        return counts and module.affine
+    return type(module) is nn.ReLU or (type(module) is Dropout and module.p > 0)
+
+
+def _layer(stack: Stack, name: str, module: nn.Module, rate: _Rate) -> Any:
+    """The module of that name, of all networks."""
+    if isinstance(module, Dropout):
+        return _Drop(module)
+    if isinstance(module, (nn.ReLU, nn.LeakyReLU)):
+        return _Leaky(getattr(module, "negative_slope", 0.0))
+    weight, bias = stack.leaves[f"{name}.weight"], stack.leaves[f"{name}.bias"]
+    if isinstance(module, nn.Linear):
+        return _Linear(weight, bias, f"{name}.weight" in stack.turned, rate)
+    running = ("running_mean", "running_var", "num_batches_tracked")
+    buffers = [stack.buffers[f"{name}.{part}"] for part in running]
+    return _Norm(weight, bias, tuple(buffers), cast(nn.BatchNorm1d, module), rate)
 
 
 @contextmanager
@@ -975,9 +1146,9 @@ def _noise(stack: Stack, streams, width: int, like: Tensor) -> Tensor | None:
     if not stack.dropouts:
         return None
     total = sum(module.width for module in stack.dropouts.values())
-    noise = torch.stack(
-        [torch.rand(width, total, generator=stream) for stream in streams]
-    )
+    noise = torch.empty(len(streams), width, total)
+    for part, stream in zip(noise, streams):
+        torch.rand(width, total, generator=stream, out=part)
     return noise.to(like.device)
 
 
