@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cchlib import losses, models, training
-from cchlib.training import PerNetwork, fit
+from cchlib.training import PerNetwork, fit, fitting, steps
 
 
 def plain_loop(
@@ -217,8 +217,8 @@ def test_written_out_gradients_are_those_of_autograd(
         group = [models.MLP(sizes, activation, seed=s, **options) for s in range(3)]
         groups[applies] = [network.double() for network in group]
         if not applies:
-            monkeypatch.setattr(training._WrittenOut, "applies", lambda stack: False)
-        assert training._WrittenOut.applies(training.Stack(group)) == applies
+            monkeypatch.setattr(steps.WrittenOut, "applies", lambda stack: False)
+        assert steps.WrittenOut.applies(training.Stack(group)) == applies
         fit(
             groups[applies],
             x,
@@ -254,9 +254,9 @@ def test_written_out_gradients_are_those_of_autograd(
 )
 def test_what_is_not_written_out_is_left_to_autograd(change):
     network = models.MLP((4, 6, 2), batch_norm=True)
-    assert training._WrittenOut.applies(training.Stack([network]))
+    assert steps.WrittenOut.applies(training.Stack([network]))
     change(network)
-    assert not training._WrittenOut.applies(training.Stack([network]))
+    assert not steps.WrittenOut.applies(training.Stack([network]))
     fit(network, X, Y, _shared, epochs=2, lr=0.01, device="cpu")
 
 
@@ -269,9 +269,9 @@ def test_batch_norm_wants_two_samples():
 def test_a_last_batch_of_one_joins_the_one_before():
     """BatchNorm can't take one sample: 21 samples in batches of 5 are 5, 5, 5, 6."""
     streams = [torch.Generator().manual_seed(0)]
-    widths = [index.shape[1] for index in training._batches(streams, 21, 5)]
+    widths = [index.shape[1] for index in fitting._batches(streams, 21, 5)]
     assert widths == [5, 5, 5, 6]
-    assert [index.shape[1] for index in training._batches(streams, 3, 1)] == [1, 2]
+    assert [index.shape[1] for index in fitting._batches(streams, 3, 1)] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -583,7 +583,7 @@ def test_a_network_twice_is_refused():
     assert training.predict([one, one], X, device="cpu").shape == (2, 20, 2)
 
 
-@pytest.mark.parametrize("optimizer", training.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", fitting.OPTIMIZERS)
 def test_infinite_weights_after_the_last_step_are_refused(optimizer):
     stack = networks()
     before = [_copy(network) for network in stack]

@@ -1,0 +1,349 @@
+"""Training: epochs, batches, random streams, validation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from cchlib import check
+from cchlib.training.inputs import (
+    Data,
+    PerNetwork,
+    Read,
+    moved,
+    read,
+    sample_count,
+    take,
+    validation_data,
+)
+from cchlib.training.networks import as_list, distinct, in_mode, reproducible
+from cchlib.training.stack import Stack, resolve_device
+from cchlib.training.steps import Autograd, WrittenOut
+from cchlib.training.stopping import BestEpoch
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class History:
+    """What a fit leaves.
+
+    `loss`: the mean training loss of each epoch, (epochs, S); with `patience` a network
+    that was done has NaN from then on. `validation`: the validation loss after each
+    epoch, (epochs, S), and `best_epoch`, (S,), whose weights the networks have; None
+    without validation, or without patience.
+    """
+
+    loss: Tensor
+    seconds: float
+    device: str
+    validation: Tensor | None = None
+    best_epoch: Tensor | None = None
+
+
+def fit(
+    networks: nn.Module | Sequence[nn.Module],
+    x: Data,
+    targets: Data | Sequence[Data],
+    loss: Callable[..., Tensor],
+    *,
+    epochs: int,
+    lr: float,
+    optimizer: str = "adam",
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    schedule: str = "constant",
+    batch_size: int | None = None,
+    seeds: int | Sequence[int] = 0,
+    device: str = "auto",
+    on_epoch: Callable[[int, Tensor], None] | None = None,
+    validation: Sequence[Data] | None = None,
+    patience: int | None = None,
+) -> History:
+    """Train the networks, in place, each on its own random stream; parameters that are
+    frozen stay as they are.
+
+    Parameters
+    ----------
+    networks : nn.Module or sequence of S nn.Module
+    x : array or Tensor (n, ...) seen by all, or PerNetwork (S, n, ...)
+        Floating-point numbers are brought to the networks' precision.
+    targets : the same, or a sequence of such data
+        What the loss takes beside the output: labels, teacher outputs. Batched along
+        with `x`.
+    loss : callable(output, targets...) -> (S,)
+        Of output (S, b, ...) and targets (S, b, ...): one value a network, as
+        `cchlib.losses` gives.
+    epochs, lr, momentum, weight_decay
+        `lr` is constant or falls along a cosine to 0 at the last epoch (`schedule`);
+        `momentum` is SGD's.
+    optimizer : {"adam", "adamw", "sgd"}
+    batch_size : int or None
+        None is the full batch. Otherwise each epoch visits a fresh permutation; a last
+        batch of one sample joins the one before it (BatchNorm can't take it).
+    seeds : int or sequence of S int
+        Of batches and dropout.
+    device : str
+        "auto", "cpu", "cuda"…; the networks come back on the device where they were.
+    on_epoch : callable(epoch, loss (S,)), optional
+        Called when the networks hold the weights of that epoch: it may evaluate them.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        On NaN or infinity, inputs that the networks don't take, unequal numbers of
+        samples or networks, an unknown optimiser or schedule, numbers out of range; a
+        network given twice, or one with layers whose noise `seeds` don't decide; a loss
+        or weights that become NaN or infinite. The networks are then as they were.
+    """
+    networks = as_list(networks)
+    distinct(networks)
+    reproducible(networks)
+    if not callable(loss):
+        raise ValueError(
+            f"loss is {loss!r}; a function of the output and the targets is wanted"
+        )
+    wanted: list[Data] = (
+        list(targets) if isinstance(targets, (list, tuple)) else [cast(Data, targets)]
+    )
+    epochs = check.integer("epochs", epochs, 1)
+    lr = check.number("lr", lr, 0.0, open_low=True)
+    momentum = check.number("momentum", momentum, 0.0, 1.0)
+    weight_decay = check.number("weight_decay", weight_decay, 0.0)
+    check.one_of("optimizer", optimizer, OPTIMIZERS)
+    check.one_of("schedule", schedule, SCHEDULES)
+    data = read(networks, x=x, targets=wanted)
+    size, n = len(networks), sample_count(data, len(networks))
+    held_out = validation_data(networks, validation, patience, len(wanted))
+    batch_size = (
+        n if batch_size is None else min(check.integer("batch_size", batch_size, 1), n)
+    )
+    seeds = _seeds(seeds, size)
+
+    start = time.perf_counter()
+    where = resolve_device(device)
+    with in_mode(networks, training=True):
+        stack = Stack(networks, where)
+        learning = [leaf for leaf in stack.leaves.values() if leaf.requires_grad]
+        if not learning:
+            raise ValueError(
+                "networks have frozen parameters only; at least one that requires a "
+                "gradient is wanted"
+            )
+        rule = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        step: Autograd | WrittenOut
+        if WrittenOut.applies(stack):
+            step = WrittenOut(stack, optimizer, **rule)
+        else:
+            step = Autograd(stack, learning, optimizer, **rule)
+        streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+        data = [moved(item, where) for item in data]
+        watch = None
+        if held_out:
+            held_out = [moved(item, where) for item in held_out]
+            watch = _Validation(stack, held_out, loss, patience)
+        history = _passes(
+            stack,
+            data,
+            loss,
+            step,
+            streams,
+            epochs,
+            lr,
+            schedule,
+            batch_size,
+            on_epoch,
+            watch,
+        )
+        if watch is not None:
+            watch.finish()
+        _weights_finite(stack)
+        stack.unstack()
+    seconds = time.perf_counter() - start
+    if watch is None:
+        return History(history, seconds, str(where))
+    best = None if watch.best is None else watch.best.epoch.cpu()
+    return History(history, seconds, str(where), torch.stack(watch.history), best)
+
+
+def _passes(
+    stack: Stack,
+    data: list[Read],
+    loss,
+    step: Autograd | WrittenOut,
+    streams,
+    epochs: int,
+    lr: float,
+    schedule: str,
+    batch_size: int,
+    on_epoch,
+    watch: _Validation | None = None,
+) -> Tensor:
+    """All epochs of `fit`; the mean loss of each, (epochs, S)."""
+    size, where, n = len(stack), stack.device, sample_count(data, len(stack))
+    history = torch.empty(epochs, size)
+    for epoch in range(epochs):
+        if schedule == "cosine":
+            step.set_rate(lr * (1 + math.cos(math.pi * epoch / epochs)) / 2)
+        total = torch.zeros(size, device=where)
+        for index in _batches(streams, n, batch_size):
+            batch = [take(d, index, size) for d in data]
+            width = n if index is None else index.shape[1]
+            inputs = data[0] if index is None else PerNetwork(batch[0])
+
+            def losses(output):
+                # noqa below: it is called at once
+                values = _values(loss, output, batch[1:], size)  # noqa: B023
+                if not values.requires_grad:
+                    raise ValueError(
+                        "loss returned values without a gradient; a differentiable "
+                        "function of the output is wanted"
+                    )
+                return values
+
+            noise = _noise(stack, streams, width, batch[0])
+            total += step(inputs, noise, losses) * width
+        history[epoch] = (total / n).cpu()
+        done = torch.zeros(size, dtype=torch.bool) if watch is None else watch.done
+        history[epoch][done] = torch.nan
+        if not bool(torch.isfinite(history[epoch][~done]).all()):
+            raise ValueError(
+                f"the training loss became NaN or infinite in epoch {epoch}; a smaller "
+                "lr is wanted"
+            )
+        if on_epoch is not None:
+            stack.unstack()  # what is called may look at the networks
+            on_epoch(epoch, history[epoch])
+        if watch is not None and watch(epoch):
+            return history[: epoch + 1]
+    return history
+
+
+def _values(
+    loss: Callable, output: Tensor, targets: Sequence[Tensor], size: int
+) -> Tensor:
+    """The loss of each of the `size` networks, (S,)."""
+    try:
+        values = loss(output, *targets)
+    except ValueError:
+        if bool(output.isfinite().all()):
+            raise
+        raise ValueError(
+            "the networks' outputs became NaN or infinite; a smaller lr is wanted"
+        ) from None
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"loss returned {type(values).__name__}; a tensor with one value a "
+            f"network, ({size},), is wanted"
+        )
+    if values.shape != (size,):
+        raise ValueError(
+            f"loss returned shape {tuple(values.shape)}; one value a network, "
+            f"({size},), is wanted"
+        )
+    return values
+
+
+def _batches(streams, n: int, batch_size: int):
+    """Index tensors (S, b) of one epoch, drawn from each network's stream; None stands
+    for the full batch.
+    """
+    if batch_size >= n:
+        yield None
+        return
+    order = torch.stack([torch.randperm(n, generator=stream) for stream in streams])
+    edges = list(range(0, n, batch_size)) + [n]
+    if n - edges[-2] == 1 and len(edges) > 2:
+        del edges[-2]
+    for low, high in zip(edges, edges[1:]):
+        yield order[:, low:high]
+
+
+def _noise(stack: Stack, streams, width: int, like: Tensor) -> Tensor | None:
+    """Uniform numbers (S, b, widths) for the dropout layers, from each network's
+    stream.
+    """
+    if not stack.dropouts:
+        return None
+    total = sum(module.width for module in stack.dropouts.values())
+    noise = torch.empty(len(streams), width, total)
+    for part, stream in zip(noise, streams):
+        torch.rand(width, total, generator=stream, out=part)
+    return noise.to(like.device)
+
+
+class _Validation:
+    """The validation loss after each epoch, and the weights that it was lowest with."""
+
+    def __init__(
+        self, stack: Stack, data: list[Read], loss: Callable, patience: int | None
+    ):
+        self.stack, self.data, self.loss = stack, data, loss
+        self.history: list[Tensor] = []
+        self.best = None
+        if patience is not None:
+            state = [*stack.leaves.values(), *stack.buffers.values()]
+            self.best = BestEpoch(state, patience)
+
+    @property
+    def done(self) -> Tensor:
+        """Which networks are, (S,) bool."""
+        if self.best is None:
+            return torch.zeros(len(self.stack), dtype=torch.bool)
+        return self.best.done.cpu()
+
+    @torch.no_grad()
+    def __call__(self, epoch: int) -> bool:
+        """Take the losses after `epoch`; whether training ends here."""
+        size = len(self.stack)
+        self.stack.train(False)
+        output = self.stack(self.data[0])
+        targets = [take(item, None, size) for item in self.data[1:]]
+        values = _values(self.loss, output, targets, size)
+        self.stack.train(True)
+        learning = ~self.done.to(values.device)
+        if not bool(torch.isfinite(values[learning]).all()):
+            raise ValueError(
+                f"the validation loss became NaN or infinite in epoch {epoch}; finite "
+                "validation data and a smaller lr are wanted"
+            )
+        values = torch.where(learning, values, torch.nan)
+        self.history.append(values.cpu())
+        return self.best is not None and self.best.see(values, epoch)
+
+    def finish(self) -> None:
+        """Give every network the weights of its best epoch."""
+        if self.best is not None:
+            self.best.restore()
+
+
+def _weights_finite(stack: Stack) -> None:
+    """Refuse what a step too far has made of the weights, also after the last one."""
+    for name, value in (stack.leaves | stack.buffers).items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(
+                f"the weights became NaN or infinite ({name}); a smaller lr is wanted"
+            )
+
+
+def _seeds(seeds: int | Iterable[int], size: int) -> list[int]:
+    """One seed a network."""
+    several = isinstance(seeds, Iterable) and getattr(seeds, "ndim", 1) > 0
+    chosen = list(cast(Iterable[int], seeds)) if several else [cast(int, seeds)] * size
+    if len(chosen) != size:
+        raise ValueError(
+            f"seeds has {len(chosen)} entries for {size} networks; one a network is "
+            "wanted"
+        )
+    return [check.seed("seeds", seed) for seed in chosen]

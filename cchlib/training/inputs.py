@@ -1,0 +1,153 @@
+"""What networks are given: data that all see, or one set a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cchlib import check
+from cchlib.training.networks import in_mode
+
+
+@dataclass(frozen=True)
+class PerNetwork:
+    """Data of shape (S, n, ...) of which network s sees row s; a plain tensor (n, ...)
+    is seen by all.
+    """
+
+    tensor: Any  # a tensor or an array
+
+    @staticmethod
+    def stack(tensors: Sequence[Tensor | np.ndarray]) -> PerNetwork:
+        """One tensor a network, stacked; ValueError where their shapes differ."""
+        parts = [check.as_tensor("tensors", tensor) for tensor in tensors]
+        shapes = sorted({tuple(part.shape) for part in parts})
+        if len(shapes) != 1:
+            raise ValueError(
+                f"tensors have shapes {shapes}; at least one, all of one shape, are "
+                "wanted"
+            )
+        return PerNetwork(torch.stack(parts))
+
+
+Data = Tensor | np.ndarray | PerNetwork
+Read = Tensor | PerNetwork  # the data once `read` has seen it
+
+
+def read(networks: list[nn.Module], x: Data, targets: Sequence[Data]) -> list[Read]:
+    """Inputs and targets as tensors, once the networks take the inputs."""
+    data = [_tensors("x", x, networks)]
+    data += [_tensors("targets", item, networks) for item in targets]
+    sample_count(data, len(networks))
+    _accepts(networks, data[0])
+    return data
+
+
+def validation_data(
+    networks: list[nn.Module],
+    validation: Sequence[Data] | None,
+    patience: int | None,
+    targets: int,
+) -> list[Read]:
+    """Inputs and targets of the validation, as tensors; empty without one."""
+    if patience is not None:
+        check.integer("patience", patience, 1)
+    if validation is None:
+        if patience is not None:
+            raise ValueError(
+                f"patience is {patience} without validation; held-out data is wanted"
+            )
+        return []
+    if not isinstance(validation, (list, tuple)) or len(validation) != 1 + targets:
+        raise ValueError(
+            f"validation must be a tuple of x and {targets} targets, as fit was given"
+        )
+    try:
+        return read(networks, x=validation[0], targets=validation[1:])
+    except ValueError as error:
+        raise ValueError(f"validation: {error}") from None
+
+
+def moved(item: Read, where: torch.device) -> Read:
+    """The data on the device."""
+    if isinstance(item, PerNetwork):
+        return PerNetwork(item.tensor.to(where))
+    return item.to(where)
+
+
+def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Read:
+    """As finite tensors, floating-point ones in the networks' precision."""
+    if isinstance(item, PerNetwork):
+        tensor = cast(Tensor, _tensors(name, item.tensor, networks))
+        if tensor.ndim < 2:
+            raise ValueError(
+                f"{name} is a PerNetwork of shape {tuple(tensor.shape)}; (S, n, ...), "
+                "one row a network, is wanted"
+            )
+        return PerNetwork(tensor)
+    tensor = check.as_tensor(name, item)
+    if tensor.ndim == 0:
+        raise ValueError(f"{name} is a single number; one row a sample is wanted")
+    check.all_finite(name, tensor)
+    kind = next(
+        (p.dtype for network in networks for p in network.parameters()), tensor.dtype
+    )
+    return tensor.to(kind) if tensor.is_floating_point() else tensor
+
+
+@torch.no_grad()
+def _accepts(networks: Sequence[nn.Module], x: Read) -> None:
+    """Show one sample to one network: what it can't read is refused here, by name."""
+    sample = x.tensor[0, :1] if isinstance(x, PerNetwork) else x[:1]
+    for network in networks[:1]:
+        where = next((p.device for p in network.parameters()), sample.device)
+        with in_mode([network], training=False):
+            try:
+                network(sample.to(where))
+            except (RuntimeError, IndexError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"x is {sample.dtype} with samples of shape "
+                    f"{tuple(sample.shape[1:])}, which the networks "
+                    f"don't take ({error}); their inputs are wanted"
+                ) from None
+
+
+def sample_count(data: Sequence[Read], size: int) -> int:
+    """The number of samples n of all data; a PerNetwork must hold `size` networks."""
+    lengths = []
+    for item in data:
+        if isinstance(item, PerNetwork):
+            if len(item.tensor) != size:
+                raise ValueError(
+                    f"x or targets is for {len(item.tensor)} networks and was given to "
+                    f"{size}; one row a network is wanted"
+                )
+            lengths.append(item.tensor.shape[1])
+        else:
+            lengths.append(len(item))
+    if len(set(lengths)) > 1 or lengths[0] == 0:
+        raise ValueError(
+            f"x and targets have {lengths} samples; equal numbers, at least 1, are "
+            "wanted"
+        )
+    return lengths[0]
+
+
+def take(item: Read, index: Tensor | None, size: int) -> Tensor:
+    """Rows `index` (S, b) of the data, (S, b, ...)."""
+    if index is None:
+        return (
+            item.tensor
+            if isinstance(item, PerNetwork)
+            else item.unsqueeze(0).expand(size, *item.shape)
+        )
+    tensor = item.tensor if isinstance(item, PerNetwork) else item
+    index = index.to(tensor.device)
+    if isinstance(item, PerNetwork):
+        return tensor[torch.arange(size, device=tensor.device)[:, None], index]
+    return tensor[index]
