@@ -64,7 +64,7 @@ from scipy.linalg import hadamard
 
 from cchlib import check
 from cchlib.criterion import surrogates
-from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many, probe_bound
+from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many, gaussian, probe_bound
 from cchlib.mi.interface import RANDOM
 from cchlib.mi.lmi import PRESETS
 
@@ -546,6 +546,12 @@ class _Task:
             x, y, self.method, splits, (int(seeds[0]), int(seeds[1])), self.device
         )
         error = _half_sample_error(halves, len(x))
+        if self.method == "gaussian" and y.ndim == 2:
+            # halves may have been given fewer columns than the whole
+            least = gaussian.null_error(x, y)
+            if 0 < error < least:
+                halves = halves.mean() + (halves - halves.mean()) * (least / error)
+                error = least
         saturated = bool(getattr(raw, "saturated", False)) or not np.isfinite(raw.value)
         if not self.calibrate:
             reach = self.quantile * error
@@ -647,22 +653,30 @@ def _assessment(
     drift = float(own_gap - own_half_gaps.mean())
 
     # what is not known of the bias adds up; sampling adds in squares (Zou and Donner)
-    differences = [term.halves[:, 0] - term.halves[:, 1] for term in (i_ts, i_sl)]
-    norm = np.sqrt((differences[0] ** 2).sum() * (differences[1] ** 2).sum())
-    together = (
-        float((differences[0] * differences[1]).sum() / norm) if norm > 0 else 0.0
-    )
+    together = _together(i_ts.halves, i_sl.halves)
     if task.splits < CHEAP_SPLITS:
         together = min(together, 0.0)  # too few splits to narrow the interval by
+    # nor by a term whose own interval was cut off at the least that it can be: what is
+    # left of its reach is not what sampling gave it
+    cut_ts = i_ts.low <= 0.0
+    cut_sl = i_sl.low <= max(floor or 0.0, 0.0)
     low = (
         i_ts.least
         - i_sl.most
-        - _reach(i_ts.least - i_ts.low, i_sl.high - i_sl.most, together)
+        - _reach(
+            i_ts.least - i_ts.low,
+            i_sl.high - i_sl.most,
+            min(together, 0.0) if cut_ts else together,
+        )
     )
     high = (
         i_ts.most
         - i_sl.least
-        + _reach(i_ts.high - i_ts.most, i_sl.least - i_sl.low, together)
+        + _reach(
+            i_ts.high - i_ts.most,
+            i_sl.least - i_sl.low,
+            min(together, 0.0) if cut_sl else together,
+        )
     )
     if not task.calibrate and np.isfinite(drift):
         low, high = low + min(drift, 0), high + max(drift, 0)
@@ -713,6 +727,17 @@ def _assessment(
         i_sl.bias,
         tuple(notes),
     )
+
+
+def _together(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of the errors of two terms, by their values on halves (splits, 2); 0
+    where one of these is infinite.
+    """
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return 0.0
+    left, right = one[:, 0] - one[:, 1], other[:, 0] - other[:, 1]
+    norm = np.sqrt((left**2).sum() * (right**2).sum())
+    return float((left * right).sum() / norm) if norm > 0 else 0.0
 
 
 def _reach(left: float, right: float, together: float) -> float:
@@ -797,8 +822,10 @@ def _by_group(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _half_sample_error(values: np.ndarray, n: int) -> float:
     """Standard error on all n subjects of a quantity with `values` (splits, 2) on
-    halves of them.
+    halves of them; nan where one of these is infinite.
     """
+    if not np.isfinite(values).all():
+        return float("nan")
     share = (n // 2) * (n - n // 2) / n**2
     return float(np.sqrt(np.mean((values[:, 0] - values[:, 1]) ** 2) * share))
 

@@ -119,6 +119,22 @@ def _of_columns(
     return value, subsampling_error(estimate, n, 2, repeats, seed)
 
 
+def null_error(x: np.ndarray, y: np.ndarray) -> float:
+    """Standard deviation of the estimate of x and y, both continuous, where they are
+    independent; of dependent ones it is larger.
+
+    For Gaussian columns, p and q of them after `_few_columns`, it is
+    ``√(½ log (m - p)(m - q) / (m (m - p - q)))`` with m = n - 1, in the limit of many
+    (the variance of log-determinants; Cai et al., 2015): half-samples tell less where
+    they are given fewer columns. nan where p + q is not below m.
+    """
+    x, y = _few_columns(x, y)
+    p, q, m = x.shape[1], y.shape[1], len(x) - 1
+    if p + q >= m:
+        return float("nan")
+    return float(np.sqrt(0.5 * np.log((m - p) * (m - q) / (m * (m - p - q)))))
+
+
 def _few_columns(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Columns (n, r) and (n, s) that stand for x and y; refuses where they are too
     many.

@@ -167,6 +167,38 @@ def test_independent_blocks_of_low_rank_are_not_to_be_distilled(method):
         assert found.verdict != "distil" and found.gap_interval[0] <= 0
 
 
+def test_halves_of_fewer_columns_do_not_narrow_the_interval():
+    """64 + 64 components of 500 rows, of which the halves can take some 26 each: their
+    spread is half of the estimate's, whose standard deviation over draws is .10.
+    """
+    blocks = [
+        criterion._leading("block", criterion._rescaled(block, "columns"), 64)[0]
+        for block in independent(0, columns=300)[:2]
+    ]
+    task = criterion._Task("gaussian", 1, 0, "cpu", 0.95, True, None)
+    splits = criterion._halves(None, 500, task.splits, 0)
+    on_halves = criterion._on_halves(*blocks, "gaussian", splits, (0, 1), "cpu")
+    assert criterion._half_sample_error(on_halves, 500) < 0.07
+    term = task.term(*blocks, splits)
+    assert criterion._half_sample_error(term.own_halves, 500) == pytest.approx(
+        0.1, abs=0.01
+    )
+
+
+def test_a_term_at_its_floor_does_not_decide():
+    """An interval cut off at 0 is no evidence, however the halves' errors go along."""
+    cut = np.array([[0.3, 0.1], [0.1, 0.3], [0.2, 0.0]])
+    assert criterion._together(cut, cut) == pytest.approx(1.0)
+    estimate = assess(*chain(100, 0.5, 0.5, 0), "gaussian").i_ts
+    term = criterion._Term(
+        estimate, 0.127, 0.127, 0.166, 0.0, 0.4, cut, cut, 0.0, False
+    )
+    label = criterion._Term(estimate, 0.0, 0.0, 0.0, 0.0, 0.016, cut, cut, 0.0, False)
+    task = criterion._Task("gaussian", 1, 0, "cpu", 0.95, True, None)
+    found = criterion._assessment(term, label, -np.inf, None, np.nan, task)
+    assert found.gap_interval[0] <= 0 and found.verdict == "undecided"
+
+
 def test_a_gap_that_the_method_cannot_see_is_not_denied():
     """p = 32 against 32, n = 200, a true gap of +1.29."""
     for seed in range(3):

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import digamma, ndtri
 
-from cchlib.mi import METHODS, estimate_mi, estimate_mi_many, latent, panel, probe_bound
+from cchlib.mi import (
+    METHODS,
+    estimate_mi,
+    estimate_mi_many,
+    gaussian,
+    latent,
+    panel,
+    probe_bound,
+)
 from cchlib.mi.gaussian import _class_distances
 
 FAST = {
@@ -704,3 +712,14 @@ def test_an_estimate_prints_as_three_lines():
     same = estimate_mi(x, x, "ksg")
     assert same.saturated and "bounds the truth from below only" in repr(same)
     assert "nothing bounds" in repr(estimate_mi(x, y, "gaussian"))
+
+
+@pytest.mark.parametrize("n, p, q", [(500, 64, 64), (200, 10, 30), (300, 20, 20)])
+def test_null_error_of_gaussian_is_the_spread_over_independent_pairs(n, p, q):
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(60):
+        x, y = rng.standard_normal((n, p)), rng.standard_normal((n, q))
+        values.append(estimate_mi(x, y, "gaussian", repeats=0).value)
+    # the standard deviation of 60 values is known to 9 %
+    assert np.std(values) == pytest.approx(gaussian.null_error(x, y), rel=0.3)
