@@ -2,9 +2,19 @@
 clock.
 """
 
-import hypothesis
-import matplotlib
-import torch
+import os
+
+# Before NumPy is imported, which reads them once. What the tests start inherits them: a
+# thread that waits for another by turning in a loop takes the core that the other needs
+# as soon as something else runs too, and what takes 25 seconds of processor takes 150.
+# A job's share of the cores is still its own (`cchbook.runs.job`).
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import hypothesis  # noqa: E402
+import matplotlib  # noqa: E402
+import torch  # noqa: E402
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
