@@ -12,8 +12,11 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from pathlib import Path  # noqa: E402
+
 import hypothesis  # noqa: E402
 import matplotlib  # noqa: E402
+import pytest  # noqa: E402
 import torch  # noqa: E402
 
 matplotlib.use("Agg")
@@ -22,3 +25,17 @@ hypothesis.settings.register_profile(
     "cch", deadline=None, derandomize=True, max_examples=50
 )
 hypothesis.settings.load_profile("cch")
+
+
+@pytest.fixture(scope="session")
+def shared_build(tmp_path_factory, worker_id):
+    """A build folder of all workers. Runs of the chapters at `smoke` that lie in it are
+    the book's: whoever wants one first makes it, as two batches at once share the work.
+
+    CCH_TEST_BUILD keeps it between runs of the tests.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder = Path(os.environ.get("CCH_TEST_BUILD") or shared / "book")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
