@@ -26,6 +26,27 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("cch")
 
+# Files that take minutes, in the order in which workers take them; all others follow.
+# One worker makes the book while the other runs what needs no book.
+FIRST = (
+    "tests/book/test_book.py",
+    "tests/cchbook/runs/test_pieces.py",
+    "tests/cchbook/publish/test_student.py",
+    "tests/cchbook/runs/",
+    "tests/notebooks/",
+    "tests/book/",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put long files first, lest one worker begins one when the other is at its end."""
+
+    def place(item):
+        at = (n for n, path in enumerate(FIRST) if item.nodeid.startswith(path))
+        return next(at, len(FIRST))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
 def shared_build(tmp_path_factory, worker_id):
