@@ -10,8 +10,9 @@ book: .venv/installed
 	$(BIN)/cch run --profile $(PROFILE) --workers $(WORKERS)
 	$(BIN)/cch build --profile $(PROFILE)
 
+# Which files go first says tests/conftest.py.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

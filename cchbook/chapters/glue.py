@@ -8,16 +8,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from IPython.core import formatters
+from IPython.display import display as show
+
+HIDDEN = "application/papermill.record/"  # before the type of what a page does not show
 
 
 def glue(name: str, value: Any, display: bool = False) -> None:
-    """Keep `value` under `name` for {glue:text}`name`.
+    """Keep `value` under `name` for {glue:text}`name`, as `myst_nb.glue` does.
 
+    That one brings Sphinx with it, which takes each kernel a second of the processor.
     Numbers of NumPy become Python's, which are written without their type's name.
     """
-    from myst_nb import glue as keep
-
-    keep(name, value.item() if isinstance(value, np.generic) else value, display)
+    value = value.item() if isinstance(value, np.generic) else value
+    shown, about = formatters.format_display_data(value)
+    prefix = "" if display else HIDDEN
+    about["scrapbook"] = {"name": name, "mime_prefix": prefix}
+    kept = {prefix + kind: content for kind, content in shown.items()}
+    show(kept, raw=True, metadata=about)
 
 
 def glue_all(values: Mapping[str, Any]) -> None:

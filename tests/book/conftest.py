@@ -26,19 +26,11 @@ def cch(*words, build_dir, **environment):
 
 
 @pytest.fixture(scope="session")
-def build_dir(tmp_path_factory, worker_id):
+def build_dir(shared_build):
     """A build folder with every notebook run and the book made of them, made by the
     first worker that wants it.
-
-    CCH_TEST_BUILD keeps it between runs.
     """
-    shared = (
-        tmp_path_factory.getbasetemp()
-        if worker_id == "master"
-        else tmp_path_factory.getbasetemp().parent
-    )
-    folder = Path(os.environ.get("CCH_TEST_BUILD") or shared / "book")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = shared_build
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = _published()

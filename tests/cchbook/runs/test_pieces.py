@@ -237,11 +237,14 @@ def test_a_run_put_together_is_recorded_with_its_line_and_has_no_page(toy, monke
         ("04_sentiment", ["seeds"]),
     ],
 )
-def test_a_chapter_in_pieces(tmp_path, monkeypatch, name, along):
-    """Values differ by the last digits of float32: networks train in other stacks."""
+def test_a_chapter_in_pieces(tmp_path, monkeypatch, shared_build, name, along):
+    """Values differ by the last digits of float32: networks train in other stacks.
+
+    The whole run is the one that the book of the tests is made of.
+    """
     monkeypatch.setenv("CCH_ROOT", str(CHECKOUT))
     monkeypatch.setenv("CCH_BUILD_DIR", str(tmp_path))
-    whole, together = tmp_path / "whole", tmp_path / "pieces"
+    whole, together = shared_build / "runs", tmp_path / "pieces"
     run([name], "smoke", output=str(whole))
     outcomes = run([name], "smoke", output=str(together), split=along)
     assert {o.status for o in outcomes} == {"done"}
