@@ -91,8 +91,8 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Processes at once (default: the number of cores; "
-            "one where there is a GPU).",
+            help="Processes at once, each with its share of the cores (default: as "
+            "many as there are cores; one where there is a GPU).",
         ),
     ] = None,
     cluster: Annotated[
@@ -152,7 +152,11 @@ def run(
             Limits(timeout, cell_timeout, again),
             retries,
         )
-        pool = batch.cluster(cluster) if cluster else batch.local(workers or _workers())
+        if cluster:
+            pool = batch.cluster(cluster)
+        else:
+            # asked for two processes, one alone leaves half of the cores to others
+            pool = batch.local(workers or _workers(), fixed=workers is not None)
         console = Console(soft_wrap=not sys.stdout.isatty())
         outcomes, began = [], time.perf_counter()
         # the end of a batch job's time, and a plain kill, are told as interruptions

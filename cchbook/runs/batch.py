@@ -421,7 +421,7 @@ class Batch:
         What another batch works on is asked for again until that one is done with it.
         """
         slots = pool.slots
-        if isinstance(slots, int):
+        if isinstance(slots, int) and not pool.fixed:
             slots = min(slots, len(todo))
         ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         waiting: dict[Future, Job] = {}
@@ -618,23 +618,25 @@ def _pieces(notebook: Notebook, whole: Job, along: Sequence[str]) -> list[Job]:
 @dataclass(frozen=True)
 class Pool:
     """Workers: an executor, and how many jobs run at once on this machine, or on each
-    of {host: jobs}.
+    of {host: jobs}; where that is `fixed`, a job's share of the cores stays as small
+    when there are fewer.
     """
 
     name: str
     executor: Executor
     slots: int | Mapping[str, int]
+    fixed: bool = False
 
 
 @contextmanager
-def local(workers: int) -> Iterator[Pool]:
+def local(workers: int, fixed: bool = False) -> Iterator[Pool]:
     """Processes of this machine, `workers` at once;
     leaving early ends those that run.
     """
     executor = ThreadPoolExecutor(workers, thread_name_prefix="cch-job")
     jobs.ready()
     try:
-        yield Pool("this machine", executor, workers)
+        yield Pool("this machine", executor, workers, fixed)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         jobs.stop()

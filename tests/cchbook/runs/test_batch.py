@@ -37,6 +37,18 @@ Path("left_here.txt").write_text("x")
 run.log("threads", int(os.environ["OMP_NUM_THREADS"]))"""
 
 
+@pytest.mark.parametrize("fixed, share", [(False, 6), (True, 2)])
+def test_one_job_leaves_the_shares_of_others_where_they_were_asked_for(
+    toy, monkeypatch, fixed, share
+):
+    monkeypatch.setattr(records, "cores", lambda: 6)
+    toy.add("01_first", ENVIRONMENT)
+    with batch.local(3, fixed) as pool:
+        (outcome,) = batch.Batch().run(pool)
+    folder = toy.root / "_build/runs" / "01_first" / outcome.job.key
+    assert records.read(folder).metrics.value.tolist() == [share]
+
+
 def test_a_batch_runs_skips_and_runs_again_what_changed(toy, monkeypatch):
     """One story, since every execution takes a second: first run, nothing to do, then
     one change after another.
