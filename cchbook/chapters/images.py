@@ -287,37 +287,77 @@ def signs(one: Evidence, alpha: float) -> pd.DataFrame:
     return table
 
 
-def curves(told: Sequence[Evidence], alpha: float, temperature: float) -> None:
+def curves(
+    told: Sequence[Evidence], alpha: float, temperature: float
+) -> dict[str, float]:
     """Test accuracy by epoch: plain, and with each blur; a panel a run that looked.
 
-    These are all recorded runs, not the leading one alone: a longer one of few
-    conditions says what more epochs change.
+    These are recorded runs of each length, not the leading one alone: a longer one of
+    few conditions says what more epochs change.
+
+    Returns
+    -------
+    dict
+        Of the longest: `long_epochs`, its epochs; and the gains of the least and of the
+        most blurred teacher, `gain_sharp_…` and `gain_blurred_…`, `early`, where the
+        leading run ends, and `late`, at its own end; with `long_blur`, that blur.
     """
-    looked = [r for r in records.recorded("03_image") if _looked(r.metrics)]
-    panels = {
-        f"recorded, {r.record['parameters']['epochs']} epochs": r.metrics
-        for r in looked
-    }
-    if _looked(told[-1].metrics):
-        panels[told[-1].name] = told[-1].metrics
-    if not panels:
-        return
-    figure, axes = plt.subplots(1, len(panels), squeeze=False)
-    for ax, (title, metrics) in zip(axes[0], panels.items()):
-        rows = metrics[metrics["metric"] == "accuracy_by_epoch"]
-        rows = rows[rows["alpha"] == alpha]
-        if "control" in rows:
-            rows = rows[rows["control"].isna()]
+    panels: dict[int, pd.DataFrame] = {}
+    for one in records.recorded("03_image"):
+        rows = _by_epoch(one.metrics, alpha, temperature)
+        epochs = one.record["parameters"]["epochs"]
+        if len(rows) > len(panels.get(epochs, ())):  # the most seeds and conditions
+            panels[epochs] = rows
+    drawn = {f"recorded, {n} epochs": panels[n] for n in sorted(panels)}
+    live = _by_epoch(told[-1].metrics, alpha, temperature)
+    if len(live):
+        drawn[told[-1].name] = live
+    figure, axes = plt.subplots(1, len(drawn), squeeze=False)
+    for ax, (title, rows) in zip(axes[0], drawn.items()):
         plain = rows[rows["lam"] == 0]
         plots.errorbar(ax, plots.mean_se(plain, "epoch"), "epoch", kind="no_kd")
-        hot = rows[(rows["temperature"] == temperature) & (rows["lam"] < 1)]
-        hot = hot[hot["lam"] > 0]
-        for gamma, part in hot.groupby("gamma"):
+        for gamma, part in rows[rows["lam"] > 0].groupby("gamma"):
             table = plots.mean_se(part, "epoch").sort_values("epoch")
             ax.plot(table["epoch"], table["mean"], label=f"with KD, γ = {gamma:g}")
-        ax.set(xlabel="epoch", ylabel="test accuracy", title=title)
-        ax.legend()
+        ax.set(xlabel="epoch", title=title)
+    axes[0][0].set(ylabel="test accuracy")
+    axes[0][0].legend(fontsize="small")
     plt.show()
+    if not panels:
+        return {}
+    longest = panels[max(panels)]
+    gains = _gains_by_epoch(longest)
+    early = min(told[0].parameters["epochs"], max(panels))
+    sharp, blurred = gains.columns.min(), gains.columns.max()
+    return {
+        "long_epochs": max(panels),
+        "long_seeds": longest["seed"].nunique(),
+        "long_blur": blurred,
+        "early_epochs": early,
+        "gain_sharp_early": gains.loc[early, sharp],
+        "gain_sharp_late": gains.loc[max(panels), sharp],
+        "gain_blurred_early": gains.loc[early, blurred],
+        "gain_blurred_late": gains.loc[max(panels), blurred],
+    }
+
+
+def _by_epoch(metrics: pd.DataFrame, alpha: float, temperature: float) -> pd.DataFrame:
+    """The accuracies by epoch of the plain students and of those with a teacher."""
+    rows = metrics[metrics["metric"] == "accuracy_by_epoch"]
+    if rows.empty:
+        return rows
+    rows = rows[(rows["alpha"] == alpha) & (rows["lam"] < 1)]
+    if "control" in rows:
+        rows = rows[rows["control"].isna()]
+    return rows[(rows["lam"] == 0) | (rows["temperature"] == temperature)]
+
+
+def _gains_by_epoch(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean gain over the seeds: a row an epoch, a column a blur."""
+    plain = rows[rows["lam"] == 0].groupby("epoch")["value"].mean()
+    distilled = rows[rows["lam"] > 0]
+    with_teacher = distilled.pivot_table("value", "epoch", "gamma")
+    return with_teacher.sub(plain, axis=0)
 
 
 def by_size(told: Sequence[Evidence]) -> None:
@@ -345,10 +385,6 @@ def by_size(told: Sequence[Evidence]) -> None:
     axes[0].set(ylabel="nats", ylim=(0, None))
     axes[0].legend(fontsize="small")
     plt.show()
-
-
-def _looked(metrics: pd.DataFrame) -> bool:
-    return "accuracy_by_epoch" in set(metrics["metric"])
 
 
 def _estimators(told: Sequence[Evidence]) -> list[str]:

@@ -35,7 +35,6 @@ from cchbook.runs.store import Store, Workplace
 THREADS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
@@ -47,11 +46,13 @@ THREADS = (
 #
 # A thread that waits for another by turning in a loop takes the core that the other
 # needs, as soon as something else runs too: training on two threads took five to ten
-# times as long there. Alone on the machine it is up to a tenth faster.
+# times as long there. Alone on the machine it is up to a tenth faster. OpenBLAS, which
+# NumPy brings, knows no other way to wait, and the chapters' decompositions are small.
 SETTINGS = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "2000000000",
     "OMP_WAIT_POLICY": "PASSIVE",
+    "OPENBLAS_NUM_THREADS": "1",
 }
 # attempts at starting a kernel: its ports are chosen before they are bound, and may be
 # taken meanwhile
