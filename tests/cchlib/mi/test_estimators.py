@@ -326,10 +326,16 @@ def test_a_network_of_mine_that_is_done_stays_so():
     assert together == pytest.approx(alone, abs=2e-3)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
-def test_same_seed_same_bits(method):
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [*FAST.items(), ("lmi", {"preset": "package", "epochs": 2})],
+)
+@pytest.mark.parametrize("discrete", [False, True])
+def test_same_seed_same_bits(method, options, discrete):
     x, y = pair(0.5, 300, 4, 2)
-    options = FAST[method] | {"device": "cpu", "seed": 7}
+    if discrete:
+        y = (y[:, 0] > 0).astype(int)
+    options = options | {"device": "cpu", "seed": 7}
     first, second = (estimate_mi(x, y, method, **options) for _ in range(2))
     assert first.value == second.value
     assert np.array_equal(first.std_error, second.std_error, equal_nan=True)
