@@ -592,6 +592,13 @@ def test_lmi_takes_as_many_latents_as_the_data_has():
     assert estimate.value == pytest.approx(-8 * np.log(0.75), abs=0.1)
 
 
+def test_lmi_takes_all_linear_pairs_whatever_their_number():
+    """Seven are between the numbers that are tried anyway, six and eight."""
+    x, y = pair(1.4, 2000, 16, 16, 7, seed=11)
+    estimate = estimate_mi(x, y, device="cpu")
+    assert estimate.value == pytest.approx(1.4, abs=0.12)
+
+
 def test_lmi_warns_where_latents_are_missing():
     x, y = pair(4.0, 300, 40, 40, 40)
     with pytest.warns(UserWarning, match="the last of 4 latents"):
