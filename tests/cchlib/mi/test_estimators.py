@@ -334,10 +334,16 @@ def test_a_network_of_mine_that_is_done_stays_so():
     assert together == pytest.approx(alone, abs=2e-3)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
-def test_same_seed_same_bits(method):
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [*FAST.items(), ("lmi", {"preset": "package", "epochs": 2})],
+)
+@pytest.mark.parametrize("discrete", [False, True])
+def test_same_seed_same_bits(method, options, discrete):
     x, y = pair(0.5, 300, 4, 2)
-    options = FAST[method] | {"device": "cpu", "seed": 7}
+    if discrete:
+        y = (y[:, 0] > 0).astype(int)
+    options = options | {"device": "cpu", "seed": 7}
     first, second = (estimate_mi(x, y, method, **options) for _ in range(2))
     assert first.value == second.value
     assert np.array_equal(first.std_error, second.std_error, equal_nan=True)
@@ -592,6 +598,13 @@ def test_lmi_takes_as_many_latents_as_the_data_has():
     y = 0.5 * x + np.sqrt(0.75) * rng.standard_normal((3000, 16))
     estimate = estimate_mi(x, y, device="cpu")
     assert estimate.value == pytest.approx(-8 * np.log(0.75), abs=0.1)
+
+
+def test_lmi_takes_all_linear_pairs_whatever_their_number():
+    """Seven are between the numbers that are tried anyway, six and eight."""
+    x, y = pair(1.4, 2000, 16, 16, 7, seed=11)
+    estimate = estimate_mi(x, y, device="cpu")
+    assert estimate.value == pytest.approx(1.4, abs=0.12)
 
 
 def test_lmi_warns_where_latents_are_missing():
