@@ -94,7 +94,7 @@ def torch_mist() -> Estimator:
 
 def benchmark_mi(name: str) -> Estimator:
     """KSG and MINE of Czyż et al. (2023). Not its InfoNCE, whose cost grows with the
-    width: a minute at 128 columns, ten times as much at the thousands below.
+    width: 10 s at 32 + 1 columns, 54 s at 128 + 128.
     """
     import jax
     from bmi import estimators
