@@ -21,6 +21,8 @@ VARIANCE = 0.95
 MOST_COLUMNS = 2 / 3
 #: 1 - ρ² below this is rounding: one variable determines the other.
 ROUNDING = 1e-12
+#: A sample of more than this leverage, of 1 at most, is all that its direction has.
+CARRIED = 0.9
 #: Permutations of y that measure the bias under an explicit shrinkage.
 PERMUTATIONS = 20
 
@@ -192,6 +194,7 @@ def _debiased(x: np.ndarray, y: np.ndarray, draw_in: bool) -> float:
     if draw_in:
         u = _drawn_in(u)
         v = _drawn_in(v)
+        p, q = u.shape[1], v.shape[1]
     bias = _log_det_bias(p, n) + _log_det_bias(q, n) - _log_det_bias(p + q, n)
     return _information(u.T @ v) - bias / 2
 
@@ -248,16 +251,24 @@ def _drawn_in(u: np.ndarray, rounds: int = 20) -> np.ndarray:
     invertible linear maps.
     """
     n, r = u.shape
-    if r >= n - 2:
-        return u
-    furthest = beta.ppf(1 - 0.01 / n, r / 2, (n - 1 - r) / 2)
-    for _ in range(rounds):
-        length = (u**2).sum(1)
-        if length.max() <= 1.01 * furthest:
-            break
-        scale = np.sqrt(furthest / np.maximum(length, furthest))
-        u = u * scale[:, None]
-        u = np.linalg.qr(u - u.mean(0))[0]
+    while 0 < r < n - 2:
+        furthest = beta.ppf(1 - 0.01 / n, r / 2, (n - 1 - r) / 2)
+        for _ in range(rounds):
+            length = (u**2).sum(1)
+            if length.max() <= 1.01 * furthest:
+                return u
+            scale = np.sqrt(furthest / np.maximum(length, furthest))
+            u = u * scale[:, None]
+            u = np.linalg.qr(u - u.mean(0))[0]
+
+        # a direction that few samples carry, a pixel that is lit in one image, comes
+        # back with every basis: it tells of them, and of no covariance
+        carriers = np.flatnonzero((u**2).sum(1) > CARRIED)
+        if not len(carriers):
+            return u
+        _, s, carried = np.linalg.svd(u[carriers])
+        u = u @ carried[np.count_nonzero(s > 0.1) :].T
+        r = u.shape[1]
     return u
 
 

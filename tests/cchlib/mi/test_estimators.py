@@ -736,3 +736,15 @@ def test_null_error_of_gaussian_is_the_spread_over_independent_pairs(n, p, q):
         values.append(estimate_mi(x, y, "gaussian", repeats=0).value)
     # the standard deviation of 60 values is known to 9 %
     assert np.std(values) == pytest.approx(gaussian.null_error(x, y), rel=0.3)
+
+
+def test_a_direction_that_one_sample_carries_is_no_dependence():
+    """A pixel that is lit in one image: the same row stands out in x and in y."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 400, 5))
+    once = np.zeros((400, 3))
+    once[[1, 2, 3], [0, 1, 2]] = 1
+    found = estimate_mi(np.hstack([x, once]), np.hstack([y, once]), "gaussian")
+    alone = estimate_mi(x, y, "gaussian")
+    assert found.value == pytest.approx(alone.value, abs=3 * alone.std_error)
+    assert np.isfinite(found.value) and abs(alone.value) < 0.1
