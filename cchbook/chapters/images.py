@@ -312,16 +312,28 @@ def curves(
     live = _by_epoch(told[-1].metrics, alpha, temperature)
     if len(live):
         drawn[told[-1].name] = live
-    figure, axes = plt.subplots(1, len(drawn), squeeze=False)
+    figure, axes = plt.subplots(
+        1,
+        len(drawn),
+        figsize=(9, 3.4),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    blurs = sorted(set().union(*(rows["gamma"].dropna() for rows in drawn.values())))
+    shades = dict(zip(blurs, plt.get_cmap("viridis")(np.linspace(0, 0.9, len(blurs)))))
+    lines = {}
     for ax, (title, rows) in zip(axes[0], drawn.items()):
         plain = rows[rows["lam"] == 0]
         plots.errorbar(ax, plots.mean_se(plain, "epoch"), "epoch", kind="no_kd")
         for gamma, part in rows[rows["lam"] > 0].groupby("gamma"):
             table = plots.mean_se(part, "epoch").sort_values("epoch")
-            ax.plot(table["epoch"], table["mean"], label=f"with KD, γ = {gamma:g}")
+            name = f"with KD, γ = {gamma:g}"
+            ax.plot(table["epoch"], table["mean"], label=name, color=shades[gamma])
         ax.set(xlabel="epoch", title=title)
+        lines |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     axes[0][0].set(ylabel="test accuracy")
-    axes[0][0].legend(fontsize="small")
+    figure.legend(lines.values(), lines.keys(), loc="outside right upper")
     plt.show()
     if not panels:
         return {}
