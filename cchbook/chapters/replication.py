@@ -43,6 +43,7 @@ COUNTS = frozenset(
         "curve_every",
         "device",
         "first_seed",
+        "imitators",
         "mi_repetitions",
         "mi_runs",
         "mi_seeds",
