@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cchlib import check
-from cchlib.training.inputs import Data, PerNetwork, Read, moved, read, sample_count
+from cchlib.training.inputs import Data, PerNetwork, Read, moved, read
 from cchlib.training.networks import as_list, in_mode
 from cchlib.training.stack import Stack, resolve_device
 
@@ -50,7 +50,6 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
             f"{method!r}; cchlib.models' networks have"
         )
     (data,) = read(networks, x=x, targets=[])
-    sample_count([data], len(networks))
     where = resolve_device(device)
     with in_mode(networks, training=False):
         stack = Stack(networks, where)
