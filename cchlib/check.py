@@ -217,6 +217,13 @@ def features(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def varies(x: np.ndarray) -> np.ndarray:
+    """Which columns (p,) of x (n, p) vary by more than rounding. The standard deviation
+    of a constant column need not be 0: the mean of many 0.1 is not quite 0.1.
+    """
+    return np.ptp(x, axis=0) > 1e-9 * np.abs(x).max(0)
+
+
 def same_length(**arrays: Any) -> int:
     """The common first dimension of the named arrays."""
     lengths = {}

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cchbook.chapters import panel, plots
+from cchbook.chapters.metrics import mean_se
 from cchbook.chapters.panel import Problem
 from cchbook.runs import records
 
@@ -82,7 +83,7 @@ def draw_panel(
 
 def errors(frame: pd.DataFrame, problems: Mapping[str, Problem]) -> pd.DataFrame:
     """Error of each method on each problem, mean ± standard error over draws."""
-    found = plots.mean_se(frame, ["problem", "method"]).set_index(["problem", "method"])
+    found = mean_se(frame, ["problem", "method"]).set_index(["problem", "method"])
     rows = []
     for name in sorted(problems, key=lambda name: -problems[name].truth):
         row = {"problem": name, "truth": f"{problems[name].truth:.3f}"}
@@ -146,7 +147,7 @@ def scales(frame: pd.DataFrame) -> pd.DataFrame:
 
 def images(frame: pd.DataFrame) -> pd.DataFrame:
     """Answers on the resampled images by crossover probability, beside the truth."""
-    found = plots.mean_se(frame, ["flip", "method"]).set_index(["flip", "method"])
+    found = mean_se(frame, ["flip", "method"]).set_index(["flip", "method"])
     rows = []
     for flip in dict.fromkeys(frame["flip"]):
         row = {"flip": flip, "truth": f"{panel.channel_information(flip):.3f}"}
@@ -160,7 +161,7 @@ def bounds(
     frame: pd.DataFrame, problems: Mapping[str, Problem], methods: Sequence[str]
 ) -> pd.DataFrame:
     """The estimates of labelled problems between their floor and their ceiling."""
-    found = plots.mean_se(frame[frame["metric"] == "estimate"], ["problem", "method"])
+    found = mean_se(frame[frame["metric"] == "estimate"], ["problem", "method"])
     found = found.set_index(["problem", "method"])
     rows = []
     for name, problem in problems.items():

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cchbook.chapters import plots, scorecard
-from cchbook.chapters.metrics import with_test_error
+from cchbook.chapters.metrics import mean_se, mean_se_over_splits, with_test_error
 from cchbook.runs import records
 
 
@@ -62,7 +62,7 @@ class Evidence:
         """Mean, standard error over seeds and their number: columns `by`, mean, se, n.
 
         Where splits are repeated, over splits that share patients
-        (`plots.mean_se_over_splits`).
+        (`mean_se_over_splits`).
         """
         rows = self.rows(metric, **where)
         by = [by] if isinstance(by, str) else list(by)
@@ -72,8 +72,8 @@ class Evidence:
         if not held_out:
             # several values of a seed, of runs of an estimator say, are one repetition
             each = rows.groupby([*by, "seed"], sort=False, dropna=False)["value"]
-            return plots.mean_se(each.mean().reset_index(), by)
-        return plots.mean_se_over_splits(rows, by, seeds=runs, test_fraction=held_out)
+            return mean_se(each.mean().reset_index(), by)
+        return mean_se_over_splits(rows, by, seeds=runs, test_fraction=held_out)
 
     def text(self, metric: str, **where: Any) -> str:
         """One condition's mean ± standard error; "–" where it was not measured."""
@@ -150,3 +150,29 @@ def decided(table: pd.DataFrame) -> pd.Series:
     """Of a table of `Evidence.mean`: further from 0 than luck reaches."""
     reach = np.where(table["n"] > 1, scorecard.reach(table["n"]), np.inf)
     return table["mean"].abs() > reach * table["se"].fillna(0)
+
+
+def leading_estimator(one: Evidence, **where: Any) -> str:
+    """The paper's estimator where the run has it there, else the first that it has."""
+    if "estimator" not in one.metrics:
+        return str(one.defaults.get("estimator", "lmi"))
+    names = one.rows("i_ts", **where)["estimator"].dropna().unique()
+    return "package" if "package" in names or not len(names) else str(names[0])
+
+
+def gaps(
+    one: Evidence, by: Sequence[str], estimator: str | None = None
+) -> pd.DataFrame:
+    """I(H1;H2) − I(H2;Y), mean over seeds under each condition: columns `by`, gap,
+    gap_se (if the run logged differences).
+    """
+    estimator = estimator or leading_estimator(one)
+    if len(one.rows("gap")):
+        found = one.mean("gap", by, estimator=estimator)
+        return found.rename(columns={"mean": "gap", "se": "gap_se"}).drop(columns="n")
+    terms = {
+        metric: one.mean(metric, by, estimator=estimator) for metric in ("i_ts", "i_sl")
+    }
+    both = terms["i_ts"].merge(terms["i_sl"], on=list(by), suffixes=("", "_sl"))
+    both["gap"] = both["mean"] - both["mean_sl"]
+    return both[[*by, "gap"]]

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from cchbook.chapters import evidence as evidences
-from cchbook.chapters import plots, scorecard, tables
+from cchbook.chapters import plots, scorecard
 from cchbook.chapters.evidence import Evidence
+from cchbook.chapters.metrics import mean_se
 from cchbook.runs import records
 
 #: what a distilled student's rows name, and a control's do not leave out
@@ -69,7 +70,7 @@ def figure2(told: Sequence[Evidence], alpha: float, temperature: float) -> None:
     left.set(xlabel="blur γ (pixels)", ylabel="test accuracy")
     left.legend()
 
-    estimator = tables.leading_estimator(told[0])
+    estimator = evidences.leading_estimator(told[0])
     found = {"alpha": alpha, "estimator": estimator}
     label = f"{plots.LABELS['i_ts']}, {estimator}"
     plots.two_runs(right, told[:1], "i_ts", "gamma", kind="i_ts", label=label, **found)
@@ -109,7 +110,7 @@ def explored(one: Evidence, temperature: float) -> tuple[pd.DataFrame, pd.DataFr
     """
     by = ["alpha", "gamma"]
     hot = {"temperature": temperature, **DISTILLED}
-    of = {"estimator": tables.leading_estimator(one)}
+    of = {"estimator": evidences.leading_estimator(one)}
 
     def found(metric: str, name: str, on: list[str], **where: Any) -> pd.DataFrame:
         named = {"mean": name, "se": f"{name}_se"}
@@ -276,7 +277,7 @@ def signs(one: Evidence, alpha: float) -> pd.DataFrame:
     over = one.mean("gain_over_control", by, alpha=alpha)
     over = over.rename(columns={"mean": "over_control"})
     table = table.merge(over[[*by, "over_control"]], how="left", on=by)
-    estimator = tables.leading_estimator(one)
+    estimator = evidences.leading_estimator(one)
     of = {"estimator": estimator}
     gap = one.mean("gap", "gamma", alpha=alpha, **of).rename(columns={"mean": "gap"})
     table = table.merge(gap[["gamma", "gap"]], how="left", on="gamma")
@@ -325,9 +326,9 @@ def curves(
     lines = {}
     for ax, (title, rows) in zip(axes[0], drawn.items()):
         plain = rows[rows["lam"] == 0]
-        plots.errorbar(ax, plots.mean_se(plain, "epoch"), "epoch", kind="no_kd")
+        plots.errorbar(ax, mean_se(plain, "epoch"), "epoch", kind="no_kd")
         for gamma, part in rows[rows["lam"] > 0].groupby("gamma"):
-            table = plots.mean_se(part, "epoch").sort_values("epoch")
+            table = mean_se(part, "epoch").sort_values("epoch")
             name = f"with KD, γ = {gamma:g}"
             ax.plot(table["epoch"], table["mean"], label=name, color=shades[gamma])
         ax.set(xlabel="epoch", title=title)

@@ -238,3 +238,48 @@ def _auc(logits: np.ndarray, true: np.ndarray) -> np.ndarray:
     defined = pairs > 0
     count = defined.sum(-1)
     return np.where(count > 0, (area * defined).sum(-1) / np.maximum(count, 1), np.nan)
+
+
+def mean_se(
+    frame: pd.DataFrame, by: str | Sequence[str], value: str = "value"
+) -> pd.DataFrame:
+    """Mean, standard error over the rows of each group, and their number: columns `by`,
+    mean, se, n.
+
+    The standard error is the sample standard deviation over √n; NaN for a single row.
+    """
+    groups = frame.groupby(by, sort=False, dropna=False)[value]
+    table = groups.agg(mean="mean", se="sem", n="count").reset_index()
+    return table
+
+
+def mean_se_over_splits(
+    frame: pd.DataFrame, by: str | Sequence[str], *, seeds: int, test_fraction: float
+) -> pd.DataFrame:
+    """`mean_se` for repeated splits into training and test samples, which share samples
+    and so are not independent.
+
+    The runs of a split are averaged first; the standard error over the J splits is then
+    widened by ``√(1 + J · n_test / n_train)``, the corrected resampled error of Nadeau
+    & Bengio (2003).
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns `by`, ``value`` and ``seed``, which is split · `seeds` + run.
+    seeds : int
+        Runs on each split.
+    test_fraction : float
+        Share of the samples that tests, in (0, 1).
+    """
+    by = [by] if isinstance(by, str) else [*by]
+    each = frame.assign(split=frame["seed"].astype(int) // seeds)
+    table = mean_se(
+        each.groupby([*by, "split"], sort=False, dropna=False)["value"]
+        .mean()
+        .reset_index(),
+        by,
+    )
+    return table.assign(
+        se=table["se"] * np.sqrt(1 + table["n"] * test_fraction / (1 - test_fraction))
+    )

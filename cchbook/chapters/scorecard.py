@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cchbook.chapters import plots, rivals
+from cchbook.chapters import rivals
+from cchbook.chapters.metrics import mean_se_over_splits
 from cchlib import check
 
 NOT_CONDITIONS = ("seed", "run", "metric", "value", "unit")
@@ -68,7 +69,7 @@ def conditions(
         Of the run. Without a ``test_fraction`` all seeds share their test samples,
         whose luck is then part of the gain's error (`test_errors`). With one its seeds
         are runs on repeated splits which share samples, and standard errors are over
-        splits and widened (Nadeau & Bengio, as `plots.mean_se_over_splits`); with
+        splits and widened (Nadeau & Bengio, as `mean_se_over_splits`); with
         ``mi_fraction`` those of what is estimated on repeated held-out shares likewise.
     student : sequence of str
         Conditions that name the undistilled students.
@@ -298,9 +299,7 @@ def _summary(
     rows = rows.assign(
         seed=rows["seed"].astype("Float64").fillna(-1).astype(int), all=0
     )  # all: `by` may be empty
-    table = plots.mean_se_over_splits(
-        rows, [*by, "all"], seeds=runs, test_fraction=held_out
-    )
+    table = mean_se_over_splits(rows, [*by, "all"], seeds=runs, test_fraction=held_out)
     return table.drop(columns="all").rename(columns={"mean": name, "se": f"{name}_se"})
 
 

@@ -126,8 +126,8 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
     beyond = first.mean("gain_over_control", by, lam=lam)
     if len(beyond):
         table = table.merge(beyond, how="left", on=by, suffixes=("", "_beyond"))
-    estimator = leading_estimator(first)
-    gap = gaps(first, by, estimator)
+    estimator = evidences.leading_estimator(first)
+    gap = evidences.gaps(first, by, estimator)
     table = table.merge(gap[[*by, "gap"]], how="left", on=by)
     theory = first.mean("linear_helps", ["reading", "sigma12"])
     table = table.merge(
@@ -161,32 +161,6 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
         f"by {estimator}. From {first.about}.",
     )
     return table
-
-
-def leading_estimator(one: Evidence, **where: Any) -> str:
-    """The paper's estimator where the run has it there, else the first that it has."""
-    if "estimator" not in one.metrics:
-        return str(one.defaults.get("estimator", "lmi"))
-    names = one.rows("i_ts", **where)["estimator"].dropna().unique()
-    return "package" if "package" in names or not len(names) else str(names[0])
-
-
-def gaps(
-    one: Evidence, by: Sequence[str], estimator: str | None = None
-) -> pd.DataFrame:
-    """I(H1;H2) − I(H2;Y), mean over seeds under each condition: columns `by`, gap,
-    gap_se (if the run logged differences).
-    """
-    estimator = estimator or leading_estimator(one)
-    if len(one.rows("gap")):
-        found = one.mean("gap", by, estimator=estimator)
-        return found.rename(columns={"mean": "gap", "se": "gap_se"}).drop(columns="n")
-    terms = {
-        metric: one.mean(metric, by, estimator=estimator) for metric in ("i_ts", "i_sl")
-    }
-    both = terms["i_ts"].merge(terms["i_sl"], on=list(by), suffixes=("", "_sl"))
-    both["gap"] = both["mean"] - both["mean_sl"]
-    return both[[*by, "gap"]]
 
 
 def batch_name(size: float) -> str:
@@ -293,7 +267,7 @@ def noise_levels(
     lead = evidences.first_with(evidence, "gain", **at)
     live = evidence[-1]
     levels = sorted(lead.rows("gain", **at)["noise_level"].unique())
-    estimator = leading_estimator(lead, **at)
+    estimator = evidences.leading_estimator(lead, **at)
     said = None
     if table is not None:
         said = records.paper(table).pivot_table(
@@ -341,7 +315,7 @@ def pairs(
         lead = evidences.first_with(evidence, "gain", cohort=key, noise_level=level)
         live = evidence[-1]
         where = {"cohort": key, "noise_level": level}
-        estimator = leading_estimator(lead, **where)
+        estimator = evidences.leading_estimator(lead, **where)
         known = lead.rows("gain", **where)[["teacher", "student"]].drop_duplicates()
         for teacher, student in known.itertuples(index=False):
             at = where | {"teacher": teacher, "student": student}
@@ -424,7 +398,7 @@ def fusion(
         rows.append(shown)
     for key, name in names.items():
         lead = evidences.first_with(evidence, "gain", cohort=key)
-        estimator = leading_estimator(lead, cohort=key)
+        estimator = evidences.leading_estimator(lead, cohort=key)
         known = lead.rows("gain", cohort=key)[PAIR].drop_duplicates()
         for at in known.to_dict("records"):
             shown = {"cohort": f"{name} ({lead.name})"}
@@ -639,7 +613,7 @@ def sentiment_distillation(evidence: Sequence[Evidence], *, with_paper: bool) ->
     """Show Table 3: every direction without noise."""
     rows = []
     for one in evidence:
-        estimator = leading_estimator(one)
+        estimator = evidences.leading_estimator(one)
         known = one.rows("gain", level=0.0)[["data", "teacher", "student"]]
         for at in known.drop_duplicates().to_dict("records"):
             where = at | {"level": 0.0}
@@ -674,7 +648,7 @@ def sentiment_noise(
     """Show Table 4 under every reading of a noise level, beside the paper's columns."""
     lead = evidences.first_with(evidence, "gain", **at)
     live = evidence[-1]
-    estimator = leading_estimator(lead)
+    estimator = evidences.leading_estimator(lead)
     known = lead.rows("gain", **at)[["noise", "level"]].drop_duplicates()
     said = records.paper("table4").set_index(["quantity", "noise_level"])
     said = said[["value", "std_error"]]
@@ -735,7 +709,7 @@ def conditions(one: Evidence, by: Sequence[str]) -> pd.DataFrame:
     over_samples = one.mean("gain_test_se", by)[[*by, "mean"]]
     gain = gain.merge(over_samples, how="left", on=list(by), suffixes=("", "_test"))
     gain["se"] = np.hypot(gain["se"], gain["mean_test"].fillna(0))
-    gap = one.mean("gap", by, estimator=leading_estimator(one))
+    gap = one.mean("gap", by, estimator=evidences.leading_estimator(one))
     table = gain.merge(gap, how="left", on=list(by), suffixes=("", "_gap"))
     table["gain_clear"] = evidences.decided(table)
     told = table[["mean_gap", "se_gap", "n_gap"]].set_axis(["mean", "se", "n"], axis=1)

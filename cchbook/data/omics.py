@@ -409,8 +409,9 @@ def top_features(
     seen = train if select_on == "train" else np.arange(n)
     chosen = mrmr.select(x[seen], labels[seen], k, relevance, scheme)
     part = x[:, chosen].astype(np.float64)
-    spread = part[train].std(0)
-    part = (part - part[train].mean(0)) / np.where(spread > 0, spread, 1.0)
+    varies = check.varies(part[train])
+    spread = np.where(varies, part[train].std(0), 1.0)
+    part = (part - part[train].mean(0)) / spread
     return torch.from_numpy(part.astype(np.float32))
 
 

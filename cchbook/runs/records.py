@@ -45,7 +45,9 @@ COMPUTES = (
     "data",
     "chapters/controls.py",
     "chapters/coverage.py",
+    "chapters/decides.py",
     "chapters/estimates.py",
+    "chapters/evidence.py",
     "chapters/groups.py",
     "chapters/information.py",
     "chapters/metrics.py",
@@ -53,6 +55,7 @@ COMPUTES = (
     "chapters/replication.py",
     "chapters/rivals.py",
     "chapters/scorecard.py",
+    "chapters/scorecard_tables.py",
     "runs/best_control.py",
 )
 # and what of cchlib can't

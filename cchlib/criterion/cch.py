@@ -654,8 +654,9 @@ def _assessment(
 
     # what is not known of the bias adds up; sampling adds in squares (Zou and Donner)
     together = _together(i_ts.halves, i_sl.halves)
+    unnarrowed = min(together, 0.0)
     if task.splits < CHEAP_SPLITS:
-        together = min(together, 0.0)  # too few splits to narrow the interval by
+        together = unnarrowed  # too few splits to narrow the interval by
     # nor by a term whose own interval was cut off at the least that it can be: what is
     # left of its reach is not what sampling gave it
     cut_ts = i_ts.low <= 0.0
@@ -666,7 +667,7 @@ def _assessment(
         - _reach(
             i_ts.least - i_ts.low,
             i_sl.high - i_sl.most,
-            min(together, 0.0) if cut_ts else together,
+            unnarrowed if cut_ts else together,
         )
     )
     high = (
@@ -675,7 +676,7 @@ def _assessment(
         + _reach(
             i_ts.high - i_ts.most,
             i_sl.least - i_sl.low,
-            min(together, 0.0) if cut_sl else together,
+            unnarrowed if cut_sl else together,
         )
     )
     if not task.calibrate and np.isfinite(drift):
@@ -770,7 +771,7 @@ def _rescaled(array: np.ndarray, how: str) -> np.ndarray:
     """
     if how == "none":
         return array
-    array = array - array.mean(0)
+    array = np.where(check.varies(array), array - array.mean(0), 0.0)
     scale = array.std(0) if how == "columns" else array.std()
     return (array / np.where(scale > 0, scale, 1.0)).astype(np.float32).astype(float)
 
@@ -969,6 +970,6 @@ def _labels(value: Any) -> tuple[np.ndarray, bool]:
             f"labels are floats with only {values} distinct values: "
             "classes or a regression target? "
             "Say which: integers or strings, labels.astype(int), are classes; "
-            "a column (n, 1), labels[:, None], is a target"
+            "a column (n, 1), labels[:, None], or label.0 in a .csv file, is a target"
         )
     return target, False

@@ -448,7 +448,8 @@ def _label_array(value: Any) -> np.ndarray:
         raise ValueError("label is a single value a batch; one a subject is wanted")
     if array.dtype.kind == "f":
         check.all_finite("label", array)
-    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    column_of_classes = array.shape[1:] == (1,) and array.dtype.kind != "f"
+    return array[:, 0] if column_of_classes else array  # (n, 1) floats are a target
 
 
 def _attribute(said: Any, name: str) -> Any:

@@ -30,7 +30,7 @@ from cchlib.criterion.writing import written_beside
 
 WANTED = {
     ".npz": "arrays teacher (or teacher_NAME, one a candidate), student and labels",
-    ".csv": "columns teacher.* (or teacher_NAME.*), student.* and label",
+    ".csv": "columns teacher.* (or teacher_NAME.*), student.* and label (or label.*)",
 }
 #: what R, pandas and spreadsheets write for a label that is missing
 MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "."}
@@ -292,7 +292,8 @@ def read_contents(path: str | os.PathLike) -> Contents:
     ``student.*`` and ``label``, and if at hand ``teacher_output.*``
     (``teacher_output_NAME.*``), ``student_output.*`` and ``group``; ``teacher_0``,
     ``teacher_1``, … are columns of one teacher. Other arrays and columns are left
-    alone. Labels that are whole numbers or text are classes; ``01`` is text.
+    alone. Labels that are whole numbers or text are classes; ``01`` is text. Columns
+    ``label.*`` are a regression target, whatever their numbers.
 
     Raises
     ------
@@ -375,7 +376,7 @@ def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], Any, Any]:
     groups: dict[str, list[str]] = {}
     for column in header:
         role, dot, _ = column.partition(".")
-        if dot and _role(role):
+        if dot and (_role(role) or role == "label"):
             groups.setdefault(role, []).append(column)
     for role in ("teacher", "student", "teacher_output", "student_output"):
         numbered = [
@@ -405,7 +406,14 @@ def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], Any, Any]:
             f"{path.name} could not be read as a table ({error})"
         ) from None
     arrays = {role: _numbers(frame[columns], path) for role, columns in groups.items()}
-    labels = _labels(frame["label"], path) if "label" in frame else None
+    labels = arrays.pop("label", None)
+    if "label" in frame:
+        if labels is not None:
+            raise ValueError(
+                f"{path.name} holds columns label and {groups['label'][0]}; label "
+                "(classes, or a target of many values) or label.* (a target) is wanted"
+            )
+        labels = _labels(frame["label"], path)
     subjects = frame["group"].to_numpy(str) if "group" in frame else None
     return arrays, labels, subjects
 

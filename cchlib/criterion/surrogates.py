@@ -35,6 +35,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import entr, ndtri, softmax
 from sklearn.linear_model import LogisticRegression
 
+from cchlib import check
+
 #: no level beyond this many nats: a correlation of 1 - 1e-8
 MOST = 9.0
 #: principal components that canonical directions are searched in
@@ -77,9 +79,9 @@ class Components:
     @classmethod
     def of(cls, x: np.ndarray) -> Components:
         """Of the rows of x, (n, p)."""
+        x = x[:, check.varies(x)]
         centred = x - x.mean(0)
-        spread = centred.std(0)
-        centred = centred[:, spread > 0] / spread[spread > 0]
+        centred = centred / centred.std(0)
         u, s, loadings = np.linalg.svd(centred, full_matrices=False)
         kept = s > 1e-8 * s[0]
         scale = np.sqrt(len(x))
@@ -221,7 +223,7 @@ def _with_marginals(
     Ties would lose information where there are few columns to a component: there the
     columns stay as drawn.
     """
-    block = block[:, block.std(0) > 0]
+    block = block[:, check.varies(block)]
     tied = any(len(np.unique(column)) < 0.95 * len(column) for column in block.T)
     if tied and block.shape[1] < 2 * len(components.loadings):
         return drawn
@@ -412,11 +414,9 @@ def label_families(
             one_label = None
     found = []
     for scores in (linear, principal):
-        spread = (scores - scores.mean(0)).std()
-        if spread > 0:
-            found.append(
-                Channel(x, codes, (scores - scores.mean(0)) / spread, one_label)
-            )
+        if check.varies(scores).any():
+            centred = scores - scores.mean(0)
+            found.append(Channel(x, codes, centred / centred.std(), one_label))
     return found
 
 

@@ -312,7 +312,7 @@ def _ledoit_wolf(x: np.ndarray, codes: np.ndarray) -> float:
         return 0.0
     means = np.stack([x[codes == c].mean(0) for c in range(codes.max() + 1)])
     within = x - means[codes]
-    varies = within.std(0) > 0
+    varies = within.std(0) > LEAST  # x has unit columns
     return float(ledoit_wolf_shrinkage(standard(within[:, varies])))
 
 
@@ -362,10 +362,11 @@ def _class_distances(
     (x, codes).
     """
     classes = codes.max() + 1
+    varies = check.varies(x)
+    x = x[:, varies]
     spread = x.std(0)
-    varies = spread > 0
-    x = x[:, varies] / spread[varies]
-    x_out = x_out[:, varies] / spread[varies]
+    x = x / spread
+    x_out = x_out[:, varies] / spread
     means = np.stack([x[codes == c].mean(0) for c in range(classes)])
     residual = x - means[codes]
     # where x tells the class exactly nothing is left within classes: a little, so that

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cchlib import collect
 from cchlib.criterion.collecting import Representations
+from cchlib.criterion.outputs import target_of
 
 
 @pytest.fixture
@@ -146,6 +147,17 @@ def test_scikit_learn_models(case):
     found = quiet(line, case.student, loader(case.x1, case.x2, target))
     np.testing.assert_allclose(found.teacher_output[:, 0], line.predict(x1), 1e-4, 1e-6)
     assert found.labels.dtype == np.float64
+
+
+def test_a_column_of_labels_stays_a_target_and_of_classes_becomes_classes(case):
+    """Ratings of few values: `decide` asks which they are, and a column says it."""
+    ratings = case.y[:, None].double()
+    found = quiet(case.teacher, case.student, loader(case.x1, case.x2, ratings))
+    assert found.labels.shape == (len(ratings), 1)
+    assert target_of(found.labels).codes is None
+    classes = case.y[:, None]
+    found = quiet(case.teacher, case.student, loader(case.x1, case.x2, classes))
+    assert found.labels.shape == (len(classes),)
 
 
 def test_a_generator_of_unknown_length_grows(case):

@@ -148,6 +148,15 @@ def test_labels_are_read_as_they_are_written(tmp_path):
     assert labels("True", "False", "True").tolist() == ["True", "False", "True"]
 
 
+def test_label_columns_are_a_target_whatever_their_numbers(tmp_path):
+    header = "teacher.0,student.0,label.0,label.1\n"
+    held = read(write(tmp_path / "a.csv", header + "1,2,0,1\n3,4,1,0.5\n"))[2]
+    assert held.dtype == float and held.tolist() == [[0, 1], [1, 0.5]]
+    both = write(tmp_path / "b.csv", "teacher.0,student.0,label,label.0\n1,2,0,1\n")
+    with pytest.raises(ValueError, match="columns label and label.0"):
+        read(both)
+
+
 def test_numbered_columns_and_a_byte_order_mark(tmp_path):
     text = "\ufeffteacher_0,teacher_1,student0,label,group\n1,2,3,a,7\n4,5,6,b,08\n"
     held = read_contents(write(tmp_path / "a.csv", text))

@@ -59,7 +59,7 @@ def test_the_record_leads_and_knows_what_it_ran_with(told):
     assert len(recorded.rows("gain", batch_size=64)) == 2
     assert recorded.rows("gain", batch_size=32).empty
     assert recorded.text("i_ts", estimator="lmi") == "0.5 ± 0"
-    assert tables.leading_estimator(recorded) == "lmi"
+    assert evidence.leading_estimator(recorded) == "lmi"
     assert "seeds = 2" in recorded.about and "2026-01-01" in recorded.about
 
 

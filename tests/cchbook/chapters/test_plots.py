@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from cchbook.chapters import plots
+from cchbook.chapters.metrics import mean_se
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_pm(value, error, said):
 
 def test_mean_se_by_hand():
     frame = pd.DataFrame({"g": ["a", "a", "a", "b"], "value": [1.0, 2.0, 3.0, 5.0]})
-    table = plots.mean_se(frame, "g").set_index("g")
+    table = mean_se(frame, "g").set_index("g")
     assert table.loc["a", ["mean", "se", "n"]].tolist() == pytest.approx(
         [2.0, 1 / np.sqrt(3), 3]
     )

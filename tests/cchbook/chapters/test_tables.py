@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cchbook.chapters import tables
-from cchbook.chapters.evidence import Evidence
+from cchbook.chapters.evidence import Evidence, leading_estimator
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_the_papers_estimator_leads_where_it_was_run():
         rows("i_ts", [1.0], estimator="package", level=0.0),
         rows("i_ts", [1.0], estimator="lmi", level=0.5),
     )
-    assert tables.leading_estimator(one) == "package"
-    assert tables.leading_estimator(one, level=0.5) == "lmi"
+    assert leading_estimator(one) == "package"
+    assert leading_estimator(one, level=0.5) == "lmi"
 
 
 def test_conditions_hold_the_error_over_test_samples():

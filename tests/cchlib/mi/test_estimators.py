@@ -1,5 +1,6 @@
 """Every estimator against known truth, its invariances, and what it refuses."""
 
+import itertools
 import time
 
 import numpy as np
@@ -455,9 +456,27 @@ def test_gaussian_sees_a_class_that_x_determines():
 
 def test_constant_columns_do_not_matter():
     x, y = pair(0.5, 300, 2, 1)
-    padded = np.hstack([x, np.full((300, 1), 7.0)])
-    for method in ("ksg", "gaussian"):
-        assert estimate_mi(padded, y, method).value == estimate_mi(x, y, method).value
+    classes = (y[:, 0] > 0).astype(int)
+    for value, label in itertools.product((7.0, 0.1), (y, classes)):
+        padded = np.hstack([x, np.full((300, 1), value)])
+        for method in ("ksg", "gaussian"):
+            found = estimate_mi(padded, label, method).value
+            assert found == estimate_mi(x, label, method).value
+
+
+def test_gaussian_reads_columns_that_a_fold_finds_constant():
+    """What is left of a constant is rounding; it was once scaled up to a column."""
+    rng = np.random.default_rng(0)
+    codes = np.arange(400) % 2
+    x = rng.standard_normal((400, 3)) + codes[:, None]
+    for seed in range(5):
+        rare = np.full((400, 40), 0.1)
+        rows = np.random.default_rng(seed).integers(400, size=40)
+        rare[rows, np.arange(40)] = 1.3  # each column varies in one sample
+        found = estimate_mi(np.hstack([x, rare]), codes, "gaussian")
+        alone = estimate_mi(x, codes, "gaussian")
+        assert found.value == pytest.approx(alone.value, abs=0.1)
+        assert np.isfinite(found.std_error)
 
 
 # ---------------------------------------------------------------- what is refused
