@@ -24,6 +24,7 @@ from scipy.special import entr, expit
 
 from cchbook.chapters import plots
 from cchbook.chapters.panel import correlations
+from cchbook.runs import records
 from cchlib import check
 from cchlib.criterion import assess
 
@@ -239,6 +240,26 @@ def one_draw(
         "decided": found.verdict != "undecided",
         "error": found.gap - case.gap,
     }
+
+
+def told(run: records.Measurements) -> tuple[pd.DataFrame, str]:
+    """The study as far as it is recorded, and which runs that is in words; the live
+    `run` where nothing is.
+
+    It takes hours and comes in pieces: all draws of a case by a method are the newest
+    committed run's that has them.
+    """
+    cells = {}
+    for record in records.recorded("07_mutual_information"):
+        rows = record.metrics
+        rows = rows[rows["metric"].str.startswith("coverage_")]
+        for cell, draws in rows.groupby(["case", "method"]) if len(rows) else ():
+            cells[cell] = draws.assign(run=record.record["key"])
+    if not cells:
+        return run.frame(), "the run of this page"
+    frame = pd.concat(cells.values(), ignore_index=True)
+    keys = ", ".join(dict.fromkeys(frame["run"]))
+    return frame.drop(columns="run"), f"the recorded runs {keys}"
 
 
 def rates(frame: pd.DataFrame) -> pd.DataFrame:

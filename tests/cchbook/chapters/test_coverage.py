@@ -2,6 +2,8 @@
 and what is made of them.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,3 +120,28 @@ def test_rates_are_means_over_draws_that_were_not_refused():
     assert (1 - p) ** 3 + 3 * p * (1 - p) ** 2 == pytest.approx(0.05)
     figure = coverage.draw(frame)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["noise 12*"]
+
+
+def test_pieces_recorded_apart_are_told_together(monkeypatch):
+    def record(key, rows):
+        names = ["case", "method", "metric", "value"]
+        metrics = pd.DataFrame(rows, columns=names).assign(half="report", seed=0)
+        return SimpleNamespace(metrics=metrics, record={"key": key})
+
+    old = record(
+        "old",
+        [
+            ("noise 12", "ksg", "coverage_covers", 0.0),
+            ("noise 12", "lmi", "coverage_covers", 1.0),
+            ("noise 12", "ksg", "mae", 0.5),
+        ],
+    )
+    new = record("new", [("noise 12", "ksg", "coverage_covers", 1.0)])
+    live = SimpleNamespace(frame=lambda: "live")
+    monkeypatch.setattr(coverage.records, "recorded", lambda name: [])
+    assert coverage.told(live) == ("live", "the run of this page")
+    monkeypatch.setattr(coverage.records, "recorded", lambda name: [old, new])
+    frame, about = coverage.told(live)
+    assert set(frame["metric"]) == {"coverage_covers"}
+    assert dict(zip(frame["method"], frame["value"])) == {"ksg": 1.0, "lmi": 1.0}
+    assert "old" in about and "new" in about
