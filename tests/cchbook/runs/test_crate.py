@@ -14,7 +14,9 @@ from cchlib.cli import app
 
 pytest.importorskip("rocrate")
 CHECKOUT = Path(__file__).parents[3]
-RECORDED = "f0f3c4bde08f621d"  # 02_synthetic
+RECORDED = min(
+    (CHECKOUT / "data/recorded/02_synthetic").glob("*/record.json")
+).parent.name
 
 
 @pytest.fixture
