@@ -23,7 +23,7 @@ class Evidence:
     Attributes
     ----------
     name : str
-        "recorded" or "this run".
+        "recorded", "this run" or "this run, of a stand-in": a record is of real data.
     metrics : DataFrame
         Of the record; a condition that the run did not know has the value that it ran
         with.
@@ -106,7 +106,8 @@ def of(run: records.Measurements, **defaults: Any) -> list[Evidence]:
         metrics = _told_by(metrics, known.get("estimator"))
         found.append(Evidence("recorded", metrics, parameters, words, known))
     metrics = with_test_error(run.frame())
-    live = Evidence("this run", metrics, run.parameters, "the run of this page")
+    name = "this run, of a stand-in" if run.stand_in else "this run"
+    live = Evidence(name, metrics, run.parameters, "the run of this page")
     return [*found, live]
 
 

@@ -148,7 +148,7 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
     if first is not evidence[-1]:
         live = evidence[-1].mean("gain", by, lam=lam).set_index(by)[["mean", "se"]]
         keys = table[by].itertuples(index=False, name=None)
-        shown["gain, this run"] = [
+        shown[f"gain, {evidence[-1].name}"] = [
             plots.pm(*live.loc[key]) if key in live.index else "–" for key in keys
         ]
     shown["gap (nats)"] = table["gap"].map("{:+.3f}".format)
@@ -228,11 +228,14 @@ def selection(leak: pd.DataFrame, cohort: str, chance: float) -> None:
 def cohort_names(
     evidence: Sequence[Evidence], data: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The cohorts of this run by name, and those that only the recorded run has."""
+    """The cohorts of this run by name, and those that only the recorded run has. A
+    recorded cohort is called a stand-in nowhere, though this run may have one for it.
+    """
     names = {key: cohort.name for key, cohort in data.items()}
     for one in evidence:
         for key in one.rows("gain")["cohort"].unique():
-            names.setdefault(key, key)
+            if key not in data or (one.recorded and data[key].source.kind != "real"):
+                names[key] = key
     return names
 
 
@@ -288,7 +291,7 @@ def noise_levels(
         row["gain"] = lead.text("gain", **here)
         row["gain over the best control"] = lead.text("gain_over_control", **here)
         if lead is not live:
-            row["gain, this run"] = live.text("gain", **here)
+            row[f"gain, {live.name}"] = live.text("gain", **here)
         if said is not None and level in said.index:
             row["paper: gap"] = f"{said.loc[level, 'mi_gap']:+.4f}"
             gain = said.loc[level].get("weighted_f1_difference", np.nan)
@@ -326,15 +329,16 @@ def pairs(
                     "gap (nats)": lead.text("gap", estimator=estimator, **at),
                     "gain": lead.text("gain", **at),
                     "gain over the best control": lead.text("gain_over_control", **at),
-                    "gain, this run": live.text("gain", **at)
+                    f"gain, {live.name}": live.text("gain", **at)
                     if lead is not live
                     else "–",
                     "run": lead.name,
                 }
             )
     shown = pd.DataFrame(rows)
-    if (shown["gain, this run"] == "–").all():
-        shown = shown.drop(columns="gain, this run")
+    beside = f"gain, {evidence[-1].name}"
+    if (shown[beside] == "–").all():
+        shown = shown.drop(columns=beside)
     plots.show_table(
         shown,
         f"All pairs, noise {level:.0%}. Gains in {metric}, mean ± standard error. "
@@ -419,12 +423,12 @@ def fusion(
 
 
 def test_patients(one: Evidence, tested: Mapping[str, int]) -> dict[str, int]:
-    """Test patients of each cohort of a run, as counted here;
-    of others from its gains.
+    """Test patients of each cohort of a run: of this run's as counted here, of a
+    recorded run's from its accuracies.
     """
     counted = {}
     for cohort, part in one.rows("accuracy_fusion").groupby("cohort", sort=False):
-        if cohort in tested:
+        if cohort in tested and not one.recorded:
             counted[cohort] = tested[cohort]
             continue
         values = part["value"].to_numpy()
@@ -667,7 +671,7 @@ def sentiment_noise(
         ):
             row[DISTILLED[metric]] = lead.text(metric, control=None, **where)
         if lead is not live:
-            row["gain, this run"] = live.text("gain", **where)
+            row[f"gain, {live.name}"] = live.text("gain", **where)
         for quantity, header in (
             ("i_ts", "paper: I(H₁;H₂)"),
             ("weighted_f1_kd", "paper: “KD F1”"),

@@ -532,6 +532,11 @@ class Measurements:
         self._frames: list[pd.DataFrame] = []
         self._rows: list[dict] = []
 
+    @property
+    def stand_in(self) -> bool:
+        """Whether some of its data stand in for real ones."""
+        return any(data.kind == "embedded" for data in self._sources.values())
+
     def uses(self, *sources: Any) -> None:
         """Note the data sets (`DataSource`) behind this run, with a visible notice for
         each that is not real.

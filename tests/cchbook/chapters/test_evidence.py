@@ -40,6 +40,7 @@ def told(monkeypatch, tmp_path):
 
     class Run:
         notebook, parameters = "02_synthetic", {"seeds": 2}
+        stand_in = False
 
         def frame(self):
             return pd.DataFrame(

@@ -1,5 +1,8 @@
 """Tables lay out what was logged: the same numbers, in the right rows."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,3 +103,19 @@ def test_fusion_counts_whole_patients():
     one = evidence(rows("accuracy_fusion", [60 / 77, 61 / 77], **OMICS))
     assert tables.test_patients(one, {}) == {"a": 77}
     assert tables.test_patients(one, {"a": 154}) == {"a": 154}
+    recorded = replace(one, name="recorded")
+    assert tables.test_patients(recorded, {"a": 154}) == {"a": 77}  # not the stand-in's
+
+
+def test_a_recorded_cohort_is_called_a_stand_in_nowhere():
+    def cohort(name, kind):
+        return SimpleNamespace(name=name, source=SimpleNamespace(kind=kind))
+
+    both = rows("gain", [0.1], cohort="a") + rows("gain", [0.1], cohort="b")
+    recorded = replace(evidence(both), name="recorded")
+    live = evidence(rows("gain", [0.0], cohort="a"), rows("gain", [0.0], cohort="c"))
+    data = {"a": cohort("stand-in", "embedded"), "c": cohort("stand-in", "embedded")}
+    found = tables.cohort_names([recorded, live], data)
+    assert found == {"a": "a", "b": "b", "c": "stand-in"}
+    data["a"] = cohort("A", "real")
+    assert tables.cohort_names([recorded, live], data)["a"] == "A"
