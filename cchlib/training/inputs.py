@@ -35,6 +35,10 @@ class PerNetwork:
         return PerNetwork(torch.stack(parts))
 
 
+#: numbers of a sample from which on whole rows are copied, three times as fast as
+#: reading entry by entry
+WIDE_ROW = 16
+
 Data = Tensor | np.ndarray | PerNetwork
 Read = Tensor | PerNetwork  # the data once `read` has seen it
 
@@ -148,6 +152,13 @@ def take(item: Read, index: Tensor | None, size: int) -> Tensor:
         )
     tensor = item.tensor if isinstance(item, PerNetwork) else item
     index = index.to(tensor.device)
+    row = tensor[0, :1] if isinstance(item, PerNetwork) else tensor[:1]
+    if row.numel() < WIDE_ROW or not tensor.is_contiguous():
+        if isinstance(item, PerNetwork):
+            return tensor[torch.arange(size, device=tensor.device)[:, None], index]
+        return tensor[index]
     if isinstance(item, PerNetwork):
-        return tensor[torch.arange(size, device=tensor.device)[:, None], index]
-    return tensor[index]
+        first = torch.arange(size, device=tensor.device) * tensor.shape[1]
+        index = index + first[:, None]
+        tensor = tensor.flatten(0, 1)
+    return tensor.index_select(0, index.flatten()).unflatten(0, index.shape)

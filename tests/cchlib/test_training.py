@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cchlib import losses, models, training
-from cchlib.training import PerNetwork, fit, fitting, steps
+from cchlib.training import PerNetwork, fit, fitting, inputs, steps
 
 
 def plain_loop(
@@ -744,3 +744,20 @@ def test_per_network_stack_reads_arrays_and_refuses_unequal_shapes():
 def test_features_of_a_network_without_them():
     with pytest.raises(ValueError, match="networks holds a Linear, which has no"):
         training.features(nn.Linear(4, 2), X)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (40,), (5, 4)])
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_a_batch_is_the_rows_that_were_drawn(shape, contiguous):
+    """Wide rows are copied whole, narrow ones read entry by entry: the same numbers."""
+    own = torch.randn(3, 9, *shape)
+    if not contiguous:
+        own = own[:1].expand(3, 9, *shape)
+    index = torch.randint(9, (3, 4))
+    by_network = inputs.take(PerNetwork(own), index, 3)
+    shared = inputs.take(own[0], index, 3)
+    assert by_network.shape == shared.shape == (3, 4, *shape)
+    for network, rows in enumerate(index):
+        for place, row in enumerate(rows):
+            assert (by_network[network, place] == own[network, row]).all()
+            assert (shared[network, place] == own[0, row]).all()
