@@ -218,10 +218,13 @@ def features(name: str, value: Any) -> np.ndarray:
 
 
 def varies(x: np.ndarray) -> np.ndarray:
-    """Which columns (p,) of x (n, p) vary by more than rounding. The standard deviation
-    of a constant column need not be 0: the mean of many 0.1 is not quite 0.1.
+    """Which columns (p,) of x (n, p) vary by more than rounding, and so that they can
+    be divided by their standard deviation. That of a constant column need not be 0: the
+    mean of many 0.1 is not quite 0.1.
     """
-    return np.ptp(x, axis=0) > 1e-9 * np.abs(x).max(0)
+    with np.errstate(over="ignore"):
+        spread = x.std(0)
+    return (np.ptp(x, axis=0) > 1e-14 * np.abs(x).max(0)) & (spread > 0)
 
 
 def same_length(**arrays: Any) -> int:

@@ -31,6 +31,7 @@ was trained on:
   teacher          teacher.*           its representation
   student          student.*           trained without distillation
   labels           label               whole numbers or text: classes
+  labels (n, 1)    label.*             a regression target, whatever its values
   teacher_output   teacher_output.*    logits or probabilities
   student_output   student_output.*    the same of the student
   groups           group               patients, speakers

@@ -246,20 +246,22 @@ def told(run: records.Measurements) -> tuple[pd.DataFrame, str]:
     """The study as far as it is recorded, and which runs that is in words; the live
     `run` where nothing is.
 
-    It takes hours and comes in pieces: all draws of a case by a method are the newest
-    committed run's that has them.
+    It takes hours and comes in pieces: all draws of a case by a method are those of the
+    committed run that has the most, of equals the newest.
     """
-    cells = {}
+    cells: dict[Any, pd.DataFrame] = {}
     for record in records.recorded("07_mutual_information"):
         rows = record.metrics
         rows = rows[rows["metric"].str.startswith("coverage_")]
         for cell, draws in rows.groupby(["case", "method"]) if len(rows) else ():
-            cells[cell] = draws.assign(run=record.record["key"])
+            if cell not in cells or len(draws) >= len(cells[cell]):
+                cells[cell] = draws.assign(run=record.record["key"])
     if not cells:
         return run.frame(), "the run of this page"
     frame = pd.concat(cells.values(), ignore_index=True)
-    keys = ", ".join(dict.fromkeys(frame["run"]))
-    return frame.drop(columns="run"), f"the recorded runs {keys}"
+    keys = list(dict.fromkeys(frame["run"]))
+    runs = "runs" if len(keys) > 1 else "run"
+    return frame.drop(columns="run"), f"the recorded {runs} {', '.join(keys)}"
 
 
 def rates(frame: pd.DataFrame) -> pd.DataFrame:

@@ -123,7 +123,7 @@ def rival_criteria(
         y = check.features("labels", y)
         advantage = ((y - student) ** 2).mean() - ((y - teacher) ** 2).mean()
         agreement = np.nan
-        if teacher.std() and student.std():
+        if check.varies(teacher).all() and check.varies(student).all():
             agreement = np.corrcoef(teacher[:, 0], student[:, 0])[0, 1]
     gain = np.nan
     if imitator is not None:
@@ -244,11 +244,11 @@ def linear_cka(x: Any, y: Any) -> float:
     x = check.features("x", x)
     y = check.features("y", y)
     check.same_length(x=x, y=y)
+    if not (check.varies(x).any() and check.varies(y).any()):
+        return float("nan")
     x = x - x.mean(0)
     y = y - y.mean(0)
     scale = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
-    if scale <= 0:
-        return float("nan")
     return float(np.linalg.norm(x.T @ y) ** 2 / scale)
 
 

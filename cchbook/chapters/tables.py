@@ -240,9 +240,13 @@ def cohort_names(
 
 
 def cancer(
-    evidence: Sequence[Evidence], names: Mapping[str, str], *, with_paper: bool
+    evidence: Sequence[Evidence], names: Mapping[str, str], *, real: bool
 ) -> None:
-    """Show Tables 5 to 7: mRNA → CNV of each cohort, or its first pair without mRNA."""
+    """Show Tables 5 to 7: mRNA → CNV of each cohort, or its first pair without mRNA.
+
+    The paper's numbers stand beside recorded ones, and beside this run's where its data
+    are `real`.
+    """
     for key, name in names.items():
         lead = evidences.first_with(evidence, "gain", cohort=key)
         known = lead.rows("gain", cohort=key)[["teacher", "student"]]
@@ -251,7 +255,7 @@ def cancer(
             continue
         pair = ("mRNA", "CNV") if ("mRNA", "CNV") in known else known[0]
         table = None
-        if with_paper and pair == ("mRNA", "CNV"):
+        if (real or lead.recorded) and pair == ("mRNA", "CNV"):
             table = "table5" if "BRCA" in name or "brca" in key else "table6"
         noise_levels(evidence, key, pair, name, table)
 
@@ -387,13 +391,11 @@ def printed_fusion() -> pd.DataFrame:
 
 
 def fusion(
-    evidence: Sequence[Evidence], names: Mapping[str, str], *, with_paper: bool
-) -> pd.DataFrame:
-    """Show Tables 8 and 20 and their form on every ordered pair;
-    returns the paper's.
-    """
-    said, rows = printed_fusion(), []
-    for (cohort, teacher, student), row in said.iterrows() if with_paper else ():
+    evidence: Sequence[Evidence], names: Mapping[str, str], said: pd.DataFrame | None
+) -> None:
+    """Show Tables 8 and 20, which are `said`, and their form on every ordered pair."""
+    rows = []
+    for (cohort, teacher, student), row in said.iterrows() if said is not None else ():
         shown = {"cohort": f"{cohort}, the paper", "pair": f"{teacher} → {student}"}
         shown |= {name: f"{row[name]:.3f}" for name in ("i_tl", "i_ts", "i_sl")}
         for metric, label in SCORES.items():
@@ -405,7 +407,7 @@ def fusion(
         estimator = evidences.leading_estimator(lead, cohort=key)
         known = lead.rows("gain", cohort=key)[PAIR].drop_duplicates()
         for at in known.to_dict("records"):
-            shown = {"cohort": f"{name} ({lead.name})"}
+            shown = {"cohort": _of_run(name, lead)}
             shown["pair"] = f"{at['teacher']} → {at['student']}"
             for metric in ("i_tl", "i_ts", "i_sl"):
                 shown[metric] = lead.text(metric, estimator=estimator, **at)
@@ -419,7 +421,10 @@ def fusion(
         "Tables 8 and 20, and their form on every ordered pair; information in nats. "
         + evidences.caption(evidence, ""),
     )
-    return said
+
+
+def _of_run(cohort: str, one: Evidence) -> str:
+    return f"{cohort} ({'recorded' if one.recorded else 'this run'})"
 
 
 def test_patients(one: Evidence, tested: Mapping[str, int]) -> dict[str, int]:
@@ -476,7 +481,7 @@ def fusion_in_patients(
             )
             rows.append(
                 {
-                    "cohort": f"{name} ({lead.name})",
+                    "cohort": _of_run(name, lead),
                     "pair": f"{at[1]} → {at[2]}",
                     "test patients": of,
                     "right by fusion": f"{before:.2f}",

@@ -34,7 +34,8 @@ def record(key: str, output: str | None = None) -> Path:
     Raises
     ------
     ValueError
-        No such run, several, a piece of one, or none of a checkout's profile.
+        No such run, several, a piece of one, one on stand-ins for real data, or none
+        of a checkout's profile.
     """
     root = records.repository()
     if root is None:
@@ -52,6 +53,12 @@ def record(key: str, output: str | None = None) -> Path:
             raise ValueError(
                 f"{', '.join(wrong)} of {notebook}/{key} is not what was written; "
                 "a run that is whole is wanted"
+            )
+        made_up = [d["name"] for d in run.record["data"] if d["kind"] == "embedded"]
+        if made_up:
+            raise ValueError(
+                f"key {key} ran on stand-ins for {', '.join(made_up)}; a run of the "
+                "real data is wanted"
             )
         target = root / "data" / "recorded" / notebook / key
         target.mkdir(parents=True, exist_ok=True)

@@ -39,8 +39,9 @@ class Representations:
     ----------
     teacher, student : ndarray (n, p) float32
         Representations, H1 and H2.
-    labels : ndarray (n,)
-        Classes, or a regression target (n,) or (n, q).
+    labels : ndarray (n,), or (n, q)
+        Classes (n,), or a regression target; floats that come as a column (n, 1) stay
+        one, so that `decide` takes a few values for a target too, but 0 and 1 don't.
     teacher_output, student_output : ndarray (n, K) float32, or None
         Logits or probabilities, or predictions of a regression; None where a network
         gives representations only.
@@ -176,7 +177,12 @@ def collect(
                 kept.setdefault(name, _Rows(size)).append(name, rows)
     if not kept:
         raise ValueError("loader gave no batch; at least one is wanted")
-    return Representations(**{name: rows.array() for name, rows in kept.items()})
+    arrays = {name: rows.array() for name, rows in kept.items()}
+    labels = arrays["labels"]
+    if labels.shape[1:] == (1,) and np.isin(labels, (0, 1)).all():
+        # what a binary cross-entropy wants: most likely classes, so let `decide` ask
+        arrays["labels"] = labels[:, 0]
+    return Representations(**arrays)
 
 
 class _Rows:
@@ -449,7 +455,7 @@ def _label_array(value: Any) -> np.ndarray:
     if array.dtype.kind == "f":
         check.all_finite("label", array)
     column_of_classes = array.shape[1:] == (1,) and array.dtype.kind != "f"
-    return array[:, 0] if column_of_classes else array  # (n, 1) floats are a target
+    return array[:, 0] if column_of_classes else array
 
 
 def _attribute(said: Any, name: str) -> Any:

@@ -82,6 +82,14 @@ def normal_scores(x: np.ndarray) -> np.ndarray:
     return standard(ndtri(shares))
 
 
+def with_prior(log_posterior: np.ndarray, log_prior: np.ndarray, n: int) -> np.ndarray:
+    """Log-probabilities with one part in n of the prior mixed in: no sample is
+    impossible, and none decides an average alone. They stay probabilities, so that a
+    bound made of them stays one.
+    """
+    return np.logaddexp(log_posterior + np.log1p(-1 / n), log_prior - np.log(n))
+
+
 def entropy(codes: np.ndarray) -> float:
     """Plug-in entropy of the class frequencies, in nats."""
     p = np.bincount(codes) / len(codes)

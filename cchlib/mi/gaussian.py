@@ -8,7 +8,13 @@ from scipy.stats import beta
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from cchlib import check
-from cchlib.mi._common import entropy, is_discrete, standard, subsampling_error
+from cchlib.mi._common import (
+    entropy,
+    is_discrete,
+    standard,
+    subsampling_error,
+    with_prior,
+)
 
 #: Standard deviation within classes, in units of that of all.
 LEAST = 1e-5
@@ -313,6 +319,8 @@ def _ledoit_wolf(x: np.ndarray, codes: np.ndarray) -> float:
     means = np.stack([x[codes == c].mean(0) for c in range(codes.max() + 1)])
     within = x - means[codes]
     varies = within.std(0) > LEAST  # x has unit columns
+    if not varies.any():  # x tells the class
+        return 1.0
     return float(ledoit_wolf_shrinkage(standard(within[:, varies])))
 
 
@@ -348,10 +356,7 @@ def _discriminant(
         own = codes[test]
         of_own = logits[np.arange(len(own)), own]
         log_posterior[test] = of_own - logsumexp(logits, 1)
-    # one part in n of the prior: no sample is impossible
-    kept = log_posterior + np.log1p(-1 / n)
-    mixed_in = log_prior[codes] - np.log(n)
-    log_posterior = np.logaddexp(kept, mixed_in)
+    log_posterior = with_prior(log_posterior, log_prior[codes], n)
     return entropy(codes) + float(log_posterior.mean())
 
 

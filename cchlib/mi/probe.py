@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cchlib import check
-from cchlib.mi._common import continuous, is_discrete, variable
+from cchlib.mi._common import continuous, is_discrete, variable, with_prior
 
 
 def probe_bound(
@@ -22,7 +22,8 @@ def probe_bound(
 
     For any probabilities q(y|x), ``I(x; y) = H(y) - H(y|x) ≥ H(y) - E[-log q(y|x)]``;
     held out, the bound holds in expectation (up to the plug-in entropy's O(K / n)). It
-    may be negative: then it says nothing.
+    may be negative: then it says nothing. One part in n of the prior is mixed into q,
+    so that one sample that the probe is sure of and wrong about does not decide it.
 
     Parameters
     ----------
@@ -66,8 +67,10 @@ def probe_bound(
         classifier = LogisticRegression(C=regularisation, max_iter=2000)
         probe = make_pipeline(StandardScaler(), classifier)
         probe.fit(x[train], y[train])
-        log_q = probe.predict_log_proba(x[test])
+        with np.errstate(divide="ignore"):  # of a probability 0, see below
+            log_q = probe.predict_log_proba(x[test])
         own = y[test]
-        gain[test] = log_q[np.arange(len(test)), own] - log_prior[own]
+        log_own = with_prior(log_q[np.arange(len(test)), own], log_prior[own], n)
+        gain[test] = log_own - log_prior[own]
     error = gain.std(ddof=1) / np.sqrt(n)
     return float(gain.mean()), float(error)

@@ -148,3 +148,17 @@ def test_one_of(value):
 def test_one_row_a_sample(value):
     with pytest.raises(ValueError, match="x is a single"):
         check.same_length(y=[1, 2], x=value)
+
+
+def test_columns_that_vary_by_more_than_rounding():
+    drawn = np.random.default_rng(0).standard_normal((50, 1))
+    columns = {
+        "constant": (np.full((50, 1), 0.1), False),
+        "zero": (np.zeros((50, 1)), False),
+        "far out": (drawn + 1e10, True),
+        "small": (1e-100 * drawn, True),
+        "too small to square": (1e-200 * drawn, False),
+        "large": (1e200 * drawn, True),
+    }
+    found = check.varies(np.hstack([column for column, _ in columns.values()]))
+    assert found.tolist() == [wanted for _, wanted in columns.values()]

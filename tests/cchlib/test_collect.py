@@ -151,13 +151,14 @@ def test_scikit_learn_models(case):
 
 def test_a_column_of_labels_stays_a_target_and_of_classes_becomes_classes(case):
     """Ratings of few values: `decide` asks which they are, and a column says it."""
-    ratings = case.y[:, None].double()
+    ratings = 1 + case.y[:, None].double()
     found = quiet(case.teacher, case.student, loader(case.x1, case.x2, ratings))
     assert found.labels.shape == (len(ratings), 1)
     assert target_of(found.labels).codes is None
     classes = case.y[:, None]
-    found = quiet(case.teacher, case.student, loader(case.x1, case.x2, classes))
-    assert found.labels.shape == (len(classes),)
+    for binary in (classes, classes.float()):  # the latter for a cross-entropy
+        found = quiet(case.teacher, case.student, loader(case.x1, case.x2, binary))
+        assert found.labels.shape == (len(classes),)
 
 
 def test_a_generator_of_unknown_length_grows(case):

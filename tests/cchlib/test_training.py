@@ -752,7 +752,7 @@ def test_a_batch_is_the_rows_that_were_drawn(shape, contiguous):
     """Wide rows are copied whole, narrow ones read entry by entry: the same numbers."""
     own = torch.randn(3, 9, *shape)
     if not contiguous:
-        own = own[:1].expand(3, 9, *shape)
+        own = torch.randn(9, 3, *shape).transpose(0, 1)
     index = torch.randint(9, (3, 4))
     by_network = inputs.take(PerNetwork(own), index, 3)
     shared = inputs.take(own[0], index, 3)

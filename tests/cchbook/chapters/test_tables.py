@@ -119,3 +119,20 @@ def test_a_recorded_cohort_is_called_a_stand_in_nowhere():
     assert found == {"a": "a", "b": "b", "c": "stand-in"}
     data["a"] = cohort("A", "real")
     assert tables.cohort_names([recorded, live], data)["a"] == "A"
+
+
+def test_the_papers_numbers_stand_beside_recorded_or_real_cohorts_only(shown):
+    def gains(cohort):
+        at = {"cohort": cohort, "teacher": "mRNA", "student": "CNV", "noise_level": 0.0}
+        return rows("gain", [0.1, 0.2], **at) + rows(
+            "i_ts", [0.5, 0.6], estimator="lmi", **at
+        )
+
+    protocol = {"seeds": 1, "test_fraction": 0.1, "mi_fraction": 0.5}
+    recorded = replace(evidence(gains("brca705"), **protocol), name="recorded")
+    live = evidence(gains("joined:KIPAN"), **protocol)
+    names = {"brca705": "brca705", "joined:KIPAN": "stand-in"}
+    tables.cancer([recorded, live], names, real=False)
+    tables.cancer([recorded, live], names, real=True)
+    beside = ["paper: gap" in table for table in shown]
+    assert beside == [True, False, True, True]

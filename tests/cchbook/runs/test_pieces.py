@@ -228,6 +228,16 @@ def test_a_run_put_together_is_recorded_with_its_line_and_has_no_page(toy, monke
     with pytest.raises(FileNotFoundError, match="put together of pieces"):
         finished_runs(toy.root, "paper")
 
+    def on_a_stand_in(path):
+        run = read(path)
+        run.record["data"] = [{"name": "mosi", "kind": "embedded", "sha256": None}]
+        return run
+
+    read = records.read
+    monkeypatch.setattr(recording.records, "read", on_a_stand_in)
+    with pytest.raises(ValueError, match="ran on stand-ins for mosi"):
+        recording.record(key)
+
 
 @pytest.mark.parametrize(
     ("name", "along"),

@@ -464,6 +464,33 @@ def test_constant_columns_do_not_matter():
             assert found == estimate_mi(x, label, method).value
 
 
+def test_a_class_that_all_of_many_columns_tell_is_known():
+    """Nothing is left within classes, and with few samples a column nothing to shrink
+    by.
+    """
+    codes = np.arange(100) % 2
+    for columns in (40, 150):
+        x = np.repeat(codes[:, None].astype(float), columns, axis=1)
+        found = estimate_mi(x, codes, "gaussian").value
+        assert found == pytest.approx(np.log(2), abs=0.02)
+
+
+def test_a_probe_that_is_sure_and_wrong_about_one_sample_still_bounds():
+    """A column that varies in one sample only is scaled by nothing where it is held
+    out; the bound was minus infinity.
+    """
+    rng = np.random.default_rng(0)
+    codes = np.arange(300) % 2
+    x = rng.standard_normal((300, 2)) + codes[:, None]
+    faint = 1e-9 * rng.standard_normal((300, 1)) + 1e-9 * codes[:, None]
+    faint[17] = -1e6 * (2 * codes[17] - 1)
+    bound, error = probe_bound(np.hstack([x, faint]), codes)
+    alone, _ = probe_bound(x, codes)
+    assert np.isfinite([bound, error]).all()
+    assert bound <= np.log(2)
+    assert bound > alone - 0.1
+
+
 def test_gaussian_reads_columns_that_a_fold_finds_constant():
     """What is left of a constant is rounding; it was once scaled up to a column."""
     rng = np.random.default_rng(0)
