@@ -228,7 +228,9 @@ class Record:
     def metrics(self) -> pd.DataFrame:
         """The rows of metrics.csv."""
         frame = pd.read_csv(
-            self.file("metrics.csv"), dtype={"seed": "Int64", "unit": str}
+            self.file("metrics.csv"),
+            dtype={"seed": "Int64", "unit": str},
+            low_memory=False,  # a condition may begin late in a long file
         )
         return frame.fillna({"unit": ""})
 
