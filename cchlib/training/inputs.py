@@ -150,15 +150,18 @@ def take(item: Read, index: Tensor | None, size: int) -> Tensor:
             if isinstance(item, PerNetwork)
             else item.unsqueeze(0).expand(size, *item.shape)
         )
-    tensor = item.tensor if isinstance(item, PerNetwork) else item
+    if not isinstance(item, PerNetwork):
+        return _rows(item, index.to(item.device))
+    tensor = item.tensor
     index = index.to(tensor.device)
-    row = tensor[0, :1] if isinstance(item, PerNetwork) else tensor[:1]
-    if row.numel() < WIDE_ROW or not tensor.is_contiguous():
-        if isinstance(item, PerNetwork):
-            return tensor[torch.arange(size, device=tensor.device)[:, None], index]
+    network = torch.arange(size, device=tensor.device)[:, None]
+    if not tensor.is_contiguous():
+        return tensor[network, index]
+    return _rows(tensor.flatten(0, 1), network * tensor.shape[1] + index)
+
+
+def _rows(tensor: Tensor, index: Tensor) -> Tensor:
+    """Rows `index` (S, b) of a tensor (n, ...)."""
+    if tensor[:1].numel() < WIDE_ROW:
         return tensor[index]
-    if isinstance(item, PerNetwork):
-        first = torch.arange(size, device=tensor.device) * tensor.shape[1]
-        index = index + first[:, None]
-        tensor = tensor.flatten(0, 1)
     return tensor.index_select(0, index.flatten()).unflatten(0, index.shape)
