@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 from scipy.special import digamma, logsumexp
 from scipy.stats import beta
 from sklearn.covariance import ledoit_wolf_shrinkage
@@ -351,8 +352,8 @@ def _discriminant(
     log_posterior = np.empty(n)
     for f in range(folds):
         train, test = fold != f, fold == f
-        distance = _class_distances(x[train], codes[train], x[test], shrinkage)
-        logits = log_prior - 0.5 * distance
+        scores = _class_scores(x[train], codes[train], x[test], shrinkage)
+        logits = log_prior + scores
         own = codes[test]
         of_own = logits[np.arange(len(own)), own]
         log_posterior[test] = of_own - logsumexp(logits, 1)
@@ -360,11 +361,13 @@ def _discriminant(
     return entropy(codes) + float(log_posterior.mean())
 
 
-def _class_distances(
+def _class_scores(
     x: np.ndarray, codes: np.ndarray, x_out: np.ndarray, shrinkage: float
 ) -> np.ndarray:
-    """Squared Mahalanobis distances (m, K) of `x_out` (m, p) from the class means of
-    (x, codes).
+    """Log densities (m, K) of `x_out` (m, p) in Gaussian classes with the means and the
+    common covariance of (x, codes), less what all classes have in common.
+
+    That is linear in `x_out`, so that K systems of p equations do for any m.
     """
     classes = codes.max() + 1
     varies = check.varies(x)
@@ -379,20 +382,31 @@ def _class_distances(
     scale = np.maximum(residual.std(0), LEAST)
     residual = residual / scale
     ridge = shrinkage + LEAST**2
-    offset = (x_out[:, None] - means) / scale  # (m, K, p)
+    centre = means.mean(0)
+    offset = (means - centre) / scale  # (K, p)
 
     # with more columns than samples: all that the residuals say lies in their span,
     # and outside of it the covariance is the ridge
-    outside = 0.0
     if residual.shape[1] > len(residual):
         span = np.linalg.qr(residual.T)[0]  # (p, samples)
         inside = offset @ span
-        rest = (offset**2).sum(2) - (inside**2).sum(2)
-        outside = np.maximum(rest, 0.0) / ridge
-        offset = inside
-        residual = residual @ span
+        outside = offset - inside @ span.T
+        solved = _whitened(residual @ span, classes, shrinkage, ridge, inside)
+        weights = solved @ span.T + outside / ridge
+    else:
+        weights = _whitened(residual, classes, shrinkage, ridge, offset)
+    return (x_out - centre) / scale @ weights.T - 0.5 * (offset * weights).sum(1)
 
-    degrees = len(residual) - classes
-    s = (1 - shrinkage) * residual.T @ residual / degrees
-    precision = np.linalg.inv(s + ridge * np.eye(len(s)))
-    return ((offset @ precision) * offset).sum(2) + outside
+
+def _whitened(
+    residual: np.ndarray,
+    classes: int,
+    shrinkage: float,
+    ridge: float,
+    offset: np.ndarray,
+) -> np.ndarray:
+    """Rows of `offset` (K, p) times the inverse of the regularised covariance."""
+    share = (1 - shrinkage) / (len(residual) - classes)
+    covariance = share * (residual.T @ residual)
+    covariance[np.diag_indices_from(covariance)] += ridge
+    return cho_solve(cho_factor(covariance), offset.T).T

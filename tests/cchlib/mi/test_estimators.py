@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import digamma, ndtri
+from scipy.special import digamma, log_softmax, ndtri
 
 from cchlib.mi import (
     METHODS,
@@ -19,7 +19,7 @@ from cchlib.mi import (
     panel,
     probe_bound,
 )
-from cchlib.mi.gaussian import _class_distances
+from cchlib.mi.gaussian import _class_scores
 
 FAST = {
     "lmi": {"epochs": 15},
@@ -196,19 +196,20 @@ def test_gaussian_works_in_the_smaller_of_samples_and_columns():
 
 
 def test_gaussian_of_more_columns_than_samples_is_that_of_the_whole_matrix():
-    """The same distances by way of the span of the samples and by all columns."""
+    """The same posterior by way of the span of the samples and by all columns."""
     rng = np.random.default_rng(0)
     x, x_out = rng.standard_normal((20, 50)), rng.standard_normal((5, 50))
     codes = np.arange(20) % 3
-    ours = _class_distances(x, codes, x_out, 0.3)
+    ours = _class_scores(x, codes, x_out, 0.3)
     scale = x.std(0)
     means = np.stack([(x / scale)[codes == c].mean(0) for c in range(3)])
     residual = x / scale - means[codes]
     own = residual.std(0)
     s = 0.7 * (residual / own).T @ (residual / own) / 17 + (0.3 + 1e-10) * np.eye(50)
     offset = ((x_out / scale)[:, None] - means) / own
-    expected = np.einsum("mkp,pq,mkq->mk", offset, np.linalg.inv(s), offset)
-    assert ours == pytest.approx(expected, rel=1e-8)
+    distance = np.einsum("mkp,pq,mkq->mk", offset, np.linalg.inv(s), offset)
+    expected = log_softmax(-0.5 * distance, axis=1)
+    assert log_softmax(ours, axis=1) == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.parametrize("method", list(METHODS))
