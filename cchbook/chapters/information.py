@@ -7,7 +7,7 @@ from typing import Any
 
 from cchlib import check
 from cchlib.mi import estimate_mi_many
-from cchlib.mi.interface import MIEstimate
+from cchlib.mi.interface import SATURATED, MIEstimate, limit
 
 #: name on the page -> method of `estimate_mi` and its options
 ESTIMATORS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -51,3 +51,17 @@ def estimates(
         list(pairs.values()), method, runs=runs, device=device, **options
     )
     return dict(zip(pairs, found))
+
+
+def saturation(estimator: str, n: int) -> float:
+    """From here on, in nats, an estimate of two continuous blocks from n pairs bounds
+    the truth from below only (`MIEstimate.saturated`).
+    """
+    method, options = ESTIMATORS[check.one_of("estimator", estimator, ESTIMATORS)]
+    return SATURATED * limit(method, n, **options)
+
+
+def sample_size(parameters: Mapping[str, Any], estimator: str) -> int:
+    """Samples from which a run of the synthetic chapter estimated information."""
+    n = parameters[f"n_{parameters['mi_split']}"]
+    return min(n, parameters["package_samples"]) if estimator == "package" else n

@@ -502,16 +502,13 @@ def called(
     frame: pd.DataFrame, errors: float = 2.0, adjust: str = "fdr"
 ) -> pd.DataFrame:
     """`frame` with columns ``gain_called`` and ``gap_called``: which are `decided`, the
-    share of false calls held over all of its rows. A saturated gap never is.
+    share of false calls held over all of its rows.
 
     Parts of it, chapters for example, then add up to the whole.
     """
-    gap_called = decided(frame, "gap", "gap_se", errors, adjust=adjust)
-    if "gap_saturated" in frame:  # the estimator's ceiling is no information
-        gap_called &= ~frame["gap_saturated"].fillna(False).astype(bool)
     return frame.assign(
         gain_called=decided(frame, "gain", "gain_se", errors, adjust=adjust),
-        gap_called=gap_called,
+        gap_called=decided(frame, "gap", "gap_se", errors, adjust=adjust),
     )
 
 

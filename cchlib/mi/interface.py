@@ -199,28 +199,15 @@ def estimate_mi_many(
 
     `given` holds one variable a pair. Everything else is as in `estimate_mi`.
     """
-    function = METHODS[check.one_of("method", method, METHODS)]
+    check.one_of("method", method, METHODS)
     runs, seed = check.integer("runs", runs, 1), check.integer("seed", seed)
     resolve_device(device)  # refused whatever the method
-    known = {
-        name: p.default
-        for name, p in inspect.signature(function).parameters.items()
-        if p.kind is p.KEYWORD_ONLY and name not in ("runs", "seed", "device")
-    }
-    for name in options:
-        if name not in known:
-            raise ValueError(
-                f"{name} is not an option of {method!r}; one of {', '.join(known)} is "
-                "wanted"
-            )
+    reported = _settings(method, options)
     if given is not None and method != "ksg":
         raise ValueError(
             f'given is not available with method {method!r}; "ksg" estimates '
             "conditional information"
         )
-    reported = known | options
-    if method == "lmi":  # what is None there is the preset's
-        reported = {"preset": reported["preset"]} | lmi_settings(**reported)
     samples = [
         _read(x, y, None if given is None else given[i], reported.get("k", NEIGHBOURS))
         for i, (x, y) in enumerate(pairs)
@@ -229,6 +216,25 @@ def estimate_mi_many(
     if method in RANDOM:
         return _random(method, samples, reported, runs, seed, device, options)
     return _deterministic(method, samples, reported, seed, options)
+
+
+def _settings(method: str, options: dict[str, Any]) -> dict[str, Any]:
+    """All options of a method, the defaults included."""
+    known = {
+        name: p.default
+        for name, p in inspect.signature(METHODS[method]).parameters.items()
+        if p.kind is p.KEYWORD_ONLY and name not in ("runs", "seed", "device")
+    }
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                f"{name} is not an option of {method!r}; one of {', '.join(known)} is "
+                "wanted"
+            )
+    settings = known | options
+    if method == "lmi":  # what is None there is the preset's
+        settings = {"preset": settings["preset"]} | lmi_settings(**settings)
+    return settings
 
 
 def _random(
@@ -281,10 +287,10 @@ def _estimate(
     reported: dict[str, Any],
 ) -> MIEstimate:
     value = float(np.mean(values))
-    limit = _limit(method, len(sample[0]), reported)
+    most = limit(method, len(sample[0]), **reported)
     known = entropy(sample[1]) if is_discrete(sample[1]) else np.inf
-    ceiling = float(min(limit, known))
-    share = SATURATED_ENTROPY if known < limit else SATURATED
+    ceiling = float(min(most, known))
+    share = SATURATED_ENTROPY if known < most else SATURATED
     return MIEstimate(
         value=value,
         std_error=float(error),
@@ -299,8 +305,11 @@ def _estimate(
     )
 
 
-def _limit(method: str, n: int, options: dict[str, Any]) -> float:
-    """What the method could say at most of two continuous variables, in nats."""
+def limit(method: str, n: int, **options: Any) -> float:
+    """The most, in nats, that a method with these options can say of n pairs of two
+    continuous variables.
+    """
+    options = _settings(method, options)
     if method == "ksg":
         return nearest_ceiling(n, options["k"])
     if method == "lmi":
