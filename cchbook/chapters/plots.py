@@ -332,8 +332,8 @@ def synthetic_errors(evidence: Sequence, lam: float) -> None:
 
 def synthetic_information(evidence: Sequence, batch_size: int = 0) -> None:
     """Figure 1's right side: information between hidden layers,
-    a panel an estimator; dashed from where on its estimates are saturated, where some
-    are.
+    a panel an estimator; dashed from where on a run's estimates are saturated, where
+    some are.
     """
     readings = _swept(evidence, "readings")
     estimators = _swept(evidence, "mi_estimators")
@@ -365,11 +365,14 @@ def synthetic_information(evidence: Sequence, batch_size: int = 0) -> None:
                 ax.plot(
                     exact["sigma12"], exact["mean"], color=COLORS[metric], lw=1, ls=":"
                 )
-            most = saturation(estimator, sample_size(evidence[0].parameters, estimator))
-            shown = evidence[0].mean("i_ts", "sigma12", **where)
-            if (shown["mean"] >= most).any():
-                ax.axhline(most, color="0.5", lw=0.8, ls="--", label="saturated above")
-                ax.legend()
+            for one in evidence:
+                n = sample_size(one.parameters, estimator)
+                most = saturation(estimator, n)
+                shown = one.mean("i_ts", "sigma12", **where)
+                if (shown["mean"] >= most).any():
+                    told = f"saturated above ({one.name})"
+                    ax.axhline(most, color="0.5", lw=0.8, ls="--", label=told)
+                    ax.legend()
             ax.set(xlabel=r"$\sigma_{12}$", title=f"{named(reading)}, by {estimator}")
         row[0].set_ylabel("mutual information (nats)")
     axes[0, 0].legend()

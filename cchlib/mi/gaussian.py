@@ -353,6 +353,8 @@ def _discriminant(
     for f in range(folds):
         train, test = fold != f, fold == f
         scores = _class_scores(x[train], codes[train], x[test], shrinkage)
+        if np.isnan(scores).any():
+            return float("nan")
         logits = log_prior + scores
         own = codes[test]
         of_own = logits[np.arange(len(own)), own]
@@ -367,10 +369,15 @@ def _class_scores(
     """Log densities (m, K) of `x_out` (m, p) in Gaussian classes with the means and the
     common covariance of (x, codes), less what all classes have in common.
 
-    That is linear in `x_out`, so that K systems of p equations do for any m.
+    That is linear in `x_out`, so that K systems of p equations do for any m. nan where
+    nothing is left to vary within classes, or a class has no sample.
     """
     classes = codes.max() + 1
+    if len(x) <= classes or np.bincount(codes, minlength=classes).min() == 0:
+        return np.full((len(x_out), classes), np.nan)
     varies = check.varies(x)
+    if not varies.any():
+        return np.zeros((len(x_out), classes))
     x = x[:, varies]
     spread = x.std(0)
     x = x / spread

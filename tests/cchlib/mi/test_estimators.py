@@ -212,6 +212,21 @@ def test_gaussian_of_more_columns_than_samples_is_that_of_the_whole_matrix():
     assert log_softmax(ours, axis=1) == pytest.approx(expected, rel=1e-8)
 
 
+@pytest.mark.parametrize("folds", [2, 3, 4])
+def test_gaussian_of_as_many_classes_as_a_half_trains_on(folds):
+    """A value and no standard error, where a half leaves nothing within classes."""
+    x = np.random.default_rng(0).standard_normal((40, 20))
+    estimate = estimate_mi(x, np.arange(40) % 10, "gaussian", folds=folds)
+    assert np.isfinite(estimate.value) and np.isnan(estimate.std_error)
+
+
+def test_gaussian_of_a_column_that_no_fold_sees_vary():
+    x = np.zeros((62, 1))
+    x[0] = 1
+    estimate = estimate_mi(x, np.arange(62) % 2, "gaussian", repeats=0)
+    assert abs(estimate.value) < 0.1
+
+
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("discrete", [False, True])
 def test_units_and_offsets_do_not_matter(method, discrete):
