@@ -287,7 +287,7 @@ def _estimate(
     reported: dict[str, Any],
 ) -> MIEstimate:
     value = float(np.mean(values))
-    most = limit(method, len(sample[0]), **reported)
+    most = _limit(method, len(sample[0]), reported)
     known = entropy(sample[1]) if is_discrete(sample[1]) else np.inf
     ceiling = float(min(most, known))
     share = SATURATED_ENTROPY if known < most else SATURATED
@@ -309,7 +309,11 @@ def limit(method: str, n: int, **options: Any) -> float:
     """The most, in nats, that a method with these options can say of n pairs of two
     continuous variables.
     """
-    options = _settings(method, options)
+    return _limit(method, n, _settings(method, options))
+
+
+def _limit(method: str, n: int, options: dict[str, Any]) -> float:
+    """The same of all options."""
     if method == "ksg":
         return nearest_ceiling(n, options["k"])
     if method == "lmi":
