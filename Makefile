@@ -25,7 +25,7 @@ bench: .venv/installed
 # The authors' package asks for NumPy < 2 in its metadata alone; what is compared here works with 2.
 parity: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-deps --target _build/parity latentmi==0.1.3 transformer-ranker==0.2.0
-	PYTHONPATH=_build/parity $(BIN)/python -m pytest tests/cchlib/mi/test_parity.py tests/cchlib/test_logme.py
+	PYTHONPATH=_build/parity $(BIN)/python -m pytest tests/cchlib/mi/test_parity.py tests/cchdecide/test_logme.py
 
 screenshots: .venv/installed
 	$(BIN)/python tests/book/screenshots.py

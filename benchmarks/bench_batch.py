@@ -68,7 +68,7 @@ def checkout(root: Path) -> None:
     (root / "notebooks" / "profiles").mkdir(parents=True)
     code = [
         "i: int = 0\nsteps: int = 0",
-        "from cchlib import records\nrun = records.start('01_toy', globals())",
+        "from cchbook.runs import records\nrun = records.start('01_toy', globals())",
         WORK,
         "run.log('t', t)\nrun.finish()",
     ]

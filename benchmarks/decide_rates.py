@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cchlib import decide
+from cchdecide import decide
 
 RESULTS = Path(__file__).parent / "results" / "decide_rates.csv"
 

@@ -16,7 +16,7 @@ import time
 import numpy as np
 import torch
 
-from cchlib import decide
+from cchdecide import decide
 
 CLASSES = 10
 

@@ -26,7 +26,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-app = typer.Typer()  # its commands are put beside those of `cchlib.cli`
+from cchdecide.commands import plainly
+
+app = typer.Typer()  # its commands are put into that of `cchdecide.cli`
 data_app = typer.Typer(
     no_args_is_help=True,
     help="The data sets: which there are, fetch them, verify them.",
@@ -490,9 +492,7 @@ def _workers() -> int:
 
 @contextmanager
 def _plainly(build_dir: Path | None = None) -> Iterator[None]:
-    """As `cchlib.cli.plainly`, with everything below `build_dir` for the time being."""
-    from cchlib.cli import plainly
-
+    """As `plainly`, with everything below `build_dir` for the time being."""
     before = os.environ.get("CCH_BUILD_DIR")
     with plainly():
         try:

@@ -39,7 +39,7 @@ def copy(tmp_path_factory):
     notebooks/11_numerals.py as plain Python.
     """
     root = tmp_path_factory.mktemp("checkout")
-    for package in ("cchlib", "cchbook"):
+    for package in ("cchlib", "cchdecide", "cchbook"):
         shutil.copytree(
             ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__")
         )

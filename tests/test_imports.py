@@ -2,32 +2,59 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+import cchdecide
+import cchlib
 from cchbook.publish import colab
 from cchbook.runs.notebook import Notebook, source, tags
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("cchlib", "cchbook")
+# In the order of the street: each may import those before it
+PACKAGES = ("cchlib", "cchdecide", "cchbook")
 MODULES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py")
 )
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# What a room may import besides itself, `cchlib.check` and, from cchbook, all of
-# cchlib. Rooms that are not listed import nothing.
+# What a room may import of its own package, besides itself. Rooms of cchlib and cchbook
+# that are not listed import nothing there.
 DOWN = {
     "cchlib.training": {"cchlib.models"},
     "cchlib.mi": {"cchlib.training"},
-    "cchlib.criterion": {
-        "cchlib.gaussian",
-        "cchlib.losses",
-        "cchlib.mi",
-        "cchlib.training",
+    "cchlib.criterion": {"cchlib.mi"},
+    "cchdecide.figures": set(),
+    "cchdecide.worth": set(),
+    "cchdecide.writing": set(),
+    "cchdecide.outputs": set(),
+    "cchdecide.heads": {"cchdecide.outputs"},
+    "cchdecide.transfer": {"cchdecide.outputs"},
+    "cchdecide.collecting": {"cchdecide.writing"},
+    "cchdecide.report": {
+        "cchdecide.heads",
+        "cchdecide.figures",
+        "cchdecide.writing",
     },
-    "cchlib.cli": {"cchlib.criterion"},
+    "cchdecide.decision": {
+        "cchdecide.collecting",
+        "cchdecide.heads",
+        "cchdecide.outputs",
+        "cchdecide.report",
+        "cchdecide.transfer",
+        "cchdecide.worth",
+    },
+    "cchdecide.files": {
+        "cchdecide.decision",
+        "cchdecide.report",
+        "cchdecide.figures",
+        "cchdecide.writing",
+    },
+    "cchdecide.commands": {"cchdecide.files"},
+    "cchdecide.cli": set(),
     "cchbook.runs": {"cchbook.data"},
     "cchbook.chapters": {"cchbook.runs", "cchbook.data"},
     "cchbook.publish": {"cchbook.runs", "cchbook.data", "cchbook.chapters"},
@@ -74,13 +101,13 @@ def room(module):
     return ".".join(module.split(".")[:2])
 
 
-def imported(path):
-    """The rooms that a module imports, wherever in it the import stands."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imports(text):
+    """The modules of our packages that a text imports, wherever in it."""
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name(path)}: a relative import"
+            assert node.level == 0, "a relative import"
             modules = [node.module]
             if node.module in PACKAGES:
                 modules = [f"{node.module}.{alias.name}" for alias in node.names]
@@ -88,22 +115,20 @@ def imported(path):
             continue
         for module in modules:
             if module.partition(".")[0] in PACKAGES:
-                yield room(module)
+                yield module
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_imports_go_down(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts[:2]
-    here = ".".join(parts)
-    package = parts[0]
+    package, part = path.relative_to(ROOT).with_suffix("").parts[:2]
+    if part == "__init__":
+        return  # of a package: names, which are loaded when they are asked for
+    here = f"{package}.{part}"
+    below = PACKAGES[: PACKAGES.index(package)]
     allowed = {here, "cchlib.check", *DOWN.get(here, ())}
-    for other in imported(path):
-        if package == "cchbook" and other.startswith("cchlib"):
-            continue
-        # the one place where the book is added to the command
-        if path == ROOT / "cchlib" / "cli.py" and other == "cchbook.cli":
-            continue
-        assert other in allowed, f"{name(path)} imports {other}"
+    for other in map(room, imports(path.read_text(encoding="utf-8"))):
+        if other.partition(".")[0] not in below:
+            assert other in allowed, f"{name(path)} imports {other}"
 
 
 def test_the_plan_has_no_circle():
@@ -112,6 +137,76 @@ def test_the_plan_has_no_circle():
         free = {room for room, others in below.items() if not others & below.keys()}
         assert free, f"these rooms import each other: {sorted(below)}"
         below = {room: others for room, others in below.items() if room not in free}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tests_go_down_too(package):
+    """So that a package can be tested without those that build on it."""
+    above = PACKAGES[PACKAGES.index(package) + 1 :]
+    for path in (ROOT / "tests" / package).rglob("*.py"):
+        for module in imports(path.read_text(encoding="utf-8")):
+            assert not module.startswith(above), f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_modules_are_imported_from_where_they_are(path):
+    """And not by way of names that a package loads when asked for: what a module needs
+    is in its imports.
+    """
+    for module in imports(path.read_text(encoding="utf-8")):
+        if room(module) == module and "." in module:
+            place = ROOT.joinpath(*module.split("."))
+            assert place.is_dir() or place.with_suffix(".py").is_file(), module
+
+
+def loaded_after(code):
+    """Top-level modules that a fresh interpreter has loaded after `code`."""
+    shown = "print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\n{shown}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import cchlib, cchdecide, cchbook, cchdecide.cli",
+        "import cchlib.gaussian",
+        "from cchlib.criterion import slope_test, shrinkage_test",
+    ],
+)
+def test_what_needs_no_torch_loads_none(code):
+    heavy = {"torch"}
+    if "criterion" not in code:
+        heavy |= {"pandas", "matplotlib", "sklearn"}
+    assert not loaded_after(code) & heavy
+
+
+@pytest.mark.parametrize(
+    ("code", "above"),
+    [
+        ("from cchlib import assess, rank_teachers, estimate_mi", {"cchdecide"}),
+        ("from cchdecide import collect, decide, pilot; import cchdecide.files", set()),
+    ],
+)
+def test_nothing_of_a_later_package_is_loaded(code, above):
+    book = {"cchbook", "papermill", "IPython", "pooch", "sphinx", "h5py"}
+    assert not loaded_after(code) & (book | above)
+
+
+def test_dir_shows_the_design_card():
+    card = {"models", "losses", "training", "gaussian", "mi", "criterion", "assess"}
+    assert card <= set(dir(cchlib))
+    assert {"collect", "decide", "pilot"} <= set(dir(cchdecide))
+    for package in (cchlib, cchdecide):
+        for public in package.__all__:
+            assert getattr(package, public) is not None
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            _ = package.nothing
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)

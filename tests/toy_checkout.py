@@ -13,7 +13,7 @@ import yaml
 from cchbook.runs import records
 from cchbook.runs.store import Store
 
-CCH = [sys.executable, "-c", "from cchlib.cli import main; main()"]
+CCH = [sys.executable, "-c", "from cchdecide.cli import main; main()"]
 
 PARAMETERS = "i: int = 0  # a number\nwait: float = 0.0  # seconds\ndevice: str = 'cpu'"
 # Every execution leaves a line in a file: what was run twice stands there twice.

@@ -18,7 +18,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from cchbook.chapters.information import sample_size, saturation
 from cchbook.chapters.metrics import mean_se
-from cchlib.criterion.figures import COLORS, LABELS, MARKERS, pm
+from cchdecide.figures import COLORS, LABELS, MARKERS, pm
 
 __all__ = [
     "COLORS",

@@ -16,7 +16,7 @@ from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import batch, records
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.records import Record
-from cchlib.criterion.figures import pm
+from cchdecide.figures import pm
 
 SHARP, CLEAN = {"gamma": 0.0}, {"noise": "none", "level": 0.0}
 OMICS = {

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from cchdecide.decision import independent_columns
+from cchdecide.transfer import logme
 from cchlib import check
-from cchlib.criterion import logme, shrinkage_test, slope_test
-from cchlib.criterion.decision import independent_columns
+from cchlib.criterion import shrinkage_test, slope_test
 from cchlib.gaussian import predicted_gain, residual_correlation
 from cchlib.mi import probe_bound
 
@@ -74,8 +75,8 @@ def rival_criteria(
         the share that each says alone (`shared_label_information`).
         ``agreement``: share of samples on which both decide alike, or the outputs'
         correlation; ``cka``: linear centred kernel alignment of the representations
-        (Kornblith et al., 2019), in [0, 1]. The theory's two tests as `cchlib.decide`
-        puts them: ``slope_test``, the estimate 1 − c/σ² for a linear head on the
+        (Kornblith et al., 2019), in [0, 1]. The theory's two tests as `decide` puts
+        them: ``slope_test``, the estimate 1 − c/σ² for a linear head on the
         student's features, of the clearest class; ``shrinkage_test``, the partial
         correlation of the outputs given the label; nan where they can't be had.
         ``logme`` of the teacher's features for the label (You et al., 2021).

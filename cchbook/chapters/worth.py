@@ -1,9 +1,9 @@
 """What is made of the recorded runs and committed: how often each criterion was right,
-for `cchlib` to ship, and the figure of the front page.
+for `cchdecide` to ship, and the figure of the front page.
 
     python -m cchbook.chapters.worth
 
-writes `cchlib/criterion/worth.csv` and `book/_static/gap_and_gain.png` anew from
+writes `cchdecide/worth.csv` and `book/_static/gap_and_gain.png` anew from
 `data/recorded`.
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 from cchbook.chapters import plots, scorecard, scorecard_tables
 from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import records
-from cchlib.criterion.worth import TABLE
+from cchdecide.worth import TABLE
 
 FIGURE = "book/_static/gap_and_gain.png"
 #: chapters whose labels are classes, and those of a regression
@@ -87,7 +87,7 @@ def sources() -> str:
 
 
 def main() -> None:
-    """Write the table that `cchlib` ships, and the front page's figure."""
+    """Write the table that `cchdecide` ships, and the front page's figure."""
     counts().to_csv(TABLE, index=False)
     print(f"Wrote {TABLE}")
     root = records.repository()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cchlib.criterion.writing import written_beside
+from cchdecide.writing import written_beside
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -25,7 +25,7 @@ from bs4 import BeautifulSoup, Tag
 from cchbook.publish.build import build, build_chapters, toc_files
 from cchbook.publish.build import chapters as chapters_of
 from cchbook.runs import records
-from cchlib.criterion.writing import written_beside
+from cchdecide.writing import written_beside
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -58,8 +58,8 @@ COMPUTES = (
     "chapters/scorecard_tables.py",
     "runs/best_control.py",
 )
-# and what of cchlib can't
-ONLY_SHOWS = ("cli.py", "criterion/figures.py", "criterion/files.py")
+# and what of cchdecide can't
+ONLY_SHOWS = ("cli.py", "commands.py", "figures.py", "files.py")
 COLUMNS = (
     "seed",
     "metric",
@@ -113,11 +113,12 @@ def _digest(*parts: bytes) -> str:
 def library_digest() -> str:
     """Hash of the source that computes, and of the paper's numbers, which ship with it.
 
-    That is `cchlib` and, of `cchbook`, the loaders and what computes.
+    That is `cchlib`, `cchdecide` but for what only shows, and, of `cchbook`, the
+    loaders and what computes.
     """
-    science = PACKAGE.parent / "cchlib"
-    shows = {science / name for name in ONLY_SHOWS}
-    found = set(science.rglob("*.py")) - shows
+    science, tool = (PACKAGE.parent / name for name in ("cchlib", "cchdecide"))
+    shows = {tool / name for name in ONLY_SHOWS}
+    found = {*science.rglob("*.py"), *tool.rglob("*.py")} - shows
     for name in COMPUTES:
         part = PACKAGE / name
         found |= set(part.rglob("*.py")) if part.is_dir() else {part}

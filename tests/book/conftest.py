@@ -15,7 +15,7 @@ def cch(*words, build_dir, **environment):
     command = [
         sys.executable,
         "-c",
-        "from cchlib.cli import main; main()",
+        "from cchdecide.cli import main; main()",
         *words,
         "--build-dir",
         str(build_dir),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cchbook.publish import build as building
 from cchbook.runs import batch, records
 from cchbook.runs.notebook import Notebook
-from cchlib.cli import app
+from cchdecide.cli import app
 
 BOOK = {
     "_config.yml": "title: Toy\nauthor: A\nonly_build_toc_files: true\n"

@@ -1,6 +1,4 @@
-"""The criterion as a tool: known truths, the interval's calibration, refusals, and
-files.
-"""
+"""The criterion as a tool: known truths, the interval's calibration, refusals."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +10,6 @@ from scipy.special import ndtri
 
 from cchlib.criterion import assess, assess_teachers, rank_teachers, surrogates
 from cchlib.criterion import cch as criterion
-from cchlib.criterion.files import assess_file, read
 
 
 def chain(n, ts, sl, seed, p=1):
@@ -575,157 +572,6 @@ def test_teachers_are_ranked_on_the_same_splits():
         table.verdict[0] == alone.verdict == "distil"
         and table.verdict[2] == "do not distil"
     )
-
-
-# files
-
-
-@pytest.fixture
-def npz(tmp_path, classes):
-    teacher, student, labels = classes
-    np.savez(
-        tmp_path / "mine.npz",
-        teacher_mrna=teacher,
-        teacher_rppa=teacher[::-1],
-        student=student,
-        labels=labels,
-        patient=np.arange(600),
-    )
-    return tmp_path / "mine.npz"
-
-
-def test_assess_file_prints_a_verdict_and_saves_a_figure(npz, classes, capsys):
-    found = assess_file(npz, method="ksg", runs=1)
-    assert list(found) == ["mrna", "rppa"] and numbers(found["mrna"]) == numbers(
-        assess(*classes, "ksg")
-    )
-    said = " ".join(capsys.readouterr().out.split())
-    assert (
-        "mrna: distil" in said
-        and "rppa: do not distil" in said
-        and "95% interval" in said
-        and "in nats" in said
-    )
-    assert npz.with_name("mine.cch.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in npz.parent.iterdir()) == [
-        "mine.cch.png",
-        "mine.npz",
-    ]
-    assess_file(npz, method="gaussian", figure=npz.parent / "out" / "gap.svg")
-    assert b"<svg" in (npz.parent / "out" / "gap.svg").read_bytes()
-    with pytest.raises(ValueError, match="figure is gap.doc"):
-        assess_file(npz, method="gaussian", figure=npz.parent / "out" / "gap.doc")
-    assert sorted(path.name for path in (npz.parent / "out").iterdir()) == ["gap.svg"]
-
-
-def test_csv_columns_are_grouped_by_prefix(tmp_path, npz, classes):
-    teacher, student, labels = classes
-    frame = pd.DataFrame(
-        {
-            "id": range(600),
-            "teacher_mrna.a": teacher,
-            "teacher_mrna.b.c": teacher**2,
-            "student.x": student,
-            "label": np.where(labels == 1, "sick", "healthy"),
-            "teachers": 0,
-        }
-    )
-    frame.to_csv(tmp_path / "mine.csv", index=False)
-    teachers, found, named = read(tmp_path / "mine.csv")
-    assert (
-        list(teachers) == ["mrna"]
-        and teachers["mrna"].shape == (600, 2)
-        and found.shape == (600, 1)
-    )
-    assert set(named) == {"sick", "healthy"}
-    assert assess_file(tmp_path / "mine.csv", method="ksg")["mrna"].verdict == "distil"
-    assert list(read(npz)[0]) == ["mrna", "rppa"]
-
-
-def test_a_class_may_be_called_na(tmp_path):
-    (tmp_path / "mine.csv").write_text(
-        "teacher.a,student.a,label\n1,1,NA\n2,1,None\n3,1,NA\n"
-    )
-    assert list(read(tmp_path / "mine.csv")[2]) == ["NA", "None", "NA"]
-
-
-@pytest.mark.parametrize(
-    "arrays, message",
-    [
-        (
-            dict(student=np.ones(30), labels=np.ones(30)),
-            "holds no teacher; arrays teacher",
-        ),
-        (dict(teacher=np.ones(30), labels=np.ones(30)), "holds no student"),
-        (dict(teacher=np.ones(30), student=np.ones(30)), "holds no labels"),
-        (
-            dict(teacher=np.ones(30), student=np.ones(30), labels=np.array([{}] * 30)),
-            "could not be read.*plain arrays",
-        ),
-        (
-            dict(teacher=np.ones(30), student=np.ones(30), labels=np.array(1)),
-            "labels is a single value",
-        ),
-        (
-            dict(
-                teacher=np.ones(30),
-                teacher_teacher=np.ones(30),
-                student=np.ones(30),
-                labels=np.ones(30),
-            ),
-            "teacher_teacher",
-        ),
-    ],
-)
-def test_npz_of_another_form_is_refused(tmp_path, arrays, message):
-    np.savez(tmp_path / "bad.npz", **arrays)
-    with pytest.raises(ValueError, match=message):
-        assess_file(tmp_path / "bad.npz")
-    assert [path.name for path in tmp_path.iterdir()] == ["bad.npz"]
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "could not be read as a table"),
-        (
-            "a,b\n1,2\n",
-            "holds no teacher and no student and no labels; columns teacher",
-        ),
-        (
-            "teacher.a,student.a,label\nx,1,0\n",
-            "bad.csv, row 1: column teacher.a holds text",
-        ),
-        (
-            "teacher.a,student.a,label\n1,1,0\n1,1,\n",
-            "column label of bad.csv has 1 empty cell",
-        ),
-    ],
-)
-def test_csv_of_another_form_is_refused(tmp_path, text, message):
-    (tmp_path / "bad.csv").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        assess_file(tmp_path / "bad.csv")
-
-
-def test_other_files_are_refused(tmp_path):
-    np.save(tmp_path / "plain.npy", np.ones(3))
-    for content in (
-        b"PK not a zip",
-        b"",
-        b"\x93NUMPY\x01\x00\x05\x00((((\n",
-        (tmp_path / "plain.npy").read_bytes(),
-    ):
-        (tmp_path / "broken.npz").write_bytes(content)
-        with pytest.raises(ValueError, match="could not be read"):
-            assess_file(tmp_path / "broken.npz")
-    with pytest.raises(FileNotFoundError):
-        assess_file(tmp_path / "nowhere" / "absent.npz")
-    assert not (tmp_path / "nowhere").exists()
-    with pytest.raises(ValueError, match="path is a.parquet; a .npz or .csv file"):
-        assess_file(tmp_path / "a.parquet")
-    with pytest.raises(FileNotFoundError, match="none.npz is not there"):
-        assess_file(tmp_path / "none.npz")
 
 
 def test_one_hot_labels_are_refused(classes):

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 )
 def test_one_command(tmp_path, notebook, cohorts):
     write_all(tmp_path / "data")
-    command = [sys.executable, "-c", "from cchlib.cli import main; main()"]
+    command = [sys.executable, "-c", "from cchdecide.cli import main; main()"]
     command += ["run", notebook, "--profile", "smoke", "--set", "source=real"]
     command += ["--set", f"cohorts={cohorts}".replace("'", '"')]
     command += ["--set", "splits=1", "--build-dir", str(tmp_path / "build")]

@@ -115,7 +115,8 @@ def test_refuses(change, said):
 
 
 def test_the_theorys_tests_and_logme_are_the_librarys():
-    from cchlib.criterion import logme, shrinkage_test, slope_test
+    from cchdecide import logme
+    from cchlib.criterion import shrinkage_test, slope_test
 
     n = 400
     h2 = RNG.standard_normal((n, 3))

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cchbook.data import catalogue, croissant
-from cchlib.cli import app
+from cchdecide.cli import app
 
 PUBLISHED = [entry.name for entry in catalogue.sets() if entry.sha256]
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from cchbook.publish import student
 from cchbook.runs import records
 from cchbook.runs.notebook import Notebook, source
-from cchlib.cli import app
+from cchdecide.cli import app
 
 CHAPTER = [
     "from cchbook.chapters.glue import glue_all\n"

@@ -10,7 +10,7 @@ from toy_checkout import complete
 from typer.testing import CliRunner
 
 from cchbook.runs import batch
-from cchlib.cli import app
+from cchdecide.cli import app
 
 pytest.importorskip("rocrate")
 CHECKOUT = Path(__file__).parents[3]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from cchbook.publish.build import finished_runs
 from cchbook.runs import batch, recording, records
 from cchbook.runs.store import Store
-from cchlib.cli import app
+from cchdecide.cli import app
 
 CHECKOUT = Path(__file__).parents[3]
 PARAMETERS = """seeds: int = 3  # repetitions

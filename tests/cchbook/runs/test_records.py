@@ -327,7 +327,7 @@ def test_code_counts_and_prose_does_not(tmp_path):
 @pytest.fixture
 def house(tmp_path, monkeypatch):
     """A copy of both packages and a table of the paper, which the key is made from."""
-    for package in ("cchlib", "cchbook"):
+    for package in ("cchlib", "cchdecide", "cchbook"):
         shutil.copytree(
             records.PACKAGE.parent / package,
             tmp_path / package,
@@ -343,6 +343,7 @@ def house(tmp_path, monkeypatch):
     [
         "cchlib/losses.py",
         "cchlib/mi/new.py",
+        "cchdecide/decision.py",
         "cchbook/data/image.py",
         "cchbook/data/sentiment/new.py",
         "cchbook/chapters/scorecard.py",
@@ -359,8 +360,8 @@ def test_what_can_change_a_number_changes_the_key(house, changed):
 @pytest.mark.parametrize(
     "changed",
     [
-        "cchlib/cli.py",
-        "cchlib/criterion/figures.py",
+        "cchdecide/cli.py",
+        "cchdecide/figures.py",
         "cchbook/publish/slides.py",
         "cchbook/publish/new.py",
         "cchbook/chapters/plots.py",

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from cchbook.runs import batch, files, leases, records, watch
 from cchbook.runs.job import Limits
 from cchbook.runs.store import Store
-from cchlib.cli import app
+from cchdecide.cli import app
 
 
 def run(*args, workers=2, **kwargs):
@@ -265,7 +265,9 @@ def test_a_scheduler_that_is_not_there_is_told_in_ten_seconds(toy):
 
 
 def test_help_takes_half_a_second_of_the_processor():
-    code = "import resource, sys; from cchlib.cli import main\ntry: main()\nfinally:\n"
+    code = (
+        "import resource, sys; from cchdecide.cli import main\ntry: main()\nfinally:\n"
+    )
     code += " print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", code, "--help"], capture_output=True, text=True

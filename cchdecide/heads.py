@@ -44,8 +44,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from cchlib import check
-from cchlib.criterion.outputs import (
+from cchdecide.outputs import (
     Target,
     checked_groups,
     columns_of,
@@ -54,6 +53,7 @@ from cchlib.criterion.outputs import (
     predictions_of,
     target_of,
 )
+from cchlib import check
 from cchlib.training import resolve_device
 
 LAMS = (0.1, 0.3, 0.5, 0.7, 0.9)

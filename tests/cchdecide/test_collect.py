@@ -9,9 +9,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cchlib import collect
-from cchlib.criterion.collecting import Representations
-from cchlib.criterion.outputs import target_of
+from cchdecide import collect
+from cchdecide.collecting import Representations
+from cchdecide.outputs import target_of
 
 
 @pytest.fixture

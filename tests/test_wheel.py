@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 # Extras of the book that an import of cchlib must not need
 FORBIDDEN = ["papermill", "IPython", "pooch", "h5py", "jinja2", "psutil", "filelock"]
 BLOCK = """
@@ -55,6 +55,7 @@ def run(installed, code, cwd):
 
 def test_what_the_wheel_holds(installed):
     assert (installed / "cchlib" / "py.typed").is_file()
+    assert (installed / "cchdecide" / "worth.csv").is_file()
     assert (installed / "cchbook" / "_data" / "catalogue.toml").is_file()
     assert list((installed / "cchbook" / "_data" / "paper").glob("*.csv"))
 
@@ -85,7 +86,7 @@ def test_cch_assess(installed, tmp_path):
     code = """
 import sys
 sys.argv = ["cch", "assess", "mine.npz", "--method", "gaussian"]
-from cchlib.cli import main
+from cchdecide.cli import main
 main()
 """
     done = run(installed, code, tmp_path)
@@ -97,7 +98,7 @@ def test_the_book_says_what_it_needs(installed, tmp_path):
     code = """
 import sys
 sys.argv = ["cch", "data", "list"]
-from cchlib.cli import main
+from cchdecide.cli import main
 main()
 """
     done = run(installed, code, tmp_path)

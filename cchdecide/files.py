@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cchdecide.decision import Decision, Ranking, decide_teachers
+from cchdecide.figures import draw, pm
+from cchdecide.report import ranking_rich
+from cchdecide.writing import written_beside
 from cchlib.criterion import Assessment, assess_teachers
 from cchlib.criterion.cch import between
-from cchlib.criterion.decision import Decision, Ranking, decide_teachers
-from cchlib.criterion.figures import draw, pm
-from cchlib.criterion.report import ranking_rich
-from cchlib.criterion.writing import written_beside
 
 WANTED = {
     ".npz": "arrays teacher (or teacher_NAME, one a candidate), student and labels",

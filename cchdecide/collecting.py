@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from cchdecide.writing import written_beside
 from cchlib import check
-from cchlib.criterion.writing import written_beside
 from cchlib.training import resolve_device
 
 #: keys under which a batch that is a dict may hold its parts without being asked

@@ -7,6 +7,7 @@ import pytest
 import torch
 from fuzzing import Case, fuzz
 
+import cchdecide
 import cchlib
 from cchlib import criterion, gaussian, losses, mi, models, training
 
@@ -630,7 +631,7 @@ def estimated_together(x, y, other, **arguments):
 def collected(x1, x2, labels):
     """Of two networks, on one batch."""
     teacher, student = models.tabular_network(3, 2), models.tabular_network(2, 2)
-    found = criterion.collect(
+    found = cchdecide.collect(
         teacher, student, [(x1, x2, labels)], device="cpu", progress=False
     )
     return [found.teacher, found.student, found.labels, found.teacher_output]
@@ -662,12 +663,12 @@ QUICKLY = {"cch": False, "lams": (0.5,), "temperatures": (1.0,), "device": "cpu"
 
 
 def decided(**arguments):
-    found = criterion.decide(folds=3, repeats=1, **QUICKLY, **arguments)
+    found = cchdecide.decide(folds=3, repeats=1, **QUICKLY, **arguments)
     return found.table[["estimate", "low", "high"]].fillna(-1.0)
 
 
 def decided_teachers(teacher, other, teacher_output, **arguments):
-    found = criterion.decide_teachers(
+    found = cchdecide.decide_teachers(
         {"teacher": teacher, "other": other},
         teacher_outputs={"teacher": teacher_output},
         folds=3,
@@ -697,7 +698,7 @@ def assessed(**arguments):
 
 
 def piloted(**arguments):
-    return criterion.pilot(folds=3, repeats=1, device="cpu", **arguments).gain.mean
+    return cchdecide.pilot(folds=3, repeats=1, device="cpu", **arguments).gain.mean
 
 
 def of_assess(random):
@@ -767,7 +768,7 @@ ESTIMATORS = [
         of="estimate_mi_many",
     ),
     Case(
-        criterion.logme,
+        cchdecide.logme,
         lambda random: {
             "features": (x := normal(random, 60, 2)),
             "labels": classes_of(x, random),
@@ -949,7 +950,7 @@ def public(module):
 
 
 def test_every_public_function_is_fuzzed_or_has_a_reason():
-    modules = (cchlib, gaussian, mi, criterion, losses, models, training)
+    modules = (cchlib, cchdecide, gaussian, mi, criterion, losses, models, training)
     names = set().union(*map(public, modules))
     names -= {module.__name__.rpartition(".")[2] for module in modules}
     fuzzed = {case.name for case in (*LOSSES, *NETWORKS, *GAUSSIAN, *ESTIMATORS)}

@@ -1,4 +1,6 @@
-"""A decision as a table in a terminal, in a notebook, and as a page of its own."""
+"""`Decision` and `Ranking`, and how they are shown: a table in a terminal, in a
+notebook, and a page of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,9 @@ import html
 import io
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,13 +22,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from cchlib.criterion.cch import between
-from cchlib.criterion.figures import COLORS, draw, plain_text
-from cchlib.criterion.writing import written_beside
-
-if TYPE_CHECKING:
-    from cchlib.criterion.decision import Decision, Ranking
-    from cchlib.criterion.heads import Pilot
+from cchdecide.figures import COLORS, draw, plain_text
+from cchdecide.heads import Pilot
+from cchdecide.writing import written_beside
+from cchlib.criterion.cch import Assessment, between
+from cchlib.gaussian import additive_lambda
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
@@ -37,6 +38,171 @@ p.verdict { font-size: 1.15rem; font-weight: 600; border-left: 4px solid #0072B2
             padding-left: 0.8rem; }
 img { max-width: 100%; height: auto; }
 """
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `decide` says of one teacher.
+
+    Attributes
+    ----------
+    code : {"distil", "do not distil", "undecided"}
+    verdict : str
+        A sentence with its reason.
+    table : DataFrame
+        A row a criterion: criterion, question, estimate, low, high, p_value, unit,
+        answer ("yes", "no", "undecided"), worth.
+    lam, temperature : float
+        Of the pilot, λ as in Eq. 2; nan without one.
+    curve : DataFrame or None
+        Predicted gain for every λ of Eq. 4 and its weight λ/(1 + λ) in Eq. 2, with a
+        band that holds for all λ together.
+    pilot : Pilot or None
+    assessment : Assessment or None
+        Of the CCH.
+    not_asked : list of str
+        Questions that the arrays could not answer, and what they lack.
+    """
+
+    code: str
+    verdict: str
+    table: pd.DataFrame = field(repr=False, compare=False)
+    lam: float
+    temperature: float
+    n_samples: int
+    discrete: bool
+    confidence: float
+    smallest: float
+    curve: pd.DataFrame | None = field(repr=False, compare=False)
+    pilot: Pilot | None = field(repr=False, compare=False)
+    assessment: Assessment | None = field(repr=False, compare=False)
+    not_asked: list[str] = field(repr=False, compare=False)
+
+    @property
+    def additive_lam(self) -> float:
+        """λ of Eq. 4 that weighs the two losses as `lam` does in Eq. 2."""
+        return additive_lambda(self.lam) if np.isfinite(self.lam) else float("nan")
+
+    @property
+    def reasons(self) -> list[str]:
+        """What the rows say, a sentence each, and what was not asked."""
+        said = [_sentence(row) for _, row in self.table.iterrows()]
+        return said + self.notes
+
+    @property
+    def notes(self) -> list[str]:
+        """What was known of the CCH's terms, and what was not asked."""
+        said = [] if self.assessment is None else list(self.assessment.notes)
+        return [f"The CCH: {note}" for note in said] + [
+            f"Not asked: {why}." for why in self.not_asked
+        ]
+
+    def __repr__(self) -> str:
+        rows = self.table.set_index("criterion")["answer"]
+        answers = ", ".join(f"{name} {answer}" for name, answer in rows.items())
+        return (
+            f"{self.verdict}\n{self.n_samples} subjects; {answers}\n"
+            ".table, .reasons and .save_html(path) say more"
+        )
+
+    def __str__(self) -> str:
+        return self.verdict
+
+    def _repr_html_(self) -> str:
+        return decision_html(self)
+
+    def __rich__(self):
+        return decision_rich(self)
+
+    def save_html(self, path: str | os.PathLike, title: str = "Should I distil?"):
+        """Write a page that needs no other file; returns its path."""
+        return save_page(path, {"teacher": self}, title=title)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, ready for JSON (nan and infinity as None)."""
+        return {
+            "code": self.code,
+            "verdict": self.verdict,
+            "lam": _plain(self.lam),
+            "additive_lam": _plain(self.additive_lam),
+            "temperature": _plain(self.temperature),
+            "n_samples": self.n_samples,
+            "classes": self.discrete,
+            "confidence": self.confidence,
+            "smallest": self.smallest,
+            "rows": [
+                {key: _plain(value) for key, value in row.items()}
+                for row in self.table.to_dict("records")
+            ],
+            "not_asked": list(self.not_asked),
+        }
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What `decide_teachers` says of several teachers.
+
+    Attributes
+    ----------
+    decisions : dict of name -> Decision, best first
+    table : DataFrame, best first
+        teacher, code, pilot_gain, low, high, behind_best with behind_low and
+        behind_high (paired over folds), predicted_gain, logme and width (number of
+        columns), which know nothing of the student, gap.
+    mixture : dict of name -> share, or None
+        The best mixture by held-out residuals, "label" among the names; their ratios to
+        the label's are Eq. 4's λ.
+    """
+
+    decisions: dict[str, Decision]
+    table: pd.DataFrame = field(repr=False)
+    mixture: dict[str, float] | None
+
+    @property
+    def best(self) -> str:
+        """The name of the first teacher."""
+        return next(iter(self.decisions))
+
+    @property
+    def verdict(self) -> str:
+        """The best teacher's, by name."""
+        return f"{self.best}: {self.decisions[self.best].verdict}"
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {d.verdict}" for name, d in self.decisions.items())
+
+    def _repr_html_(self) -> str:
+        return ranking_html(self)
+
+    def __rich__(self):
+        return ranking_rich(self)
+
+    def save_html(self, path: str | os.PathLike, title: str = "Which teacher?"):
+        """Write a page that needs no other file; returns its path."""
+        return save_page(path, self.decisions, title=title, ranking=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, ready for JSON."""
+        return {
+            "best": self.best,
+            "mixture": self.mixture,
+            "teachers": {name: d.to_dict() for name, d in self.decisions.items()},
+        }
+
+
+def _sentence(row: Any) -> str:
+    p = f", p = {row['p_value']:.2g}" if np.isfinite(row["p_value"]) else ""
+    return (
+        f"{row['question']} {row['answer']}: {row['estimate']:+.3g} "
+        f"({between(row['low'], row['high'], '.3g')}) {row['unit']}{p}; "
+        f"the scorecard: {row['worth']}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value
 
 
 def number(value: float, signed: bool = True) -> str:
@@ -134,7 +300,7 @@ def ranking_html(ranking: Ranking) -> str:
 
 def _shown(decision: Decision) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The curve and the pilot's table of a decision that had a pilot."""
-    return cast(pd.DataFrame, decision.curve), cast("Pilot", decision.pilot).table
+    return cast(pd.DataFrame, decision.curve), cast(Pilot, decision.pilot).table
 
 
 def draw_decision(decision: Decision) -> Figure:

@@ -36,29 +36,30 @@ noise costs the student more than `smallest`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cchlib import check
-from cchlib.criterion.cch import Assessment, assess, assess_teachers, between
-from cchlib.criterion.collecting import Representations
-from cchlib.criterion.heads import LAMS, TEMPERATURES, Gain, Pilot, pilot
-from cchlib.criterion.outputs import (
+from cchdecide.collecting import Representations
+from cchdecide.heads import LAMS, TEMPERATURES, Gain, Pilot, _over_folds, pilot
+from cchdecide.outputs import (
     Target,
     columns_of,
     outputs_of,
     predictions_of,
     target_of,
 )
+from cchdecide.report import Decision, Ranking
+from cchdecide.transfer import logme
+from cchdecide.worth import worth_of
+from cchlib import check
+from cchlib.criterion.cch import Assessment, assess, assess_teachers, between
 from cchlib.criterion.slope import shrinkage_test, slope_test
-from cchlib.criterion.worth import worth_of
-from cchlib.gaussian import additive_lambda
+from cchlib.gaussian import additive_lambda, best_mixture
 
 #: share of the plain student's error below which a gain is not worth having
 SMALLEST = 0.01
@@ -82,110 +83,6 @@ QUESTIONS = {
     "pilot_accuracy": "Pilot: gain in accuracy over the plain student",
     "cch": "CCH: I(H1;H2) − I(H2;Y)",
 }
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What `decide` says of one teacher.
-
-    Attributes
-    ----------
-    code : {"distil", "do not distil", "undecided"}
-    verdict : str
-        A sentence with its reason.
-    table : DataFrame
-        A row a criterion: criterion, question, estimate, low, high, p_value, unit,
-        answer ("yes", "no", "undecided"), worth.
-    lam, temperature : float
-        Of the pilot, λ as in Eq. 2; nan without one.
-    curve : DataFrame or None
-        Predicted gain for every λ of Eq. 4 and its weight λ/(1 + λ) in Eq. 2, with a
-        band that holds for all λ together.
-    pilot : Pilot or None
-    assessment : Assessment or None
-        Of the CCH.
-    not_asked : list of str
-        Questions that the arrays could not answer, and what they lack.
-    """
-
-    code: str
-    verdict: str
-    table: pd.DataFrame = field(repr=False, compare=False)
-    lam: float
-    temperature: float
-    n_samples: int
-    discrete: bool
-    confidence: float
-    smallest: float
-    curve: pd.DataFrame | None = field(repr=False, compare=False)
-    pilot: Pilot | None = field(repr=False, compare=False)
-    assessment: Assessment | None = field(repr=False, compare=False)
-    not_asked: list[str] = field(repr=False, compare=False)
-
-    @property
-    def additive_lam(self) -> float:
-        """λ of Eq. 4 that weighs the two losses as `lam` does in Eq. 2."""
-        return additive_lambda(self.lam) if np.isfinite(self.lam) else float("nan")
-
-    @property
-    def reasons(self) -> list[str]:
-        """What the rows say, a sentence each, and what was not asked."""
-        said = [_sentence(row) for _, row in self.table.iterrows()]
-        return said + self.notes
-
-    @property
-    def notes(self) -> list[str]:
-        """What was known of the CCH's terms, and what was not asked."""
-        said = [] if self.assessment is None else list(self.assessment.notes)
-        return [f"The CCH: {note}" for note in said] + [
-            f"Not asked: {why}." for why in self.not_asked
-        ]
-
-    def __repr__(self) -> str:
-        rows = self.table.set_index("criterion")["answer"]
-        answers = ", ".join(f"{name} {answer}" for name, answer in rows.items())
-        return (
-            f"{self.verdict}\n{self.n_samples} subjects; {answers}\n"
-            ".table, .reasons and .save_html(path) say more"
-        )
-
-    def __str__(self) -> str:
-        return self.verdict
-
-    def _repr_html_(self) -> str:
-        from cchlib.criterion.report import decision_html
-
-        return decision_html(self)
-
-    def __rich__(self):
-        from cchlib.criterion.report import decision_rich
-
-        return decision_rich(self)
-
-    def save_html(self, path: str | os.PathLike, title: str = "Should I distil?"):
-        """Write a page that needs no other file; returns its path."""
-        from cchlib.criterion.report import save_page
-
-        return save_page(path, {"teacher": self}, title=title)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts, ready for JSON (nan and infinity as None)."""
-        return {
-            "code": self.code,
-            "verdict": self.verdict,
-            "lam": _plain(self.lam),
-            "additive_lam": _plain(self.additive_lam),
-            "temperature": _plain(self.temperature),
-            "n_samples": self.n_samples,
-            "classes": self.discrete,
-            "confidence": self.confidence,
-            "smallest": self.smallest,
-            "rows": [
-                {key: _plain(value) for key, value in row.items()}
-                for row in self.table.to_dict("records")
-            ],
-            "not_asked": list(self.not_asked),
-        }
 
 
 def decide(
@@ -736,80 +633,7 @@ def _cch_words(assessment: Assessment) -> str:
     return words
 
 
-def _sentence(row: Any) -> str:
-    p = f", p = {row['p_value']:.2g}" if np.isfinite(row["p_value"]) else ""
-    return (
-        f"{row['question']} {row['answer']}: {row['estimate']:+.3g} "
-        f"({between(row['low'], row['high'], '.3g')}) {row['unit']}{p}; "
-        f"the scorecard: {row['worth']}"
-    )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value
-
-
 # several teachers
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What `decide_teachers` says of several teachers.
-
-    Attributes
-    ----------
-    decisions : dict of name -> Decision, best first
-    table : DataFrame, best first
-        teacher, code, pilot_gain, low, high, behind_best with behind_low and
-        behind_high (paired over folds), predicted_gain, logme and width (number of
-        columns), which know nothing of the student, gap.
-    mixture : dict of name -> share, or None
-        The best mixture by held-out residuals, "label" among the names; their ratios to
-        the label's are Eq. 4's λ.
-    """
-
-    decisions: dict[str, Decision]
-    table: pd.DataFrame = field(repr=False)
-    mixture: dict[str, float] | None
-
-    @property
-    def best(self) -> str:
-        """The name of the first teacher."""
-        return next(iter(self.decisions))
-
-    @property
-    def verdict(self) -> str:
-        """The best teacher's, by name."""
-        return f"{self.best}: {self.decisions[self.best].verdict}"
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{name}: {d.verdict}" for name, d in self.decisions.items())
-
-    def _repr_html_(self) -> str:
-        from cchlib.criterion.report import ranking_html
-
-        return ranking_html(self)
-
-    def __rich__(self):
-        from cchlib.criterion.report import ranking_rich
-
-        return ranking_rich(self)
-
-    def save_html(self, path: str | os.PathLike, title: str = "Which teacher?"):
-        """Write a page that needs no other file; returns its path."""
-        from cchlib.criterion.report import save_page
-
-        return save_page(path, self.decisions, title=title, ranking=self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts, ready for JSON."""
-        return {
-            "best": self.best,
-            "mixture": self.mixture,
-            "teachers": {name: d.to_dict() for name, d in self.decisions.items()},
-        }
 
 
 def _subjects(teacher: Any, labels: Any) -> int:
@@ -854,8 +678,6 @@ def decide_teachers(
     -------
     Ranking
     """
-    from cchlib.criterion.transfer import logme
-
     if not isinstance(teachers, Mapping) or not teachers:
         raise ValueError(
             "teachers is empty or no mapping; {name: representation} is wanted"
@@ -939,8 +761,6 @@ def _merit(decision: Decision) -> tuple:
 
 def _behind(best: Pilot, other: Pilot) -> dict[str, float]:
     """How far the other's gain is behind, paired over the same folds."""
-    from cchlib.criterion.heads import _over_folds
-
     values = best.gain.by_fold - other.gain.by_fold
     gain = _over_folds(values, 0.0, 1 / (best.folds - 1), best.confidence)
     return {
@@ -952,8 +772,6 @@ def _behind(best: Pilot, other: Pilot) -> dict[str, float]:
 
 def _mixture(found: Mapping[str, Decision], labels: Any) -> dict[str, float] | None:
     """The best mixture of the label and all teachers, from held-out residuals."""
-    from cchlib.gaussian import best_mixture
-
     pilots = {name: d.pilot for name, d in found.items() if d.pilot is not None}
     if len(pilots) < 2:
         return None

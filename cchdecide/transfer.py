@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from cchdecide.outputs import target_of
 from cchlib import check
-from cchlib.criterion.outputs import target_of
 
 MOST_ROUNDS = 100
 

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from cchlib.criterion import logme
+from cchdecide import logme
 
 SPEC = importlib.util.find_spec("transformer_ranker")  # `make parity` has it
 

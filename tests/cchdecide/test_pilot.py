@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from cchlib.criterion import pilot
-from cchlib.criterion.heads import _Design, _over_folds, _Parts, _Softmax
-from cchlib.criterion.outputs import folds_of, outputs_of, target_of
+from cchdecide import pilot
+from cchdecide.heads import _Design, _over_folds, _Parts, _Softmax
+from cchdecide.outputs import folds_of, outputs_of, target_of
 from cchlib.losses import distillation_loss
 
 FAST = dict(lams=(0.3, 0.7), temperatures=(1.0,), device="cpu")

@@ -1,10 +1,7 @@
-"""The `cch` command: `cch assess`, and where the book is installed `cch
-run|build|data`.
-"""
+"""`cch assess`, and how every command says what went wrong."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +10,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="A paper one can run: execute its notebooks, build its book, "
-    "use its criterion.",
-)
+app = typer.Typer()  # its commands are put into that of `cchdecide.cli`
 
 
 ASSESS = """Should this student learn from that teacher? All criteria on your arrays.
@@ -74,7 +65,7 @@ def assess(
 ) -> None:
     """All criteria on the arrays of a file."""
     with plainly():
-        from cchlib.criterion.files import decide_file, write_example
+        from cchdecide.files import decide_file, write_example
 
         if example:
             print(f"Wrote {write_example(file or 'example.npz')}")
@@ -130,15 +121,3 @@ def plainly() -> Iterator[None]:
             file=sys.stderr,
         )
         raise typer.Exit(130) from None
-
-
-def main() -> None:
-    """Entry point of `cch`."""
-    app()
-
-
-if importlib.util.find_spec("cchbook"):
-    from cchbook.cli import app as _book
-
-    app.registered_commands += _book.registered_commands
-    app.registered_groups += _book.registered_groups
