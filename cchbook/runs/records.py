@@ -49,6 +49,7 @@ COMPUTES = (
     "chapters/estimates.py",
     "chapters/evidence.py",
     "chapters/groups.py",
+    "chapters/inference.py",
     "chapters/information.py",
     "chapters/metrics.py",
     "chapters/panel.py",
