@@ -101,6 +101,11 @@ def room(module):
     return ".".join(module.split(".")[:2])
 
 
+def is_module(dotted):
+    place = ROOT.joinpath(*dotted.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
 def imports(text):
     """The modules of our packages that a text imports, wherever in it."""
     for node in ast.walk(ast.parse(text)):
@@ -108,9 +113,9 @@ def imports(text):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import"
-            modules = [node.module]
-            if node.module in PACKAGES:
-                modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            package = node.module in PACKAGES
+            modules = [n if package or is_module(n) else node.module for n in names]
         else:
             continue
         for module in modules:
@@ -139,13 +144,18 @@ def test_the_plan_has_no_circle():
         below = {room: others for room, others in below.items() if room not in free}
 
 
+# Problems with a known truth, which NumPy and SciPy are enough for
+PANEL = "cchbook.chapters.panel"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_tests_go_down_too(package):
     """So that a package can be tested without those that build on it."""
     above = PACKAGES[PACKAGES.index(package) + 1 :]
     for path in (ROOT / "tests" / package).rglob("*.py"):
         for module in imports(path.read_text(encoding="utf-8")):
-            assert not module.startswith(above), f"{name(path)} imports {module}"
+            above_it = module.startswith(above) and module != PANEL
+            assert not above_it, f"{name(path)} imports {module}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -155,8 +165,7 @@ def test_modules_are_imported_from_where_they_are(path):
     """
     for module in imports(path.read_text(encoding="utf-8")):
         if room(module) == module and "." in module:
-            place = ROOT.joinpath(*module.split("."))
-            assert place.is_dir() or place.with_suffix(".py").is_file(), module
+            assert is_module(module), f"{name(path)} imports {module}"
 
 
 def loaded_after(code):

@@ -427,7 +427,7 @@ def _over_samples(
     """The table of a metric with the luck of the test images, which all seeds share, in
     its errors; so that a run of one seed has one.
     """
-    images = scorecard.test_samples(one.parameters, where)
+    images = scorecard.shared_test_samples(one.parameters, where)
     if metric in ("student_accuracy", "student_accuracy_kd"):
         error = scorecard.binomial_error(found["mean"], images)
     elif metric in ("gain", "gain_over_control"):

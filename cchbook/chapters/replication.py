@@ -231,7 +231,7 @@ def _value(
     """A metric's mean under conditions, with its error over seeds and test samples."""
     parameters = run.record["parameters"]
     value, error, n = scorecard.measured(metrics, metric, where, parameters)
-    over_samples = scorecard.test_error(metrics, metric, where, parameters, value)
+    over_samples = scorecard.sampling_error(metrics, metric, where, parameters, value)
     error, effective = scorecard.combined_error(error, n, over_samples)
     return {
         "ours": value,

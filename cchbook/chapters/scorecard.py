@@ -67,8 +67,8 @@ def conditions(
         Metrics to set beside the gain; one that was not logged becomes a column of nan.
     parameters : mapping
         Of the run. Without a ``test_fraction`` all seeds share their test samples,
-        whose luck is then part of the gain's error (`test_errors`). With one its seeds
-        are runs on repeated splits which share samples, and standard errors are over
+        whose luck is then part of the gain's error (`sampling_errors`). With one its
+        seeds are runs on repeated splits which share samples, and standard errors are over
         splits and widened (Nadeau & Bengio, as `mean_se_over_splits`); with
         ``mi_fraction`` those of what is estimated on repeated held-out shares likewise.
     student : sequence of str
@@ -102,7 +102,7 @@ def conditions(
         table = _summary(rows, columns, "gain", _protocol(gain, parameters)).rename(
             columns={"n": "gain_n"}
         )
-        over_samples = test_errors(metrics, parameters, columns, table, gain)
+        over_samples = sampling_errors(metrics, parameters, columns, table, gain)
         table["gain_se"], table["gain_n"] = combined_error(
             table["gain_se"], table["gain_n"], over_samples
         )
@@ -164,7 +164,7 @@ def _protocol(metric: str, parameters: Mapping[str, Any] | None) -> tuple[int, f
     )
 
 
-def test_samples(
+def shared_test_samples(
     parameters: Mapping[str, Any] | None, where: Mapping[str, Any]
 ) -> float:
     """How many test samples all seeds of a run share; nan where splits are repeated, or
@@ -218,7 +218,7 @@ def combined_error(error: Any, n: Any, over_samples: Any) -> tuple[Any, Any]:
     return np.where(known, both, error), np.where(known, effective, n)
 
 
-def test_errors(
+def sampling_errors(
     metrics: pd.DataFrame,
     parameters: Mapping[str, Any] | None,
     columns: list[str],
@@ -232,7 +232,7 @@ def test_errors(
     for shares of the test samples, the `paired_bound` of the accuracy with distillation
     and the same less the gain. nan where neither is known.
     """
-    samples = [test_samples(parameters, row) for _, row in table.iterrows()]
+    samples = [shared_test_samples(parameters, row) for _, row in table.iterrows()]
     error = np.full(len(table), np.nan)
     for name in DISTILLED:
         reached = _matched(metrics, name, columns, table, (1, 0.0))[name]
@@ -244,17 +244,17 @@ def test_errors(
     return np.asarray(error)
 
 
-def test_error(
+def sampling_error(
     metrics: pd.DataFrame,
     metric: str,
     where: Mapping[str, Any],
     parameters: Mapping[str, Any] | None,
     value: float,
 ) -> float:
-    """Standard error over the shared test samples of one number, as `test_errors` and
-    `binomial_error` have it; nan where it isn't known.
+    """Standard error over the shared test samples of one number, as `sampling_errors`
+    and `binomial_error` have it; nan where it isn't known.
     """
-    n = test_samples(parameters, where)
+    n = shared_test_samples(parameters, where)
     if metric.removesuffix("_kd").removesuffix("_no").endswith(SHARES):
         return float(binomial_error(value, n))
     if metric != "gain":

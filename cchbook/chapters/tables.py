@@ -427,7 +427,7 @@ def _of_run(cohort: str, one: Evidence) -> str:
     return f"{cohort} ({'recorded' if one.recorded else 'this run'})"
 
 
-def test_patients(one: Evidence, tested: Mapping[str, int]) -> dict[str, int]:
+def patients_tested(one: Evidence, tested: Mapping[str, int]) -> dict[str, int]:
     """Test patients of each cohort of a run: of this run's as counted here, of a
     recorded run's from its accuracies.
     """
@@ -469,7 +469,7 @@ def fusion_in_patients(
         )
     for key, name in names.items():
         lead = evidences.first_with(evidence, "gain", cohort=key)
-        of = test_patients(lead, tested)[key]
+        of = patients_tested(lead, tested)[key]
         columns = {
             metric: lead.mean(metric, PAIR, cohort=key).set_index(PAIR)
             for metric in ("accuracy_fusion", "accuracy_fusion_kd", "gain_accuracy")

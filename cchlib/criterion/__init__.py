@@ -15,21 +15,21 @@ if TYPE_CHECKING:
         assess_teachers,
         rank_teachers,
     )
-    from cchlib.criterion.slope import Test, shrinkage_test, slope_test
+    from cchlib.criterion.slope import HypothesisTest, shrinkage_test, slope_test
 
 _NAMES = {
     "Assessment": "cch",
     "assess": "cch",
     "assess_teachers": "cch",
     "rank_teachers": "cch",
-    "Test": "slope",
+    "HypothesisTest": "slope",
     "shrinkage_test": "slope",
     "slope_test": "slope",
 }
 
 __all__ = [
     "Assessment",
-    "Test",
+    "HypothesisTest",
     "assess",
     "assess_teachers",
     "rank_teachers",

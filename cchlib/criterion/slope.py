@@ -34,7 +34,7 @@ NOTHING = 1e-10
 
 
 @dataclass(frozen=True)
-class Test:
+class HypothesisTest:
     """A one-sided t-test of "it does not help"; a small p-value says that it helps.
 
     Attributes
@@ -51,8 +51,6 @@ class Test:
         P(t ≥ statistic).
     """
 
-    __test__ = False  # pytest takes the name for a class of tests
-
     estimate: float
     std_error: float
     statistic: float
@@ -66,7 +64,7 @@ def slope_test(
     teacher: ArrayLike,
     *,
     intercept: bool = False,
-) -> Test:
+) -> HypothesisTest:
     """H0: no small λ helps (c ≥ σ²). Exact, on the rows that the student is trained on.
 
     The regression of y − T on (x2, y) by least squares, and the one-sided t-test of the
@@ -87,7 +85,7 @@ def slope_test(
 
     Returns
     -------
-    Test
+    HypothesisTest
         df = n − p − 1, or n − p − 2 with an intercept.
 
     Notes
@@ -134,7 +132,9 @@ def slope_test(
     return _test(estimate, std_error, df)
 
 
-def shrinkage_test(student: ArrayLike, target: ArrayLike, teacher: ArrayLike) -> Test:
+def shrinkage_test(
+    student: ArrayLike, target: ArrayLike, teacher: ArrayLike
+) -> HypothesisTest:
     """H0: distilling is no better than shrinking the student. From held-out outputs.
 
     The one-sided t-test of the partial correlation of teacher and student given the
@@ -148,7 +148,7 @@ def shrinkage_test(student: ArrayLike, target: ArrayLike, teacher: ArrayLike) ->
 
     Returns
     -------
-    Test
+    HypothesisTest
         df = n − 3. Means are removed.
 
     Notes
@@ -252,7 +252,7 @@ def _norm(values: Array) -> float:
     return float(np.sqrt((values**2).sum()))
 
 
-def _test(estimate: Any, std_error: Any, df: int) -> Test:
+def _test(estimate: Any, std_error: Any, df: int) -> HypothesisTest:
     # both are numbers; NumPy's stubs take v @ v for an array
     if std_error > 0:
         statistic = estimate / std_error
@@ -260,7 +260,7 @@ def _test(estimate: Any, std_error: Any, df: int) -> Test:
         statistic = np.copysign(np.inf, estimate)  # known without an error
     else:
         statistic = -np.inf  # a tie, which is H0
-    return Test(
+    return HypothesisTest(
         estimate=float(estimate),
         std_error=float(std_error),
         statistic=float(statistic),

@@ -11,7 +11,7 @@ from scipy import stats
 
 import cchlib
 from cchlib import gaussian
-from cchlib.criterion import Test, shrinkage_test, slope_test
+from cchlib.criterion import HypothesisTest, shrinkage_test, slope_test
 
 
 def ordinary_least_squares(x, y, column):
@@ -217,7 +217,9 @@ def test_shrinkage_test_refuses(change, message):
 
 def test_exported_and_light():
     assert cchlib.slope_test is slope_test and cchlib.shrinkage_test is shrinkage_test
-    assert isinstance(slope_test([1.0, 2, 3, 5], [1.0, 3, 2, 4], np.arange(4.0)), Test)
+    assert isinstance(
+        slope_test([1.0, 2, 3, 5], [1.0, 3, 2, 4], np.arange(4.0)), HypothesisTest
+    )
     code = (
         "import sys; from cchlib import slope_test, shrinkage_test; "
         "sys.exit('torch' in sys.modules)"

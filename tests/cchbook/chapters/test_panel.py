@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_t, t
 
-from cchlib.mi import estimate_mi, panel
+from cchbook.chapters import panel
+from cchlib.mi import estimate_mi
 
 
 @pytest.mark.parametrize("problem", panel.problems(), ids=lambda p: p.name)

@@ -368,20 +368,20 @@ def test_a_run_of_one_seed_has_the_error_of_its_test_samples():
     bound = np.sqrt((0.3 - 0.01) / 100)
     assert table["gain_se"].item() == pytest.approx(bound)
     where = {"alpha": 0.2, "gamma": 1.0}
-    error = scorecard.test_error(metrics, "gain", where, of, 0.1)
+    error = scorecard.sampling_error(metrics, "gain", where, of, 0.1)
     assert error == pytest.approx(bound)
-    error = scorecard.test_error(metrics, "student_accuracy_kd", where, of, 0.9)
+    error = scorecard.sampling_error(metrics, "student_accuracy_kd", where, of, 0.9)
     assert error == pytest.approx(0.03)  # √(0.9 · 0.1 / 100)
     # what the run itself resampled goes before the bound
     known = log("gain_test_se", 0.01, 0, alpha=0.2, gamma=1.0, lam=0.5)
     metrics = pd.DataFrame([*rows, known])
     table = scorecard.conditions(metrics, ["i_ts"], parameters=of)
     assert table["gain_se"].item() == pytest.approx(0.01)
-    assert scorecard.test_error(metrics, "gain", where, of, 0.1) == 0.01
+    assert scorecard.sampling_error(metrics, "gain", where, of, 0.1) == 0.01
     # repeated splits have test samples of their own
     splits = of | {"test_fraction": 0.1, "mi_fraction": 0.5, "seeds": 1}
     metrics = pd.DataFrame(rows)
-    assert np.isnan(scorecard.test_error(metrics, "gain", where, splits, 0.1))
+    assert np.isnan(scorecard.sampling_error(metrics, "gain", where, splits, 0.1))
 
 
 def test_the_front_pages_figure_is_of_the_leading_records():

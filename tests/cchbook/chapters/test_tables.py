@@ -101,10 +101,12 @@ def test_form_of_tables_5_to_7(shown):
 
 def test_fusion_counts_whole_patients():
     one = evidence(rows("accuracy_fusion", [60 / 77, 61 / 77], **OMICS))
-    assert tables.test_patients(one, {}) == {"a": 77}
-    assert tables.test_patients(one, {"a": 154}) == {"a": 154}
+    assert tables.patients_tested(one, {}) == {"a": 77}
+    assert tables.patients_tested(one, {"a": 154}) == {"a": 154}
     recorded = replace(one, name="recorded")
-    assert tables.test_patients(recorded, {"a": 154}) == {"a": 77}  # not the stand-in's
+    assert tables.patients_tested(recorded, {"a": 154}) == {
+        "a": 77
+    }  # not the stand-in's
 
 
 def test_a_recorded_cohort_is_called_a_stand_in_nowhere():

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import digamma, log_softmax, ndtri
 
+from cchbook.chapters import panel
 from cchlib.mi import (
     METHODS,
     estimate_mi,
     estimate_mi_many,
     gaussian,
     latent,
-    panel,
     probe_bound,
 )
 from cchlib.mi.gaussian import _class_scores

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.feature_selection import _mutual_info
 
-from cchlib.mi import estimate_mi, neighbours, panel
+from cchbook.chapters import panel
+from cchlib.mi import estimate_mi, neighbours
 from cchlib.mi.cross import CrossAutoencoder
 from cchlib.mi.lmi import train_like_package
 
