@@ -237,6 +237,10 @@ def controls(told: Sequence[Evidence], alphas: Sequence[float]) -> None:
         "plain": ("student_accuracy", {}),
         "scaled_ce": ("student_accuracy_kd", {"control": "scaled_ce"}),
         "smoothing": ("student_accuracy_kd", {"control": "smoothing"}),
+        "self-distillation": (
+            "student_accuracy_kd",
+            {"control": "self_distillation"},
+        ),
     }
     rows = []
     for alpha in alphas:

@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from cchbook.runs import files, leases, pieces, records
+from cchbook.runs import files, leases, pieces, predictions, records
 from cchbook.runs import job as jobs
 from cchbook.runs.job import Job, Limits, Outcome
 from cchbook.runs.notebook import Notebook, source
@@ -510,7 +510,12 @@ class Batch:
                 folder = place.folder
                 record, metrics = pieces.put_together(whole, found)
                 files.write_text(folder / "metrics.csv", metrics.to_csv(index=False))
-                record["files"] = files.inventory(folder, ["metrics.csv"])
+                names = ["metrics.csv"]
+                said = pieces.predictions_of([record for _, record in found])
+                if len(said):
+                    names.append(predictions.NAME)
+                    files.write_bytes(folder / predictions.NAME, said.to_bytes())
+                record["files"] = files.inventory(folder, names)
                 files.write_json(folder / "record.json", record)
                 published = self.store.publish(
                     folder, *job.run, again=self.limits.again

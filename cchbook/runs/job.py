@@ -27,7 +27,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cchbook.runs import files, records
+from cchbook.runs import files, predictions, records
 from cchbook.runs.leases import HOST
 from cchbook.runs.notebook import Notebook, injected
 from cchbook.runs.store import Store, Workplace
@@ -230,6 +230,8 @@ def _seal(job: Job, folder: Path) -> None:
     """List in the record what belongs to the run, by which one tells it whole."""
     content = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     names = ["metrics.csv", f"{job.notebook}.ipynb"]
+    if (folder / predictions.NAME).is_file():
+        names.append(predictions.NAME)
     content["files"] = files.inventory(folder, names)
     files.write_json(folder / "record.json", content)
 

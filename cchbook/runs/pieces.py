@@ -24,6 +24,7 @@ import pandas as pd
 
 from cchbook.runs.best_control import over_best_control
 from cchbook.runs.notebook import Notebook
+from cchbook.runs.predictions import Predictions
 from cchbook.runs.records import COLUMNS, Record
 
 # Two pieces may measure the same thing, as a value that does not depend on the seed; it
@@ -133,6 +134,8 @@ def put_together(
         listed.append(
             {"of": dict(what)} | {name: record.record.get(name) for name in kept}
         )
+        if "kept" in record.record:
+            listed[-1]["kept"] = record.record["kept"]
     seeds = sorted({seed for record in found for seed in record["seeds"]})
     together = {
         **whole,
@@ -149,6 +152,11 @@ def put_together(
         for entry, record in zip(listed, found):
             entry["packages"] = record["packages"]
     return together, metrics
+
+
+def predictions_of(records: Sequence[Record]) -> Predictions:
+    """What the networks of all pieces said."""
+    return sum((record.predictions for record in records), start=Predictions())
 
 
 def _one_or_all(said: Any) -> str | None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from cchbook.runs import records
+from cchbook.runs import predictions, records
 from cchbook.runs.records import Record
 from cchbook.runs.store import Store
 
@@ -63,6 +63,8 @@ def record(key: str, output: str | None = None) -> Path:
         target = root / "data" / "recorded" / notebook / key
         target.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run.file("metrics.csv"), target / "metrics.csv")
+        if run.file(predictions.NAME).is_file():
+            shutil.copyfile(run.file(predictions.NAME), target / predictions.NAME)
         # last: without it there is no run
         records.write_json(target / "record.json", _unnamed(run.record))
     _describe(root / "data" / "recorded" / "README.md", records.read(target))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import io
 import json
 import os
 import platform
@@ -33,11 +34,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from cchbook.runs import leases
+from cchbook.data.files import write_bytes
+from cchbook.runs import leases, predictions
 from cchbook.runs.files import inventory, write_json, write_text
 from cchbook.runs.notebook import Notebook, source
+from cchbook.runs.predictions import Predictions
 
 PACKAGE = Path(__file__).resolve().parents[1]  # cchbook; cchlib lies beside it
 # What of cchbook can change a number; drawing, publishing and batching can't
@@ -235,6 +239,12 @@ class Record:
             low_memory=False,  # a condition may begin late in a long file
         )
         return frame.fillna({"unit": ""})
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What each network said of each test sample; empty where the run kept none."""
+        path = self.file(predictions.NAME)
+        return Predictions.read(path) if path.is_file() else Predictions()
 
     def file(self, name: str) -> Path:
         """Where a file of the run lies: an object store has it in a folder more."""
@@ -535,6 +545,8 @@ class Measurements:
         self._sources: dict[str, Any] = {}
         self._frames: list[pd.DataFrame] = []
         self._rows: list[dict] = []
+        self._networks: list[predictions.Network] = []
+        self._kept: dict[str, dict[str, np.ndarray]] = {}
 
     @property
     def stand_in(self) -> bool:
@@ -590,6 +602,30 @@ class Measurements:
             )
         )
 
+    def log_predictions(
+        self, outputs: Any, truth: Any, seed: int | None = None, **conditions: Any
+    ) -> None:
+        """Keep what a network said of each test sample.
+
+        Parameters
+        ----------
+        outputs : (n, K) logits, or (n,) values of a regression
+        truth : (n,) integer classes, or values
+        seed, conditions
+            What tells the network from the others, as in `log`.
+        """
+        named = {**conditions, "seed": seed}
+        self._networks.append(predictions.network(outputs, truth, named))
+
+    def keep(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Keep arrays beside the runs, in half floats: what is too large for a record
+        and dear to compute again. The record names the file, `kept/…` in the build
+        folder, and its checksum.
+        """
+        self._kept[name] = {
+            k: np.asarray(v).astype(np.float16) for k, v in arrays.items()
+        }
+
     def frame(self, metric: str | None = None) -> pd.DataFrame:
         """All that has been logged so far, or the rows of one metric: conditions, seed,
         metric, value, unit.
@@ -640,6 +676,13 @@ class Run(Measurements):
         self._job = job
         self._start, self._clock = datetime.now(UTC), time.perf_counter()
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder for the checkpoints of the notebook's fits (`fit`)."""
+        folder = build_dir() / "checkpoints" / str(self.notebook)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def finish(self) -> None:
         """Write metrics.csv, then record.json: a folder with a record.json is a
         finished run. One of `cch run` stays.
@@ -661,6 +704,12 @@ class Run(Measurements):
         first = self.parameters.get("first_seed", 0)
         frame["seed"] += first
         write_text(self.folder / "metrics.csv", frame.to_csv(index=False))
+        if self._networks:
+            for network in self._networks:
+                if network.conditions["seed"] is not None:
+                    network.conditions["seed"] += first
+            content = Predictions(self._networks).to_bytes()
+            write_bytes(self.folder / predictions.NAME, content)
         seeds = sorted({int(s) for s in frame["seed"].dropna()})
         if not seeds and isinstance(self.parameters.get("seeds"), int):
             seeds = list(range(first, first + self.parameters["seeds"]))
@@ -685,9 +734,23 @@ class Run(Measurements):
                 "seconds": round(time.perf_counter() - self._clock, 2),
                 "host": leases.HOST,
                 "key": self.key,
+                **({"kept": self._keep_all()} if self._kept else {}),
                 **({"piece": self._job["piece"]} if self._job.get("piece") else {}),
             },
         )
+
+    def _keep_all(self) -> dict[str, dict]:
+        """Write what `keep` was given; what the record says of it."""
+        folder = build_dir() / "kept" / str(self.notebook) / str(self.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, arrays in self._kept.items():
+            buffer = io.BytesIO()
+            np.savez(buffer, **arrays)
+            write_bytes(folder / f"{name}.npz", buffer.getvalue())
+        names = [f"{name}.npz" for name in self._kept]
+        at = f"kept/{self.notebook}/{self.key}"
+        listed = inventory(folder, names)
+        return {f"{at}/{name}": about for name, about in listed.items()}
 
 
 def bare(job: Any, folder: Path, started: datetime) -> None:

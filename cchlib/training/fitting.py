@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from cchlib import check
+from cchlib.training.checkpoints import Checkpoint, digest
 from cchlib.training.inputs import (
     Data,
     PerNetwork,
@@ -38,7 +40,8 @@ class History:
     `loss`: the mean training loss of each epoch, (epochs, S); with `patience` a network
     that was done has NaN from then on. `validation`: the validation loss after each
     epoch, (epochs, S), and `best_epoch`, (S,), whose weights the networks have; None
-    without validation, or without patience.
+    without validation, or without patience. `observed`: what `on_epoch` returned, by
+    epoch, where it returned something.
     """
 
     loss: Tensor
@@ -46,6 +49,7 @@ class History:
     device: str
     validation: Tensor | None = None
     best_epoch: Tensor | None = None
+    observed: dict[int, Any] = field(default_factory=dict)
 
 
 def fit(
@@ -63,9 +67,11 @@ def fit(
     batch_size: int | None = None,
     seeds: int | Sequence[int] = 0,
     device: str = "auto",
-    on_epoch: Callable[[int, Tensor], None] | None = None,
+    on_epoch: Callable[[int, Tensor], Any] | None = None,
     validation: Sequence[Data] | None = None,
     patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1,
 ) -> History:
     """Train the networks, in place, each on its own random stream; parameters that are
     frozen stay as they are.
@@ -94,6 +100,14 @@ def fit(
         "auto", "cpu", "cuda"…; the networks come back on the device where they were.
     on_epoch : callable(epoch, loss (S,)), optional
         Called when the networks hold the weights of that epoch: it may evaluate them.
+        What it returns is kept in the history's `observed`.
+    checkpoint : path, optional
+        Of a file that holds the state after every `checkpoint_every` epochs and at the
+        end: weights, buffers, optimiser, random streams, history; or of a folder that
+        is there, for many fits. Where the file exists, a fit with the same inputs goes
+        on from it, to the same bits. The loss is known by its values on the first
+        samples. What `on_epoch` returned is kept too: tensors, numbers, strings,
+        tuples, lists and dicts of these.
 
     Returns
     -------
@@ -105,7 +119,8 @@ def fit(
         On NaN or infinity, inputs that the networks don't take, unequal numbers of
         samples or networks, an unknown optimiser or schedule, numbers out of range; a
         network given twice, or one with layers whose noise `seeds` don't decide; a loss
-        or weights that become NaN or infinite. The networks are then as they were.
+        or weights that become NaN or infinite; a checkpoint of other inputs. The
+        networks are then as they were.
     """
     networks = as_list(networks)
     distinct(networks)
@@ -130,6 +145,7 @@ def fit(
         n if batch_size is None else min(check.integer("batch_size", batch_size, 1), n)
     )
     seeds = _seeds(seeds, size)
+    checkpoint_every = check.integer("checkpoint_every", checkpoint_every, 1)
 
     start = time.perf_counter()
     where = resolve_device(device)
@@ -153,58 +169,97 @@ def fit(
         if held_out:
             held_out = [moved(item, where) for item in held_out]
             watch = _Validation(stack, held_out, loss, patience)
-        history = _passes(
-            stack,
-            data,
-            loss,
-            step,
-            streams,
-            epochs,
-            lr,
-            schedule,
-            batch_size,
-            on_epoch,
-            watch,
-        )
+        passes = _Passes(stack, data, loss, step, streams, watch, epochs)
+        if checkpoint is not None:
+            settings = dict(
+                rule,
+                epochs=epochs,
+                optimizer=optimizer,
+                schedule=schedule,
+                batch_size=batch_size,
+                seeds=seeds,
+                patience=patience,
+                device=where.type,
+                architecture=str(stack.template),
+                loss=_probe(stack, data, loss),
+            )
+            given = [*data, *held_out]
+            tensors = [d.tensor if isinstance(d, PerNetwork) else d for d in given]
+            weights = [*stack.leaves.values(), *stack.buffers.values()]
+            inputs = digest(settings, [*tensors, *weights])
+            passes.resume(Checkpoint(checkpoint, checkpoint_every, inputs))
+        passes.run(lr, schedule, batch_size, on_epoch)
         if watch is not None:
             watch.finish()
         _weights_finite(stack)
         stack.unstack()
-    seconds = time.perf_counter() - start
-    if watch is None:
-        return History(history, seconds, str(where))
-    best = None if watch.best is None else watch.best.epoch.cpu()
-    return History(history, seconds, str(where), torch.stack(watch.history), best)
+    return History(
+        loss=passes.history[: passes.epoch],
+        seconds=time.perf_counter() - start,
+        device=str(where),
+        validation=None if watch is None else torch.stack(watch.history),
+        best_epoch=None if watch is None else watch.best_epoch,
+        observed=passes.observed,
+    )
 
 
-def _passes(
-    stack: Stack,
-    data: list[Read],
-    loss,
-    step: Autograd | WrittenOut,
-    streams,
-    epochs: int,
-    lr: float,
-    schedule: str,
-    batch_size: int,
-    on_epoch,
-    watch: _Validation | None = None,
-) -> Tensor:
-    """All epochs of `fit`; the mean loss of each, (epochs, S)."""
-    size, where, n = len(stack), stack.device, sample_count(data, len(stack))
-    history = torch.empty(epochs, size)
-    for epoch in range(epochs):
-        if schedule == "cosine":
-            step.set_rate(lr * (1 + math.cos(math.pi * epoch / epochs)) / 2)
-        total = torch.zeros(size, device=where)
-        for index in _batches(streams, n, batch_size):
-            batch = [take(d, index, size) for d in data]
+class _Passes:
+    """All epochs of `fit`, and how far they are."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        data: list[Read],
+        loss: Callable[..., Tensor],
+        step: Autograd | WrittenOut,
+        streams: list[torch.Generator],
+        watch: _Validation | None,
+        epochs: int,
+    ):
+        self.stack, self.data, self.loss = stack, data, loss
+        self.step, self.streams, self.watch = step, streams, watch
+        self.epochs = epochs
+        self.epoch = 0  # passes that are done
+        self.ended = False  # early, by the validation
+        self.history = torch.empty(epochs, len(stack))
+        self.observed: dict[int, Any] = {}
+        self.checkpoint: Checkpoint | None = None
+
+    def run(
+        self,
+        lr: float,
+        schedule: str,
+        batch_size: int,
+        on_epoch: Callable[[int, Tensor], Any] | None,
+    ) -> None:
+        """Go on to the last epoch, or to where the validation ends it."""
+        while self.epoch < self.epochs and not self.ended:
+            if schedule == "cosine":
+                turn = math.pi * self.epoch / self.epochs
+                self.step.set_rate(lr * (1 + math.cos(turn)) / 2)
+            losses = self._one_epoch(batch_size)
+            if on_epoch is not None:
+                self.stack.unstack()  # what is called may look at the networks
+                observed = on_epoch(self.epoch, losses)
+                if observed is not None:
+                    self.observed[self.epoch] = observed
+            if self.watch is not None:
+                self.ended = self.watch(self.epoch)
+            self.epoch += 1
+            self._keep()
+
+    def _one_epoch(self, batch_size: int) -> Tensor:
+        """One pass over the data; the mean training losses (S,)."""
+        size, n = len(self.stack), sample_count(self.data, len(self.stack))
+        total = torch.zeros(size, device=self.stack.device)
+        for index in _batches(self.streams, n, batch_size):
+            batch = [take(d, index, size) for d in self.data]
             width = n if index is None else index.shape[1]
-            inputs = data[0] if index is None else PerNetwork(batch[0])
+            inputs = self.data[0] if index is None else PerNetwork(batch[0])
 
             def losses(output):
                 # noqa below: it is called at once
-                values = _values(loss, output, batch[1:], size)  # noqa: B023
+                values = _values(self.loss, output, batch[1:], size)  # noqa: B023
                 if not values.requires_grad:
                     raise ValueError(
                         "loss returned values without a gradient; a differentiable "
@@ -212,22 +267,76 @@ def _passes(
                     )
                 return values
 
-            noise = _noise(stack, streams, width, batch[0])
-            total += step(inputs, noise, losses) * width
-        history[epoch] = (total / n).cpu()
-        done = torch.zeros(size, dtype=torch.bool) if watch is None else watch.done
-        history[epoch][done] = torch.nan
-        if not bool(torch.isfinite(history[epoch][~done]).all()):
+            noise = _noise(self.stack, self.streams, width, batch[0])
+            total += self.step(inputs, noise, losses) * width
+
+        means = (total / n).cpu()
+        if self.watch is not None:
+            means[self.watch.done] = torch.nan
+            learning = means[~self.watch.done]
+        else:
+            learning = means
+        if not bool(torch.isfinite(learning).all()):
             raise ValueError(
-                f"the training loss became NaN or infinite in epoch {epoch}; a smaller "
-                "lr is wanted"
+                f"the training loss became NaN or infinite in epoch {self.epoch}; a "
+                "smaller lr is wanted"
             )
-        if on_epoch is not None:
-            stack.unstack()  # what is called may look at the networks
-            on_epoch(epoch, history[epoch])
-        if watch is not None and watch(epoch):
-            return history[: epoch + 1]
-    return history
+        self.history[self.epoch] = means
+        return means
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Keep the state there from now on, and go on from the state that is there."""
+        self.checkpoint = checkpoint
+        state = checkpoint.read()
+        if state is None:
+            return
+        self.epoch, self.ended = state["epoch"], state["ended"]
+        self.history[: self.epoch] = state["history"]
+        self.observed = state["observed"]
+        with torch.no_grad():
+            for name, leaf in self.stack.leaves.items():
+                leaf.copy_(state["leaves"][name])
+            for name, buffer in self.stack.buffers.items():
+                buffer.copy_(state["buffers"][name])
+        self.step.load_state(state["step"])
+        for stream, kept in zip(self.streams, state["streams"]):
+            stream.set_state(kept)
+        if self.watch is not None:
+            self.watch.load_state(state["watch"])
+
+    def _keep(self) -> None:
+        last = self.ended or self.epoch == self.epochs
+        if self.checkpoint is None:
+            return
+        if self.epoch % self.checkpoint.every != 0 and not last:
+            return
+        leaves = {name: leaf.detach() for name, leaf in self.stack.leaves.items()}
+        self.checkpoint.write(
+            {
+                "epoch": self.epoch,
+                "ended": self.ended,
+                "history": self.history[: self.epoch],
+                "observed": self.observed,
+                "leaves": leaves,
+                "buffers": self.stack.buffers,
+                "step": self.step.state(),
+                "streams": [stream.get_state() for stream in self.streams],
+                "watch": None if self.watch is None else self.watch.state(),
+            }
+        )
+
+
+@torch.no_grad()
+def _probe(stack: Stack, data: list[Read], loss: Callable[..., Tensor]) -> list[str]:
+    """The loss on the first samples, of each network: two losses differ there."""
+    size = len(stack)
+    first = torch.arange(min(64, sample_count(data, size))).expand(size, -1)
+    inputs, *targets = [take(item, first, size) for item in data]
+    stack.train(False)
+    values = _values(loss, stack(PerNetwork(inputs)), targets, size)
+    stack.train(True)
+    # what rounding in another order changes is no other loss
+    return [f"{value:.3e}" for value in values.tolist()]
 
 
 def _values(
@@ -302,6 +411,22 @@ class _Validation:
         if self.best is None:
             return torch.zeros(len(self.stack), dtype=torch.bool)
         return self.best.done.cpu()
+
+    @property
+    def best_epoch(self) -> Tensor | None:
+        """Of each network, (S,); None without patience."""
+        return None if self.best is None else self.best.epoch.cpu()
+
+    def state(self) -> dict[str, Any]:
+        """All that changes from epoch to epoch."""
+        best = None if self.best is None else self.best.state()
+        return {"history": self.history, "best": best}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.history = list(state["history"])
+        if self.best is not None:
+            self.best.load_state(state["best"])
 
     @torch.no_grad()
     def __call__(self, epoch: int) -> bool:

@@ -27,6 +27,14 @@ class Autograd:
         for group in self.stepper.param_groups:
             group["lr"] = lr
 
+    def state(self) -> dict[str, Any]:
+        """The optimiser's."""
+        return self.stepper.state_dict()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.stepper.load_state_dict(state)
+
     def __call__(self, inputs: Read, noise: Tensor | None, losses) -> Tensor:
         """Go one step on a batch; `losses` makes (S,) of outputs (S, b, ...)."""
         values = losses(self.stack(inputs, noise))
@@ -59,6 +67,7 @@ class WrittenOut:
         self.dropouts = [layer for layer in self.layers if isinstance(layer, _Drop)]
 
         # .grad holds SGD's velocity, or the gradients that torch's Adam reads
+        self.leaves = stack.leaves
         leaves = list(stack.leaves.values())
         for leaf in leaves:
             leaf.grad = torch.zeros_like(leaf)
@@ -88,6 +97,20 @@ class WrittenOut:
         self.rate.lr = lr
         for group in self.stepper.param_groups if self.stepper else []:
             group["lr"] = lr
+
+    def state(self) -> dict[str, Any]:
+        """The optimiser's: SGD's velocities are the leaves' .grad."""
+        if self.stepper:
+            return self.stepper.state_dict()
+        return {name: leaf.grad for name, leaf in self.leaves.items()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        if self.stepper:
+            self.stepper.load_state_dict(state)
+            return
+        for name, leaf in self.leaves.items():
+            cast(Tensor, leaf.grad).copy_(state[name])
 
     def __call__(self, inputs: Read, noise: Tensor | None, losses) -> Tensor:
         """Go one step on a batch; `losses` makes (S,) of outputs (S, b, ...)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ class BestEpoch:
         The loss that the tensors have as they are, for the first epoch to beat.
     """
 
+    CHANGES = ("kept", "lowest", "since", "epoch", "members")
+
     def __init__(
         self,
         tensors: Iterable[Tensor],
@@ -52,6 +55,15 @@ class BestEpoch:
     def done(self) -> Tensor:
         """Which networks of the stack are, (S,) bool."""
         return self.since >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """All that changes from epoch to epoch."""
+        return {name: getattr(self, name) for name in self.CHANGES}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        for name in self.CHANGES:
+            setattr(self, name, state[name])
 
     @torch.no_grad()
     def see(self, losses: Tensor, epoch: int) -> bool:

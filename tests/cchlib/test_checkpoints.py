@@ -1,0 +1,166 @@
+"""A fit that was killed goes on to the same bits."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cchlib.losses import cross_entropy
+from cchlib.models import MLP, Dropout
+from cchlib.training import fit
+
+EPOCHS = 9
+GENERATOR = torch.Generator().manual_seed(5)
+X = torch.randn(64, 6, generator=GENERATOR)
+Y = (X[:, 0] * X[:, 1] > 0).long()
+X_VALIDATION = torch.randn(32, 6, generator=GENERATOR)
+Y_VALIDATION = (X_VALIDATION[:, 0] * X_VALIDATION[:, 1] > 0).long()
+
+
+class Odd(nn.Module):
+    """A network whose gradients autograd takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Linear(6, 20), nn.BatchNorm1d(20)
+        self.noise, self.last = Dropout(0.3, 20), nn.Linear(20, 2)
+
+    def forward(self, x):
+        return self.last(self.noise(torch.tanh(self.norm(self.first(x)))))
+
+
+def networks(kind):
+    made = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        made.append(kind())
+    return made
+
+
+def perceptron():
+    return MLP([6, 20, 20, 2], dropout=0.2, batch_norm=True)
+
+
+def train(kind, optimizer, path=None, *, killed_after=None, every=2, patience=None):
+    """What a fit leaves: weights, buffers, and its history."""
+    nets = networks(kind)
+
+    def watch(epoch, losses):
+        if epoch == killed_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {("loss", 0): losses.clone()}
+
+    history = fit(
+        nets,
+        X,
+        Y,
+        cross_entropy,
+        epochs=EPOCHS,
+        lr=0.05,
+        optimizer=optimizer,
+        momentum=0.9 if optimizer == "sgd" else 0.0,
+        schedule="cosine",
+        batch_size=16,
+        seeds=[3, 4],
+        device="cpu",
+        on_epoch=watch,
+        validation=(X_VALIDATION, Y_VALIDATION),
+        patience=patience,
+        checkpoint=path,
+        checkpoint_every=every,
+    )
+    states = [net.state_dict() for net in nets]
+    return states, history
+
+
+def same_bits(one, other):
+    states, history = one
+    states_other, history_other = other
+    for state, state_other in zip(states, states_other):
+        for name, value in state.items():
+            assert torch.equal(value, state_other[name]), name
+    assert torch.equal(history.loss.nan_to_num(-1), history_other.loss.nan_to_num(-1))
+    assert torch.equal(
+        history.validation.nan_to_num(-1), history_other.validation.nan_to_num(-1)
+    )
+    assert history.observed.keys() == history_other.observed.keys()
+    for epoch, seen in history.observed.items():
+        losses = history_other.observed[epoch]["loss", 0]
+        assert torch.equal(seen["loss", 0].nan_to_num(-1), losses.nan_to_num(-1))
+
+
+def killed_in_a_process(*arguments, **options):
+    """Train in a process that kills itself; whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        train(*arguments, **options)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("kind", [perceptron, Odd])
+def test_killed_five_times_it_ends_with_the_same_bits(
+    kind, optimizer, patience, tmp_path
+):
+    whole = train(kind, optimizer, patience=patience)
+    path = tmp_path / "state.pt"
+    epochs = np.random.default_rng(7).integers(1, EPOCHS, size=5)
+    for epoch in sorted(epochs):
+        options = dict(killed_after=epoch, patience=patience)
+        last = len(whole[1].loss)
+        assert killed_in_a_process(kind, optimizer, path, **options) or epoch >= last
+        assert [file.name for file in tmp_path.iterdir()] in ([], ["state.pt"])
+    same_bits(whole, train(kind, optimizer, path, patience=patience))
+
+
+def test_a_fit_that_is_done_is_read(tmp_path):
+    path = tmp_path / "folder" / "state.pt"
+    first = train(perceptron, "sgd", path)
+    # would be killed if an epoch was run
+    again = train(perceptron, "sgd", path, killed_after=EPOCHS - 1)
+    same_bits(first, again)
+
+
+def test_a_checkpoint_of_other_inputs_is_refused(tmp_path):
+    path = tmp_path / "state.pt"
+    train(perceptron, "sgd", path)
+    before = path.read_bytes()
+    for other in (dict(optimizer="adam"), dict(optimizer="sgd", patience=3)):
+        with pytest.raises(ValueError, match="`checkpoint`.*another"):
+            train(perceptron, path=path, **other)
+    net = perceptron()
+    start = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match="`checkpoint`"):
+        fit(net, X, Y, cross_entropy, epochs=2, lr=0.1, checkpoint=path)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, start[name])
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match="`checkpoint` must be a file that"):
+        train(perceptron, "sgd", path)
+    with pytest.raises(ValueError, match="checkpoint_every"):
+        train(perceptron, "sgd", tmp_path / "new.pt", every=0)
+
+
+def test_a_folder_keeps_fits_of_different_losses_apart(tmp_path):
+    def scaled(factor):
+        return lambda output, y: factor * cross_entropy(output, y)
+
+    settings = dict(epochs=2, lr=0.1, checkpoint=tmp_path, device="cpu")
+    for factor in (1.0, 2.0, 1.0):
+        net, alone = perceptron(), perceptron()
+        fit(net, X, Y, scaled(factor), **settings)
+        fit(alone, X, Y, scaled(factor), **dict(settings, checkpoint=None))
+        same = alone.state_dict()
+        assert all(torch.equal(v, same[k]) for k, v in net.state_dict().items())
+    assert len(list(tmp_path.glob("*.pt"))) == 2
