@@ -11,12 +11,15 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
+from cchbook.chapters import controls as control
 from cchbook.chapters import evidence as evidences
 from cchbook.chapters import plots, scorecard
 from cchbook.chapters.evidence import Evidence
-from cchbook.chapters.metrics import mean_se
+from cchbook.chapters.metrics import mean_se, paired_error
 from cchbook.runs import records
+from cchbook.runs.records import Measurements
 
 #: what a distilled student's rows name, and a control's do not leave out
 DISTILLED = {"control": None}
@@ -31,6 +34,83 @@ PRINTED = {
     "accuracy_no_kd": ("student_accuracy", {}),
     "accuracy_difference": ("gain", {}),
 }
+
+
+#: the conditions that a kind of student depends on, besides α and λ
+DEPENDS_ON = {
+    "plain": (),
+    "scaled_ce": (),
+    "smoothing": ("temperature",),
+    "self_distillation": ("temperature",),
+    "shuffled": ("gamma", "temperature"),
+    "imitator": ("gamma", "temperature"),
+    "teacher": ("gamma", "temperature"),
+}
+
+
+def log_students(
+    run: Measurements,
+    outputs: Mapping[tuple[str, float, float], Tensor],
+    labels: Tensor,
+    curves: Mapping[int, Mapping[tuple, Tensor]],
+    *,
+    alpha: float,
+    lam: float,
+    temperature: float,
+    gammas: Sequence[float],
+) -> None:
+    """Log what the students of one α reach, and what the distilled ones gain.
+
+    Parameters
+    ----------
+    run
+    outputs : {(kind, blur, temperature): (seeds, n, 10)}
+        Logits on the test images.
+    labels : (n,)
+    curves : {epoch: {student: (seeds,)}}
+        Test accuracies on the way.
+    alpha, lam, temperature, gammas
+        Blending, weight of distillation, and at which temperature and blurs a student
+        is compared with the controls.
+    """
+    plain = next(name for name in outputs if name[0] == "plain")
+    distilled = [name for name in outputs if name[0] == "teacher"]
+    hits = {name: logits.argmax(-1) == labels for name, logits in outputs.items()}
+    scores = []
+    for name, logits in outputs.items():
+        kind, gamma, heat = name
+        weight = {"plain": 0.0, "imitator": 1.0}.get(kind, lam)
+        own = {"gamma": gamma, "temperature": heat}
+        where = {"alpha": alpha, "lam": weight}
+        where |= {condition: own[condition] for condition in DEPENDS_ON[kind]}
+        metric = {"plain": "student_accuracy", "imitator": "imitator_accuracy"}
+        reached = metric.get(kind, "student_accuracy_kd")
+        if kind not in ("plain", "imitator", "teacher"):
+            where["control"] = kind
+
+        # under which conditions, and as what, its accuracy enters the gains
+        role = "distilled" if kind == "teacher" else kind
+        compared = {
+            "plain": [("plain", *at) for _, *at in distilled],
+            "teacher": [("", gamma, heat)],
+            "imitator": [],
+        }
+        at_figure2 = [(f"{kind} {gamma}", blur, temperature) for blur in gammas]
+        accuracies = hits[name].float().mean(-1)
+        for seed, accuracy in enumerate(accuracies.tolist()):
+            run.log(reached, accuracy, seed=seed, **where)
+            for epoch, then in curves.items():
+                known = {"seed": seed, "epoch": epoch + 1}
+                run.log("accuracy_by_epoch", then[name][seed], **known, **where)
+            run.log_predictions(logits[seed], labels, seed, student=role, **where)
+            for each in compared.get(kind, at_figure2):
+                scores.append((*each, seed, accuracy))
+        if kind == "teacher":
+            error = paired_error(hits[name], hits[plain])
+            run.log("gain_test_se", error, seed=0, **where)
+    columns = ["control", "gamma", "temperature", "seed", "value"]
+    gains = control.gains(pd.DataFrame(scores, columns=columns), columns[1:3])
+    run.log_frame(gains.assign(alpha=alpha, lam=lam))
 
 
 def printed(table: str, quantity: str, **where: Any) -> str:
