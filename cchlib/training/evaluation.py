@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from cchlib import check
 from cchlib.training.inputs import Data, PerNetwork, Read, moved, read
-from cchlib.training.networks import as_list, in_mode
-from cchlib.training.stack import Stack, resolve_device
+from cchlib.training.networks import as_list
+from cchlib.training.stack import resolve_device, stack_of
 
 
 def predict(
@@ -51,17 +51,16 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
         )
     (data,) = read(networks, x=x, targets=[])
     where = resolve_device(device)
-    with in_mode(networks, training=False):
-        stack = Stack(networks, where)
-        rows = max(1, batch_size // len(networks))
-        batches: Sequence[Read]
-        if isinstance(data, PerNetwork):
-            batches = [PerNetwork(part) for part in data.tensor.split(rows, 1)]
-        else:
-            batches = list(data.split(rows))
-        outputs = []
-        for batch in batches:
-            output = stack(moved(batch, where), method=method)
-            outputs.append(output.cpu())
+    stack = stack_of(networks, data, where, training=False, method=method)
+    rows = max(1, batch_size // len(networks))
+    batches: Sequence[Read]
+    if isinstance(data, PerNetwork):
+        batches = [PerNetwork(part) for part in data.tensor.split(rows, 1)]
+    else:
+        batches = list(data.split(rows))
+    outputs = []
+    for batch in batches:
+        output = stack(moved(batch, where), method=method)
+        outputs.append(output.cpu())
     result = torch.cat(outputs, 1)
     return result[0] if single else result

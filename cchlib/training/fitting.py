@@ -18,14 +18,21 @@ from cchlib.training.inputs import (
     Data,
     PerNetwork,
     Read,
+    first_samples,
     moved,
     read,
     sample_count,
     take,
     validation_data,
 )
-from cchlib.training.networks import as_list, distinct, in_mode, reproducible
-from cchlib.training.stack import Stack, resolve_device
+from cchlib.training.networks import (
+    as_before,
+    as_list,
+    derive,
+    distinct,
+    reproducible,
+)
+from cchlib.training.stack import Stack, resolve_device, stack_of
 from cchlib.training.steps import Autograd, WrittenOut
 from cchlib.training.stopping import BestEpoch
 
@@ -52,6 +59,8 @@ class History:
     observed: dict[int, Any] = field(default_factory=dict)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     networks: nn.Module | Sequence[nn.Module],
     x: Data,
@@ -74,7 +83,11 @@ def fit(
     checkpoint_every: int = 1,
 ) -> History:
     """Train the networks, in place, each on its own random stream; parameters that are
-    frozen stay as they are.
+    frozen stay as they are, and so do the modules that a network in training mode has
+    in evaluation mode (BatchNorm).
+
+    Where vmap can't compute the networks as one (recurrent layers, spectral norm), they
+    are called one after another. On any error they are as they were.
 
     Parameters
     ----------
@@ -149,8 +162,8 @@ def fit(
 
     start = time.perf_counter()
     where = resolve_device(device)
-    with in_mode(networks, training=True):
-        stack = Stack(networks, where)
+    with as_before(networks):
+        stack = stack_of(networks, data[0], where, training=True)
         learning = [leaf for leaf in stack.leaves.values() if leaf.requires_grad]
         if not learning:
             raise ValueError(
@@ -193,6 +206,7 @@ def fit(
             watch.finish()
         _weights_finite(stack)
         stack.unstack()
+        derive(networks, first_samples(data[0], 1))
     return History(
         loss=passes.history[: passes.epoch],
         seconds=time.perf_counter() - start,
@@ -221,7 +235,8 @@ class _Passes:
         self.epochs = epochs
         self.epoch = 0  # passes that are done
         self.ended = False  # early, by the validation
-        self.history = torch.empty(epochs, len(stack))
+        on_cpu: dict[str, Any] = dict(dtype=torch.float32, device="cpu")
+        self.history = torch.empty(epochs, len(stack), **on_cpu)
         self.observed: dict[int, Any] = {}
         self.checkpoint: Checkpoint | None = None
 
@@ -251,7 +266,7 @@ class _Passes:
     def _one_epoch(self, batch_size: int) -> Tensor:
         """One pass over the data; the mean training losses (S,)."""
         size, n = len(self.stack), sample_count(self.data, len(self.stack))
-        total = torch.zeros(size, device=self.stack.device)
+        total = torch.zeros(size, dtype=torch.float32, device=self.stack.device)
         for index in _batches(self.streams, n, batch_size):
             batch = [take(d, index, size) for d in self.data]
             width = n if index is None else index.shape[1]
@@ -332,9 +347,9 @@ def _probe(stack: Stack, data: list[Read], loss: Callable[..., Tensor]) -> list[
     size = len(stack)
     first = torch.arange(min(64, sample_count(data, size))).expand(size, -1)
     inputs, *targets = [take(item, first, size) for item in data]
-    stack.train(False)
-    values = _values(loss, stack(PerNetwork(inputs)), targets, size)
-    stack.train(True)
+    with stack.evaluating():
+        output = stack(PerNetwork(inputs))
+    values = _values(loss, output, targets, size)
     # what rounding in another order changes is no other loss
     return [f"{value:.3e}" for value in values.tolist()]
 
@@ -371,7 +386,8 @@ def _batches(streams, n: int, batch_size: int):
     if batch_size >= n:
         yield None
         return
-    order = torch.stack([torch.randperm(n, generator=stream) for stream in streams])
+    drawn = [torch.randperm(n, generator=stream, device="cpu") for stream in streams]
+    order = torch.stack(drawn)
     edges = list(range(0, n, batch_size)) + [n]
     if n - edges[-2] == 1 and len(edges) > 2:
         del edges[-2]
@@ -386,9 +402,10 @@ def _noise(stack: Stack, streams, width: int, like: Tensor) -> Tensor | None:
     if not stack.dropouts:
         return None
     total = sum(module.width for module in stack.dropouts.values())
-    noise = torch.empty(len(streams), width, total)
+    on_cpu: dict[str, Any] = dict(dtype=torch.float32, device="cpu")
+    noise = torch.empty(len(streams), width, total, **on_cpu)
     for part, stream in zip(noise, streams):
-        torch.rand(width, total, generator=stream, out=part)
+        torch.rand(width, total, generator=stream, out=part, **on_cpu)
     return noise.to(like.device)
 
 
@@ -409,7 +426,7 @@ class _Validation:
     def done(self) -> Tensor:
         """Which networks are, (S,) bool."""
         if self.best is None:
-            return torch.zeros(len(self.stack), dtype=torch.bool)
+            return torch.zeros(len(self.stack), dtype=torch.bool, device="cpu")
         return self.best.done.cpu()
 
     @property
@@ -432,11 +449,10 @@ class _Validation:
     def __call__(self, epoch: int) -> bool:
         """Take the losses after `epoch`; whether training ends here."""
         size = len(self.stack)
-        self.stack.train(False)
-        output = self.stack(self.data[0])
+        with self.stack.evaluating():
+            output = self.stack(self.data[0])
         targets = [take(item, None, size) for item in self.data[1:]]
         values = _values(self.loss, output, targets, size)
-        self.stack.train(True)
         learning = ~self.done.to(values.device)
         if not bool(torch.isfinite(values[learning]).all()):
             raise ValueError(

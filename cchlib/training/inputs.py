@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cchlib import check
-from cchlib.training.networks import in_mode
+from cchlib.training.networks import copied
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Read:
     if tensor.ndim == 0:
         raise ValueError(f"{name} is a single number; one row a sample is wanted")
     check.all_finite(name, tensor)
+    if tensor.is_inference():
+        tensor = tensor.clone()  # autograd takes none that inference mode made
     kind = next(
         (p.dtype for network in networks for p in network.parameters()), tensor.dtype
     )
@@ -106,19 +108,28 @@ def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Read:
 
 @torch.no_grad()
 def _accepts(networks: Sequence[nn.Module], x: Read) -> None:
-    """Show one sample to one network: what it can't read is refused here, by name."""
-    sample = x.tensor[0, :1] if isinstance(x, PerNetwork) else x[:1]
-    for network in networks[:1]:
-        where = next((p.device for p in network.parameters()), sample.device)
-        with in_mode([network], training=False):
-            try:
-                network(sample.to(where))
-            except (RuntimeError, IndexError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"x is {sample.dtype} with samples of shape "
-                    f"{tuple(sample.shape[1:])}, which the networks "
-                    f"don't take ({error}); their inputs are wanted"
-                ) from None
+    """Show one sample to a copy of one network: what it can't read is refused here, by
+    name.
+    """
+    sample = first_samples(x, 1)
+    network = copied(networks[0]).eval()
+    where = next((p.device for p in network.parameters()), sample.device)
+    try:
+        output = network(sample.to(where))
+    except Exception as error:  # whatever a forward raises
+        raise ValueError(
+            f"x is {sample.dtype} with samples of shape {tuple(sample.shape[1:])}, "
+            f"which the networks don't take ({error}); their inputs are wanted"
+        ) from None
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            f"networks must return one tensor, got {type(output).__name__}"
+        )
+
+
+def first_samples(x: Read, count: int) -> Tensor:
+    """So many samples of the first network, (count, ...)."""
+    return x.tensor[0, :count] if isinstance(x, PerNetwork) else x[:count]
 
 
 def sample_count(data: Sequence[Read], size: int) -> int:

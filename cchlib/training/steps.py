@@ -40,6 +40,7 @@ class Autograd:
         values = losses(self.stack(inputs, noise))
         self.stepper.zero_grad(set_to_none=True)
         values.sum().backward()
+        self.stack.collect_gradients()
         self.stepper.step()
         return values.detach()
 
@@ -86,6 +87,8 @@ class WrittenOut:
             return False
         for module in network.modules():
             if module._forward_hooks or module._forward_pre_hooks:
+                return False
+            if not module.training:  # a frozen BatchNorm
                 return False
         parts = [*network.body, network.head]
         return all(_can_be_written_out(module) for module in parts) and all(

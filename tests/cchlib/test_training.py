@@ -1,9 +1,13 @@
 """A stack equals the loop over its networks, and bad input is refused."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.utils.prune
+import torch.utils.checkpoint
 from torch import nn
 
 from cchlib import losses, models, training
@@ -744,6 +748,189 @@ def test_per_network_stack_reads_arrays_and_refuses_unequal_shapes():
 def test_features_of_a_network_without_them():
     with pytest.raises(ValueError, match="networks holds a Linear, which has no"):
         training.features(nn.Linear(4, 2), X)
+
+
+# Networks that vmap can't compute as one, and what a fit leaves of the user's own.
+
+
+class Recurrent(nn.Module):
+    """Reads the features one by one."""
+
+    def __init__(self, kind, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.cell = kind(1, 3, batch_first=True)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.cell(x[..., None])[0][:, -1])
+
+
+class Twice(nn.Module):
+    """One layer, and one BatchNorm, under two names."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(4)
+        self.second, self.other = self.first, self.norm
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.other(self.second(self.norm(self.first(x)).relu())))
+
+
+class Counting(nn.Module):
+    """Puts a new tensor in its buffer's place, looks at the data, and recomputes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(4, 3), nn.Linear(3, 2)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls = self.calls + 1
+        if float(x.sum()) == torch.inf:
+            return x
+        hidden = torch.utils.checkpoint.checkpoint(self.body, x, use_reentrant=False)
+        return self.head(hidden)
+
+
+class Words(nn.Module):
+    """An embedding whose gradients are sparse."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.head = nn.Embedding(9, 3, sparse=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.words(x.clamp(0, 8).long()).mean(1))
+
+
+def spectral():
+    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    nn.utils.parametrizations.spectral_norm(network[0])
+    return network
+
+
+ODD = {
+    "gru": lambda: Recurrent(nn.GRU),
+    "lstm": lambda: Recurrent(nn.LSTM),
+    "rnn": lambda: Recurrent(nn.RNN),
+    "shared": Twice,
+    "counting": Counting,
+    "sparse": Words,
+    "spectral": spectral,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_vmap_cannot_do_is_a_plain_loop(name):
+    """The weights and buffers are those of a textbook loop, whatever the network."""
+    torch.manual_seed(0)
+    first, second = ODD[name](), ODD[name]()
+    second.load_state_dict(first.state_dict())
+    state = torch.get_rng_state()
+    settings = dict(epochs=3, lr=0.05, optimizer="sgd", momentum=0.5, batch_size=8)
+    history = fit(first, X, Y, _shared, seeds=3, device="cpu", **settings)
+    assert torch.equal(torch.get_rng_state(), state)
+    plain_loop(second, X, Y, seed=3, schedule="constant", **settings)
+    for own, other in zip(first.state_dict().values(), second.state_dict().values()):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
+    assert history.loss.isfinite().all()
+    said = training.predict(first, X, device="cpu")
+    with torch.no_grad():
+        torch.testing.assert_close(said, first.eval()(X), rtol=1e-4, atol=1e-5)
+
+
+def test_two_recurrent_networks_are_the_loop_over_them():
+    stack = [Recurrent(nn.GRU, seed) for seed in (0, 1)]
+    alone = [Recurrent(nn.GRU, seed) for seed in (0, 1)]
+    settings = dict(epochs=2, lr=0.05, batch_size=8, device="cpu")
+    fit(stack, X, Y, _shared, seeds=[5, 6], **settings)
+    for network, seed in zip(alone, (5, 6)):
+        fit(network, X, Y, _shared, seeds=seed, **settings)
+    for one, other in zip(stack, alone):
+        for a, b in zip(one.parameters(), other.parameters()):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_frozen_batch_norm_stays_and_modes_come_back():
+    """A part in evaluation mode, in a network in training mode, is frozen."""
+    network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    network[1].eval()
+    before = network[1].running_mean.clone()
+    fit(network, 3 * X + 2, Y, _shared, epochs=3, lr=0.1, batch_size=5, device="cpu")
+    assert torch.equal(network[1].running_mean, before)
+    assert [m.training for m in network.modules()] == [True, True, False, True]
+    network.eval()
+    network[1].train()  # in a network that is trained as a whole again
+    fit(network, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
+    assert not torch.equal(network[1].running_mean, before)
+    assert [m.training for m in network.modules()] == [False, False, True, False]
+    mlp = models.MLP((4, 6, 2), batch_norm=True)
+    mlp.body[2].eval()
+    fit(mlp, X, Y, _shared, epochs=2, lr=0.1, device="cpu")
+    assert float(mlp.body[2].running_mean.abs().max()) == 0
+
+
+def test_a_fit_that_fails_leaves_the_networks_as_they_were():
+    """Also where `on_epoch` had been shown other weights."""
+    network = models.MLP((4, 6, 2), batch_norm=True).eval()
+    before = _copy(network)
+
+    def look(epoch, loss):
+        if epoch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(network, X, Y, _shared, epochs=3, lr=0.1, device="cpu", on_epoch=look)
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    assert not network.training
+    pair = nn.Linear(4, 2)
+    pair.forward = lambda x: (x, x)
+    with pytest.raises(ValueError, match="networks must return one tensor, got tuple"):
+        fit(pair, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
+
+
+def test_a_pruned_network_shows_its_new_weights_and_can_be_copied():
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    nn.utils.prune.l1_unstructured(network[0], "weight", 0.5)
+    fit(network, X, Y, _shared, epochs=3, lr=0.1, device="cpu")
+    other = copy.deepcopy(network)
+    kept = network[0].weight_mask * network[0].weight_orig
+    assert torch.equal(other[0].weight, kept) and int((kept == 0).sum()) == 16
+
+
+def test_noise_within_a_forward_is_refused_too():
+    class Noisy(nn.Linear):
+        def forward(self, x):
+            return super().forward(x + 0.1 * torch.randn_like(x))
+
+    with pytest.raises(ValueError, match="global generator, which `seeds` don't"):
+        fit(Noisy(4, 2), X, Y, _shared, epochs=1, lr=0.1, device="cpu")
+
+
+AMBIENT = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "device meta": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("state", AMBIENT)
+def test_the_caller_s_modes_change_no_weight(state):
+    inside, outside = networks(), networks()
+    settings = dict(epochs=2, lr=0.1, batch_size=6, seeds=[1, 2], device="cpu")
+    fit(outside, X, Y, _shared, **settings)
+    with AMBIENT[state]():
+        fit(inside, X.clone(), Y, _shared, **settings)
+        assert torch.is_grad_enabled() == (state == "device meta")
+    for one, other in zip(inside, outside):
+        assert all(map(torch.equal, one.parameters(), other.parameters()))
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (40,), (5, 4)])
