@@ -11,8 +11,7 @@ import yaml
 
 import cchdecide
 import cchlib
-from cchbook.publish import colab
-from cchbook.runs.notebook import Notebook, source, tags
+from cchbook.runs.notebook import Notebook, source
 
 ROOT = Path(__file__).parents[1]
 # In the order of the street: each may import those before it
@@ -226,12 +225,6 @@ def test_notebook_is_bare(path):
         if cell["cell_type"] == "code"
     ]
     assert code and not any(cell["outputs"] or cell["execution_count"] for cell in code)
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
-def test_the_install_cell_is_the_generated_one(path):
-    (install,) = [c for c in Notebook.read(path).code_cells if "install" in tags(c)]
-    assert source(install) == colab.cell(ROOT)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)

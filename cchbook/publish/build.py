@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from cchbook.publish import colab
 from cchbook.runs import records
 from cchbook.runs.batch import Batch
 from cchbook.runs.job import Job
@@ -237,6 +238,8 @@ def stage_book(root: Path, stage: Path, runs: dict[str, tuple[Job, Record]]) -> 
     stage.mkdir(parents=True)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     config.setdefault("execute", {})["execute_notebooks"] = "off"
+    repository = colab.address(config)
+    config = colab.with_buttons(config)
     records.write_text(
         stage / "_config.yml",
         yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
@@ -255,6 +258,8 @@ def stage_book(root: Path, stage: Path, runs: dict[str, tuple[Job, Record]]) -> 
             Notebook.read(record.file(f"{name}.ipynb")),
             job.parameters,
         )
+        if repository is not None:
+            page = colab.with_install_cell(page, repository)
         records.write_json(stage / "notebooks" / f"{name}.ipynb", page)
         refresh_pictures(page, stage / "book" / "_static")
     for name in chapters(root):

@@ -1,19 +1,13 @@
-"""The first code cell of every chapter: what Colab has to install.
+"""What a page of a published book offers: the repository's buttons, and in each
+chapter's notebook the cell that Colab needs.
 
-`python -m cchbook.publish.colab` writes it into the notebooks of the checkout; a test
-holds them equal to it.
+All of it follows from one setting, `repository: {url: …}` in `_config.yml`, which is
+not set: an address that nobody holds would lead nowhere, or to whoever takes it.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import yaml
-
-from cchbook.runs import records
-from cchbook.runs.files import write_text
-from cchbook.runs.notebook import source, tags
+from typing import Any
 
 CELL = """import os
 import sys
@@ -30,25 +24,39 @@ if "google.colab" in sys.modules:
     os.chdir("/content/cch")"""
 
 
-def cell(root: Path) -> str:
-    """The cell's text, with the repository's address of `_config.yml`."""
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    return CELL.format(address=config["repository"]["url"])
+def address(config: dict[str, Any]) -> str | None:
+    """The repository's address in `_config.yml`; None where it names none."""
+    return (config.get("repository") or {}).get("url") or None
 
 
-def write(path: Path, text: str) -> None:
-    """Put the cell in the place of the notebook's cell tagged `install`."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    for each in content["cells"]:
-        if "install" in tags(each) and source(each) != text:
-            each["source"] = text.splitlines(keepends=True)
-            written = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-            write_text(path, written)
+def with_buttons(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a book whose repository has an address: buttons to it, to
+    its issues, and to Binder.
+    """
+    if address(config) is None:
+        return config
+    html = config.get("html", {})
+    buttons = {"use_issues_button": True, "use_repository_button": True}
+    launch = {
+        "binderhub_url": "https://mybinder.org",
+        "notebook_interface": "jupyterlab",
+    }
+    return {**config, "html": {**html, **buttons}, "launch_buttons": launch}
 
 
-if __name__ == "__main__":
-    here = records.repository()
-    if here is None:
-        raise SystemExit("no checkout here; its folder is wanted")
-    for notebook in sorted((here / "notebooks").glob("*.ipynb")):
-        write(notebook, cell(here))
+def with_install_cell(page: dict[str, Any], repository: str) -> dict[str, Any]:
+    """A chapter's notebook, as it is downloaded from its page, with the cell that
+    installs the project on Colab before the first code cell.
+    """
+    cell = {
+        "cell_type": "code",
+        "id": "install",
+        "metadata": {"tags": ["install", "remove-cell"]},
+        "execution_count": None,
+        "outputs": [],
+        "source": CELL.format(address=repository),
+    }
+    code = [each["cell_type"] == "code" for each in page["cells"]]
+    first = code.index(True) if any(code) else len(code)
+    cells = [*page["cells"][:first], cell, *page["cells"][first:]]
+    return {**page, "cells": cells}
