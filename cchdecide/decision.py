@@ -57,6 +57,7 @@ from cchdecide.report import Decision, Ranking
 from cchdecide.transfer import logme
 from cchdecide.worth import worth_of
 from cchlib import check
+from cchlib.ambient import own_state
 from cchlib.criterion.cch import Assessment, assess, assess_teachers, between
 from cchlib.criterion.slope import shrinkage_test, slope_test
 from cchlib.gaussian import additive_lambda, best_mixture
@@ -85,6 +86,7 @@ QUESTIONS = {
 }
 
 
+@own_state()
 def decide(
     teacher: Any,
     student: Any = None,
@@ -642,6 +644,7 @@ def _subjects(teacher: Any, labels: Any) -> int:
     return check.same_length(teacher=check.features("teacher", teacher), labels=labels)
 
 
+@own_state()
 def decide_teachers(
     teachers: Mapping[str, Any],
     student: Any,

@@ -54,6 +54,7 @@ from cchdecide.outputs import (
     target_of,
 )
 from cchlib import check
+from cchlib.ambient import own_state
 from cchlib.training import resolve_device
 
 LAMS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -140,6 +141,7 @@ class Pilot:
         )
 
 
+@own_state()
 def pilot(
     student_features: Any,
     labels: Any,

@@ -8,10 +8,12 @@ import numpy as np
 
 from cchdecide.outputs import target_of
 from cchlib import check
+from cchlib.ambient import own_state
 
 MOST_ROUNDS = 100
 
 
+@own_state()
 def logme(features: Any, labels: Any) -> float:
     """LogME (You et al., 2021): log evidence a subject of a Bayesian linear head.
 

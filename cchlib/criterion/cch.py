@@ -66,6 +66,7 @@ from scipy import stats
 from scipy.linalg import hadamard
 
 from cchlib import check
+from cchlib.ambient import own_state
 from cchlib.criterion import surrogates
 from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many, gaussian, probe_bound
 from cchlib.mi.interface import RANDOM
@@ -233,6 +234,7 @@ class Assessment:
         return f"<p><strong>{first}</strong><br>{'<br>'.join(rest)}</p>"
 
 
+@own_state()
 def assess(
     teacher: Any,
     student: Any,
@@ -315,6 +317,7 @@ def assess(
     )["teacher"]
 
 
+@own_state()
 def rank_teachers(
     teachers: Mapping[str, Any],
     student: Any,
@@ -379,6 +382,7 @@ def rank_teachers(
     return pd.DataFrame(rows)
 
 
+@own_state()
 def assess_teachers(
     teachers: Mapping[str, Any],
     student: Any,

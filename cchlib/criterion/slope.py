@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from cchlib import check
+from cchlib.ambient import own_state
 
 Array = NDArray[np.float64]
 
@@ -58,6 +59,7 @@ class HypothesisTest:
     p_value: float
 
 
+@own_state()
 def slope_test(
     features: ArrayLike,
     target: ArrayLike,
@@ -132,6 +134,7 @@ def slope_test(
     return _test(estimate, std_error, df)
 
 
+@own_state()
 def shrinkage_test(
     student: ArrayLike, target: ArrayLike, teacher: ArrayLike
 ) -> HypothesisTest:

@@ -28,12 +28,14 @@ def mixing_weight(lam: ArrayLike) -> Array:
         return np.where(np.isinf(lam), 1.0, lam / (1.0 + lam))
 
 
-def additive_lambda(weight: float) -> float:
-    """λ = t / (1 − t), Eq. 4's λ for a weight t in [0, 1] of the teacher in Eq. 2; inf
-    for 1. Undoes `mixing_weight`.
+def additive_lambda(weight: ArrayLike) -> Array | float:
+    """λ = t / (1 − t), Eq. 4's λ for weights t in [0, 1] of the teacher in Eq. 2, an
+    array of their shape (a float for a number); inf for 1. Undoes `mixing_weight`.
     """
-    check.within("weight", weight, 0.0, 1.0)
-    return weight / (1 - weight) if weight < 1 else np.inf
+    share = np.asarray(check.within("weight", weight, 0.0, 1.0), np.float64)
+    with np.errstate(divide="ignore"):
+        lam = share / (1 - share)
+    return lam if lam.ndim else float(lam)
 
 
 def predicted_gain(

@@ -67,6 +67,12 @@ class JointGaussian:
         S23: ArrayLike,
         S33: ArrayLike,
     ):
+        blocks = (S11, S12, S13, S22, S23, S33)
+        self._narrow = any(
+            np.dtype(getattr(block, "dtype", float)).itemsize < 8
+            for block in blocks
+            if not check.is_tensor(block)
+        )
         self.S11, self.S22 = _square("S11", S11), _square("S22", S22)
         self.p1, self.p2 = len(self.S11), len(self.S22)
         self.S12 = _shaped("S12", S12, (self.p1, self.p2))
@@ -92,6 +98,11 @@ class JointGaussian:
                 [x1_y.T, x2_y.T, self.S33],
             ]
         )
+
+    @cached_property
+    def _largest_deviation(self) -> float:
+        """Of a feature of x1."""
+        return float(np.sqrt(np.diag(self.S11).max()))
 
     @cached_property
     def w_star(self) -> Array:
@@ -172,6 +183,13 @@ class JointGaussian:
             raise ValueError(
                 f"w1 has shape {w1.shape}; ({self.p1},) or (..., {self.p1}) is wanted"
             )
+        # Var(T)² has to be a number too
+        length = np.abs(w1).max(initial=0.0) * self._largest_deviation * self.p1
+        if length > np.finfo(np.float64).max ** 0.25:
+            raise ValueError(
+                "`w1` must give an output w1ᵀx1 whose squared variance is finite, got "
+                f"weights up to {np.abs(w1).max():.3g}"
+            )
         return w1
 
     def _imitator(self, w1: Array) -> Array:
@@ -235,10 +253,13 @@ class JointGaussian:
             if name in ("S11", "S22", "S33")
             else " together with the diagonal blocks"
         )
+        hint = ""
+        if self._narrow and values[0] > -1e-4:
+            hint = " computed in float64: rounding to float32 can do this"
         return (
             f"{name}{among}: least eigenvalue {values[0]:.3g} at unit variances, "
             "so not positive semi-definite; "
-            "blocks of one covariance matrix are wanted"
+            f"blocks of one covariance matrix{hint} are wanted"
         )
 
 

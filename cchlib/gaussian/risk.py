@@ -136,7 +136,7 @@ def effective_ridge(
     ValueError
         On κ ≤ 0, κ = 1 without a ridge, or ridge < 0.
     """
-    ridge = float(check.within("ridge", ridge, 0.0))
+    ridge = check.number("ridge", ridge, 0.0)
     kappa = _kappa(kappa, ridge)
     spectrum, _ = model._spectrum
     asked = kappa if ridge else np.minimum(kappa, 1.0)  # without one, 0 for all κ ≥ 1
@@ -162,7 +162,7 @@ def effective_ridge(
 def _ridge_of_white(eigenvalue: float, kappa: Array, ridge: float) -> Array:
     """τ for Σ22 = eigenvalue · I: the root τ ≥ 0 of τ² − 2hτ − ridge · eigenvalue."""
     half = (eigenvalue * (1 / kappa - 1) + ridge) / 2
-    root = np.sqrt(half**2 + ridge * eigenvalue)
+    root = np.hypot(half, np.sqrt(ridge * eigenvalue))
     with np.errstate(divide="ignore", invalid="ignore"):
         small = ridge * eigenvalue / (root - half)  # for h < 0, without a difference
     return np.where(half >= 0, half + root, small)
@@ -213,6 +213,7 @@ def risk_coefficients(
             "kappa and n were both given, or neither; exactly one is wanted"
         )
     unlabelled = check.integer("unlabelled", unlabelled)
+    ridge = check.number("ridge", ridge, 0.0)
     if n is not None and ridge:
         raise ValueError(f"ridge is {ridge} with n given; ridge with kappa is wanted")
     if kappa is not None and unlabelled:
@@ -652,12 +653,10 @@ def _exceeds(left: ArrayLike, right: ArrayLike) -> NDArray[np.bool_] | bool:
 
 def _kappa(kappa: ArrayLike, ridge: float = 0.0) -> Array:
     kappa = np.asarray(check.finite("kappa", kappa))
-    if (kappa <= 0).any():
-        raise ValueError(f"kappa is {kappa}; κ = n/p > 0 is wanted")
+    if (kappa < np.finfo(np.float64).tiny).any():  # 1/κ is finite from there on
+        raise ValueError(f"`kappa` must be n/p > 0, got {kappa}")
     if not ridge and (kappa == 1).any():
-        raise ValueError(
-            f"kappa is {kappa}; κ = n/p not 1 is wanted (at κ = 1 the risk diverges)"
-        )
+        raise ValueError(f"`kappa` must not be 1, where the risk diverges, got {kappa}")
     return kappa
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cchlib import check
+from cchlib.ambient import own_state
 from cchlib.mi._common import (
     continuous,
     entropy,
@@ -125,6 +126,7 @@ class MIEstimate:
         return f"<p><strong>{first}</strong><br>{'<br>'.join(rest)}</p>"
 
 
+@own_state()
 def estimate_mi(
     x: Any,
     y: Any,
@@ -184,6 +186,7 @@ def estimate_mi(
     )[0]
 
 
+@own_state()
 def estimate_mi_many(
     pairs: Sequence[tuple[Any, Any]],
     method: str = "lmi",

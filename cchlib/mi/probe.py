@@ -11,9 +11,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cchlib import check
+from cchlib.ambient import own_state
 from cchlib.mi._common import continuous, is_discrete, variable, with_prior
 
 
+@own_state()
 def probe_bound(
     x: Any, y: Any, *, folds: int = 5, regularisation: float = 1.0, seed: int = 0
 ) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from scipy.optimize import minimize, minimize_scalar
 from cchlib.gaussian import (
     JointGaussian,
     RiskCoefficients,
+    additive_lambda,
     beats_shrinkage,
     best_mixture,
     cch_holds,
@@ -19,6 +20,7 @@ from cchlib.gaussian import (
     expected_excess_risk,
     mixture_moments,
     model_of_parts,
+    optimal_lambda,
     optimal_teacher,
     random_model,
     risk_coefficients,
@@ -416,7 +418,7 @@ def test_ridge_student_has_no_peak_at_kappa_1():
     for coefficient in risk_coefficients(model, w1, kappas, ridge=0.3):
         assert coefficient[1] == pytest.approx(coefficient[::2].mean(), rel=1e-9)
     for call in (risk_coefficients, excess_risk):
-        with pytest.raises(ValueError, match="κ = n/p not 1"):
+        with pytest.raises(ValueError, match="kappa. must not be 1"):
             call(model, w1, *([1.0, 1.0] if call is excess_risk else [1.0]))
 
 
@@ -763,3 +765,44 @@ def test_squared_loss_on_classes(linear):
         assert plain == pytest.approx(full)
     else:
         assert abs(products.mean() - plain) > 8 * error
+
+
+# ---- arguments that are no single number, and numbers at the end of the range --------
+
+
+def test_weights_broadcast_and_a_ridge_is_one_number():
+    np.testing.assert_array_equal(additive_lambda([0, 0.5, 1]), [0, 1, np.inf])
+    assert additive_lambda(0.5) == 1.0
+    model, w1 = random_model(0)
+    for call in (
+        lambda: risk_coefficients(model, w1, 2.0, ridge=[0.1]),
+        lambda: effective_ridge(model, 2.0, np.array([0.1, 0.2])),
+    ):
+        with pytest.raises(ValueError, match="ridge.* single number"):
+            call()
+
+
+def test_almost_no_samples_leave_the_risk_of_predicting_nothing():
+    """At κ → 0 the fitted weights vanish: R = w*ᵀΣ22w*, whatever λ is."""
+    model, w1 = random_model(0)
+    nothing = model.w_star @ model.S22 @ model.w_star
+    for kappa in (1e-12, 1e-300):
+        assert excess_risk(model, w1, 0.5, kappa) == pytest.approx(nothing, rel=1e-9)
+    with pytest.raises(ValueError, match="kappa"):
+        excess_risk(model, w1, 0.5, 1e-310)
+
+
+def test_a_teacher_beyond_the_range_is_refused():
+    model, w1 = random_model(0)
+    with pytest.raises(ValueError, match="w1.*1e\\+200"):
+        optimal_lambda(model, np.full_like(w1, 1e200), 2.0)
+
+
+def test_a_covariance_rounded_to_float32_says_so():
+    z = np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32)
+    total = np.cov(z.T.astype(float))
+    x1, x2 = slice(5), slice(5, 8)
+    parts = [(x1, x1), (x1, x2), (x1, -1), (x2, x2), (x2, -1), (-1, -1)]
+    JointGaussian(*(total[part] for part in parts))  # of rank 5 only, and a covariance
+    with pytest.raises(ValueError, match="float64: rounding to float32"):
+        JointGaussian(*(total.astype(np.float32)[part] for part in parts))
