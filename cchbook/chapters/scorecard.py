@@ -68,8 +68,8 @@ def conditions(
     parameters : mapping
         Of the run. Without a ``test_fraction`` all seeds share their test samples,
         whose luck is then part of the gain's error (`sampling_errors`). With one its
-        seeds are runs on repeated splits which share samples, and standard errors are over
-        splits and widened (Nadeau & Bengio, as `mean_se_over_splits`); with
+        seeds are runs on repeated splits which share samples, and standard errors are
+        over splits and widened (Nadeau & Bengio, as `mean_se_over_splits`); with
         ``mi_fraction`` those of what is estimated on repeated held-out shares likewise.
     student : sequence of str
         Conditions that name the undistilled students.
