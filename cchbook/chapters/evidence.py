@@ -5,13 +5,13 @@ and the live one beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cchbook.chapters import plots, scorecard
+from cchbook.chapters import gains, plots, scorecard
 from cchbook.chapters.metrics import mean_se, mean_se_over_splits, with_test_error
 from cchbook.runs import records
 
@@ -58,6 +58,17 @@ class Evidence:
                 rows = rows[rows[name] == value]
         return rows
 
+    def only(self, **where: Any) -> Evidence:
+        """The same run, of its rows those that name these conditions or none."""
+        metrics = self.metrics
+        for name, value in where.items():
+            if name in metrics:
+                kept = metrics[name].isna() | (metrics[name] == value)
+                metrics = metrics[kept].drop(columns=name)
+            elif self.defaults.get(name, value) != value:
+                metrics = metrics[:0]
+        return replace(self, metrics=metrics)
+
     def mean(self, metric: str, by: str | Sequence[str], **where: Any) -> pd.DataFrame:
         """Mean, standard error over seeds and their number: columns `by`, mean, se, n.
 
@@ -102,8 +113,7 @@ def of(run: records.Measurements, **defaults: Any) -> list[Evidence]:
         minutes = about["seconds"] / 60
         words = f"the run recorded on {about['start'][:10]} ({told}; {minutes:.0f} min)"
         known = _known(parameters, defaults)
-        metrics = with_test_error(record.metrics)
-        metrics = _told_by(metrics, known.get("estimator"))
+        metrics = _told_by(gains.measured(record), known.get("estimator"))
         found.append(Evidence("recorded", metrics, parameters, words, known))
     metrics = with_test_error(run.frame())
     name = "this run, of a stand-in" if run.stand_in else "this run"

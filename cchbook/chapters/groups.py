@@ -46,6 +46,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
         *,
         weights: Mapping[str, Mapping[Hashable, float]] | None = None,
         seeds: Sequence[int] | Mapping[Hashable, Sequence[int]] | None = None,
+        validation: Sequence[Seen] | None = None,
         **settings,
     ) -> History:
         """Train all of them, repetition r of every key on the random stream `seeds[r]`.
@@ -59,6 +60,8 @@ class Groups(dict[Hashable, list[nn.Module]]):
             What the loss takes one number a network of, λ for example.
         seeds : sequence of R int, or one a key
             0 to R − 1 if not given.
+        validation : sequence of x and the targets, optional
+            Held out, to stop on (`patience`).
         **settings
             Of `cchlib.training.fit`.
 
@@ -85,6 +88,8 @@ class Groups(dict[Hashable, list[nn.Module]]):
             [self._stacked("targets", target) for target in targets],
             weighted,
             seeds=[seed for key in self for seed in seeds[key]],
+            validation=validation
+            and [self._stacked("validation", part) for part in validation],
             **settings,
         )
 

@@ -214,7 +214,7 @@ def table1(told: Sequence[Evidence], alpha: float, real: bool) -> None:
     where = {"alpha": alpha}
     gains = {
         "gain": ("gain", where),
-        "over the best control": ("gain_over_control", where),
+        "over the control": ("gain_over_control", where),
     }
     table = _beside(told, by, gains)
     if real and len(table):
@@ -253,7 +253,7 @@ def table13(
         **_informations(told, "gap", where),
         "accuracy with KD": ("student_accuracy_kd", hot | DISTILLED),
         "gain": ("gain", hot),
-        "over the best control": ("gain_over_control", hot),
+        "over the control": ("gain_over_control", hot),
     }
     table = _beside(told, {"gamma": "γ"}, wanted)
     if real and len(table):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest, rankdata
 
 from cchlib import check
@@ -20,7 +20,7 @@ METRICS = ("accuracy", "auc", "macro_f1", "weighted_f1")
 
 
 def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
-    """Accuracy, AUC, macro F1 and weighted F1 (each in [0, 1]) of every network.
+    """Accuracy, AUC, macro F1, weighted F1 (in [0, 1]) and log loss of every network.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
         the predictions; ``weighted_f1``, a mean weighted by the labels' counts;
         ``auc``, the area under the ROC curve of the softmax: of class 1 for K = 2,
         otherwise one class against the rest, averaged over the classes that occur in
-        the labels. AUC is NaN where the labels hold one class only.
+        the labels. AUC is NaN where the labels hold one class only. ``log_loss``, nats,
+        is the mean of −ln of the true class's probability.
 
     Raises
     ------
@@ -75,6 +76,7 @@ def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
         "auc": _auc(logits, true),
         "macro_f1": f1.sum(-1) / (support + claims > 0).sum(-1),
         "weighted_f1": (f1 * support).sum(-1) / support.sum(-1),
+        "log_loss": -(log_softmax(logits, -1) * true).sum(-1).mean(-1),
     }
 
 

@@ -22,7 +22,6 @@ from typing import Any
 
 import pandas as pd
 
-from cchbook.runs.best_control import over_best_control
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.predictions import Predictions
 from cchbook.runs.records import COLUMNS, Record
@@ -195,4 +194,4 @@ def _rows(records: Sequence[Record], notebook: str) -> pd.DataFrame:
             "this is measured of the whole run"
         )
     every = every[~every.duplicated(what)].drop(columns="_time").reset_index(drop=True)
-    return over_best_control(every)
+    return every

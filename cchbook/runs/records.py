@@ -61,7 +61,6 @@ COMPUTES = (
     "chapters/rivals.py",
     "chapters/scorecard.py",
     "chapters/scorecard_tables.py",
-    "runs/best_control.py",
 )
 # and what of cchdecide can't
 ONLY_SHOWS = ("cli.py", "commands.py", "figures.py", "files.py")

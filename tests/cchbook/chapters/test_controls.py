@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from cchbook.chapters import controls
-from cchbook.runs.best_control import over_best_control
 
 
 def test_shuffled_keeps_the_answers_and_loses_the_samples():
@@ -63,7 +62,7 @@ def test_gains_by_hand():
         plain=[0.5, 0.6], kd=[0.7, 0.7], zero=[0.6, 0.7], shuffled=[0, 0.9]
     )
     assert np.allclose(found["gain"], [0.2, 0.1])
-    assert np.allclose(found["gain_over_control"], [0.1, 0.0])  # zero has the best mean
+    assert np.allclose(found["gain_over_control"], [0.1, 0.0])
 
 
 def test_of_errors_the_smaller_is_the_better():
@@ -73,33 +72,33 @@ def test_of_errors_the_smaller_is_the_better():
     assert np.allclose(found["gain_over_control"], [-0.1, 0.3])
 
 
-def test_no_control_beats_none_and_none_is_a_control():
-    found = gains_of(plain=[0.9, 0.9], kd=[0.8, 0.8], zero=[0.1, 0.1]).mean()
-    assert np.isclose(found["gain_over_control"], found["gain"])
+def test_the_control_is_the_one_named_beforehand_and_never_the_best():
+    """Shuffled outputs are the best control here, and the plain student better still:
+    the gain is over label smoothing all the same.
+    """
+    values = dict(plain=[0.9], kd=[0.8], smoothing=[0.6], shuffled=[0.7])
+    assert np.isclose(gains_of(**values)["gain_over_control"].item(), 0.2)
+    with_itself = values | dict(self_distillation=[0.5])
+    assert np.isclose(gains_of(**with_itself)["gain_over_control"].item(), 0.3)
+
+
+def test_without_a_named_control_there_is_no_gain_over_one():
     assert set(gains_of(plain=[0.9], kd=[0.8])) == {"gain"}
+    assert set(gains_of(plain=[0.9], kd=[0.8], shuffled=[0.1])) == {"gain"}
 
 
-def test_the_best_control_is_that_of_all_seeds_though_they_ran_apart():
-    # of each seed alone another control is the best
-    values = dict(plain=[0.5, 0.5], kd=[0.9, 0.9], zero=[0.8, 0.2], shuffled=[0.3, 0.6])
-    table = scores(**values)
-    pieces = [controls.gains(part, ["level"]) for _, part in table.groupby("seed")]
-    apart = pd.concat(pieces)
-    of_each = apart[apart["metric"] == "gain_over_control"]["value"]
-    assert np.allclose(of_each, [0.1, 0.3])
-    found = over_best_control(apart)
+def test_a_control_may_be_named_with_what_it_was_made_of():
+    found = controls.gains(
+        scores(plain=[0.5], kd=[0.9], **{"smoothing 0.0": [0.8]}), ["level"]
+    )
     found = found[found["metric"] == "gain_over_control"]
-    assert np.allclose(found["value"], [0.1, 0.7]) and found["control"].isna().all()
+    assert np.allclose(found["value"], [0.1]) and found["control"].isna().all()
 
 
-def test_conditions_each_have_their_own_best_control():
-    one = scores(plain=[0.5], kd=[0.9], zero=[0.8])
-    other = scores(plain=[0.7], kd=[0.9], zero=[0.1]).assign(level=0.4)
-    found = controls.gains(pd.concat([one, other]), ["level"])
-    found = found[found["metric"] == "gain_over_control"].set_index("level")["value"]
-    assert np.isclose(found[0.2], 0.1) and np.isclose(found[0.4], 0.2)
-
-
-def test_what_an_older_run_chose_itself_stays():
-    older = pd.DataFrame({"metric": ["gain_over_control"], "value": [0.1], "seed": [0]})
-    pd.testing.assert_frame_equal(over_best_control(older), older)
+def test_what_an_older_run_chose_itself_is_replaced():
+    older = controls.gains(scores(plain=[0.5], kd=[0.9], zero=[0.8]), ["level"])
+    chosen = older["metric"] == "gain_over_control"
+    older.loc[chosen, "value"] = 9.0
+    found = controls.over_named_control(older)
+    found = found[found["metric"] == "gain_over_control"]
+    assert np.allclose(found["value"], [0.1])

@@ -56,6 +56,26 @@ def test_each_key_may_see_other_data(data):
     torch.testing.assert_close(groups.predict(seen)["2x"], one)
 
 
+def test_each_key_stops_on_its_own_held_out_goal(data):
+    x, _, y = data
+    groups = Groups({"y": networks(), "-y": networks()})
+    goal = {"y": y, "-y": -y}
+    settings = SETTINGS | {"epochs": 40, "patience": 3}
+    groups.fit(x, [goal], squared_error, validation=[x, goal], **settings)
+    alone = networks()
+    seen = [PerNetwork(x), PerNetwork(-y)]
+    fit(
+        alone,
+        PerNetwork(x),
+        PerNetwork(-y),
+        squared_error,
+        seeds=[0, 1],
+        validation=seen,
+        **settings,
+    )
+    torch.testing.assert_close(groups.predict(x)["-y"], predict(alone, PerNetwork(x)))
+
+
 def test_a_key_without_data_or_weight_is_named(data):
     x, _, y = data
     groups = Groups({"a": networks(), "b": networks()})

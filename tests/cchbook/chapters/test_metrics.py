@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 from cchbook.chapters.metrics import (
     METRICS,
@@ -39,6 +39,9 @@ def by_scikit_learn(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         "auc": auc,
         "macro_f1": f1_score(labels, predicted, average="macro", zero_division=0),
         "weighted_f1": f1_score(labels, predicted, average="weighted", zero_division=0),
+        "log_loss": log_loss(
+            labels, softmax(logits, -1), labels=range(logits.shape[1])
+        ),
     }
 
 
@@ -58,7 +61,7 @@ def test_every_metric_equals_scikit_learns(classes, n, seed, rounded):
     if rounded:  # ties, which both count half
         logits = logits.round()
     ours = classification_metrics(logits, labels)
-    assert tuple(ours) == METRICS
+    assert tuple(ours) == (*METRICS, "log_loss")
     for index in np.ndindex(3, 2):
         for metric, value in by_scikit_learn(logits[index], labels).items():
             assert ours[metric][index] == pytest.approx(value, abs=1e-12), metric
@@ -97,6 +100,7 @@ def test_labels_of_each_network_and_tensors():
 def test_a_perfect_and_a_hopeless_classifier():
     labels = np.arange(12) % 3
     perfect = classification_metrics(10.0 * np.eye(3)[labels], labels)
+    assert perfect.pop("log_loss") == pytest.approx(2 * np.exp(-10), rel=1e-3)
     assert all(value == 1 for value in perfect.values())
     hopeless = classification_metrics(np.zeros((12, 3)), labels)
     assert hopeless["auc"] == 0.5 and hopeless["accuracy"] == pytest.approx(1 / 3)
