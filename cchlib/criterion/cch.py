@@ -68,19 +68,20 @@ from scipy.linalg import hadamard
 from cchlib import check
 from cchlib.ambient import own_state
 from cchlib.criterion import surrogates
-from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many, gaussian, probe_bound
-from cchlib.mi.interface import RANDOM
-from cchlib.mi.lmi import PRESETS
+from cchlib.mi import (
+    ESTIMATORS,
+    Estimator,
+    MIEstimate,
+    estimate_mi,
+    estimate_mi_many,
+    probe_bound,
+)
 
 #: float labels with at most so many distinct values, each seen twice or more on
 #: average, are refused
 FEW_VALUES = 20
 #: fewer subjects than this are refused: two halves of 10 tell nothing
 FEWEST_SUBJECTS = 20
-#: and fewer than these, where the method itself needs more in each half
-FEWEST_OF_METHOD = {
-    "lmi": 2 * PRESETS["default"]["folds"] * (PRESETS["default"]["k"] + 2)
-}
 #: subjects that each class needs in each half: a neighbour search with k = 3 takes
 #: four, five folds take five
 FEWEST_IN_CLASS = 5
@@ -100,8 +101,6 @@ MOST_NATS = 18.02
 RESCALE = ("columns", "block", "none")
 #: fewer subjects with several rows than this are refused
 FEWEST_GROUPS = 8
-#: options that spare the deterministic methods a standard error of their own
-WITHOUT_ERROR = {"ksg": {"parts": 0}, "gaussian": {"repeats": 0}}
 
 
 def between(low: float, high: float, form: str) -> str:
@@ -239,7 +238,7 @@ def assess(
     teacher: Any,
     student: Any,
     labels: Any,
-    method: str = "lmi",
+    method: str = "latent",
     *,
     runs: int = 5,
     confidence: float = 0.95,
@@ -261,7 +260,7 @@ def assess(
         Classes (integers, booleans or strings) or a regression target (floats). Floats
         with at most 20 distinct values could be either and are refused; a target that
         has so few is given as a column, (n, 1).
-    method : {"lmi", "ksg", "mine", "gaussian"}
+    method : {"latent", "lmi", "ksg", "mine", "gaussian"}
         See `cchlib.mi.estimate_mi`.
     runs : int
         Independent runs of a random estimator, and splits into halves. The
@@ -296,8 +295,8 @@ def assess(
     Raises
     ------
     ValueError
-        On NaN or infinity, unequal lengths, fewer than 20 subjects (50 with "lmi"), a
-        constant block, a single class, a class with fewer than 10 subjects, ambiguous
+        On NaN or infinity, unequal lengths, fewer than 20 subjects (50 with "latent"),
+        a constant block, a single class, a class with fewer than 10 subjects, ambiguous
         float labels, fewer than 8 groups, an unknown method or rescale, runs < 1,
         components < 1 or a confidence outside (0, 1).
     """
@@ -322,7 +321,7 @@ def rank_teachers(
     teachers: Mapping[str, Any],
     student: Any,
     labels: Any,
-    method: str = "lmi",
+    method: str = "latent",
     *,
     runs: int = 5,
     confidence: float = 0.95,
@@ -387,7 +386,7 @@ def assess_teachers(
     teachers: Mapping[str, Any],
     student: Any,
     labels: Any,
-    method: str = "lmi",
+    method: str = "latent",
     *,
     runs: int = 5,
     confidence: float = 0.95,
@@ -424,10 +423,13 @@ def assess_teachers(
         student=student,
         labels=labels,
     )
-    if n < (fewest := FEWEST_OF_METHOD.get(method, FEWEST_SUBJECTS)):
+    estimator = ESTIMATORS[check.one_of("method", method, ESTIMATORS)]
+    # what the method needs it needs in each half
+    fewest = max(FEWEST_SUBJECTS, 2 * estimator.fewest(estimator.defaults))
+    if n < fewest:
         raise ValueError(
-            f"teacher, student and labels hold {n} subjects; "
-            f"at least {fewest} are wanted with method {method!r}"
+            f"teacher, student and labels hold {n} subjects, too few for method "
+            f"{method!r}; expected at least {fewest}"
         )
 
     check.one_of("rescale", rescale, RESCALE)
@@ -513,8 +515,12 @@ class _Task:
     starts: np.ndarray | None
 
     @property
+    def estimator(self) -> Estimator:
+        return ESTIMATORS[self.method]
+
+    @property
     def random(self) -> bool:
-        return self.method in RANDOM
+        return self.estimator.random
 
     @property
     def splits(self) -> int:
@@ -546,6 +552,7 @@ class _Task:
             runs=self.runs if self.random else 1,
             seed=self.seed,
             device=self.device,
+            **self.estimator.keep_scale,
         )
         answer = _finite(raw.value, x, y)
         seeds = np.random.SeedSequence(self.seed).generate_state(2)
@@ -553,9 +560,9 @@ class _Task:
             x, y, self.method, splits, (int(seeds[0]), int(seeds[1])), self.device
         )
         error = _half_sample_error(halves, len(x))
-        if self.method == "gaussian" and y.ndim == 2:
+        if self.estimator.null_error is not None and y.ndim == 2:
             # halves may have been given fewer columns than the whole
-            least = gaussian.null_error(x, y)
+            least = self.estimator.null_error(x, y)
             if 0 < error < least:
                 halves = halves.mean() + (halves - halves.mean()) * (least / error)
                 error = least
@@ -870,7 +877,8 @@ def _estimate_many(
     """Estimates without an error of their own,
     of pairs like those that `method` took.
     """
-    options: dict[str, Any] = WITHOUT_ERROR.get(method, {})
+    estimator = ESTIMATORS[method]
+    options = {**estimator.keep_scale, **estimator.without_error}
     try:
         return estimate_mi_many(pairs, method, seed=seed, device=device, **options)
     except ValueError as error:

@@ -22,9 +22,8 @@ def continuous(name: str, value: Any) -> np.ndarray:
     varies = (array != array[0]).any(0)
     if not varies.any():
         raise ValueError(
-            f"{name} is constant in all of its {array.shape[1]} columns; a block of "
-            "features that varies "
-            "is wanted"
+            f"{name} is constant in all of its {array.shape[1]} columns; expected at "
+            "least one that varies"
         )
     return array if varies.all() else array[:, varies]
 
@@ -41,12 +40,20 @@ def variable(name: str, value: Any) -> np.ndarray:
         return continuous(name, array)
     if array.ndim not in (1, 2) or 0 in array.shape:
         raise ValueError(
-            f"{name} has shape {array.shape}; (n,) or (n, p) with n, p ≥ 1 is wanted"
+            f"{name} has shape {array.shape}, expected (n,) or (n, p) with n, p ≥ 1"
         )
     classes, codes = np.unique(array, axis=0, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"{name} has a single class; at least two are wanted")
+        raise ValueError(f"{name} has a single class, expected at least two")
     return codes.reshape(-1).astype(np.int64)
+
+
+def enough(n: int, fewest: int, what: str) -> None:
+    """Refuse fewer samples than `what` needs."""
+    if n < fewest:
+        raise ValueError(
+            f"x has {n} samples, too few for {what}; expected at least {fewest}"
+        )
 
 
 def is_discrete(v: np.ndarray) -> bool:

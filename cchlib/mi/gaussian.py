@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import digamma, logsumexp
@@ -10,6 +13,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 
 from cchlib import check
 from cchlib.mi._common import (
+    enough,
     entropy,
     is_discrete,
     standard,
@@ -85,16 +89,20 @@ def gaussian(
     if shrinkage != "auto":
         if isinstance(shrinkage, str):
             raise ValueError(
-                f'shrinkage is {shrinkage!r}; "auto" or a number in [0, 1] is wanted'
+                f'`shrinkage` must be "auto" or in [0, 1], got {shrinkage!r}'
             )
         check.within("shrinkage", shrinkage, 0.0, 1.0)
     check.integer("folds", folds, 2)
     check.integer("repeats", repeats)
-    if len(x) < 3:
-        raise ValueError(f"x has {len(x)} samples; at least 3 are wanted")
+    enough(len(x), fewest({}), "a covariance")
     if is_discrete(y):
         return _of_classes(x, y, shrinkage, folds, repeats, seed)
     return _of_columns(x, y, shrinkage, repeats, seed)
+
+
+def fewest(options: Mapping[str, Any]) -> int:
+    """A correlation takes three samples."""
+    return 3
 
 
 # ---------------------------------------------------------------- continuous y
@@ -166,7 +174,7 @@ def _few_columns(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"variance lies in {r} + {s} directions: too many for {n} samples; at "
             "least "
             f"{int(np.ceil((r + s) / MOST_COLUMNS))} samples, or no more than "
-            f"{int(MOST_COLUMNS * n)} columns in all, are wanted (with a shrinkage > 0 "
+            f"{int(MOST_COLUMNS * n)} columns in all, are needed (with a shrinkage > 0 "
             "there is a value whatever their number)"
         )
     return scores_x[:, :r], scores_y[:, :s]
@@ -195,8 +203,8 @@ def _debiased(x: np.ndarray, y: np.ndarray, draw_in: bool) -> float:
     p, q = u.shape[1], v.shape[1]
     if p + q >= n:
         raise ValueError(
-            f"x and y have {p} + {q} columns and only {n} samples; a shrinkage > 0 is "
-            "wanted"
+            f"x and y have {p} + {q} columns and only {n} samples, which needs a "
+            "shrinkage > 0"
         )
     if draw_in:
         u = _drawn_in(u)
@@ -293,8 +301,8 @@ def _of_classes(
     n, smallest = len(x), np.bincount(codes).min()
     if smallest < folds:
         raise ValueError(
-            f"y has a class of {smallest} samples, too few for {folds} folds; at least "
-            f"{folds} in each class are wanted (a float array is read as continuous)"
+            f"y has a class of {smallest} samples, too few for {folds} folds; expected "
+            f"at least {folds} in each class (a float array is read as continuous)"
         )
     x = standard(x)
     if shrinkage == "auto":
@@ -340,8 +348,8 @@ def _discriminant(
     n, classes = len(x), codes.max() + 1
     if shrinkage == 0.0 and _too_wide(x, codes, n, folds):
         raise ValueError(
-            f"x has {x.shape[1]} columns and only {n} samples; a shrinkage > 0 is "
-            "wanted"
+            f"x has {x.shape[1]} columns and only {n} samples, which needs a "
+            "shrinkage > 0"
         )
     fold = np.empty(n, int)
     for c in range(classes):

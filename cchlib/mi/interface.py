@@ -1,10 +1,9 @@
-"""One function, four estimators."""
+"""One function for every estimator."""
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -13,33 +12,11 @@ import numpy as np
 
 from cchlib import check
 from cchlib.ambient import own_state
-from cchlib.mi._common import (
-    continuous,
-    entropy,
-    is_discrete,
-    nearest_ceiling,
-    variable,
-)
-from cchlib.mi.gaussian import gaussian
-from cchlib.mi.ksg import ksg
-from cchlib.mi.lmi import lmi
-from cchlib.mi.lmi import settings as lmi_settings
-from cchlib.mi.mine import mine
+from cchlib.mi._common import continuous, entropy, is_discrete, variable
+from cchlib.mi.estimators import ESTIMATORS
 from cchlib.training import resolve_device
 
-METHODS: dict[str, Callable[..., Any]] = {
-    "lmi": lmi,
-    "ksg": ksg,
-    "mine": mine,
-    "gaussian": gaussian,
-}
 AT_ONCE = 2**30  # numbers that a stack may hold: 4 GB
-RANDOM = (
-    "lmi",
-    "mine",
-)  # these train networks: a run is one random split and initialisation
-
-
 #: Neighbours where a method has no k of its own: a class needs one sample more.
 NEIGHBOURS = 3
 #: Share of the ceiling from which on an estimate counts as saturated. Nearest
@@ -75,10 +52,10 @@ class MIEstimate:
         One value a run.
     ceiling : float
         Nats: what the estimator could say at most here. Nearest neighbours on m points
-        say at most ψ(m) - ψ(k) (all of them for "ksg", those of one fold for "lmi"), a
-        Donsker-Varadhan bound on a fold of m at most ln m (McAllester and Stratos,
-        2020), and of a discrete y nothing knows more than H(Y). inf where nothing
-        bounds it.
+        say at most ψ(m) - ψ(k) (all of them for "ksg", those of one fold for "latent",
+        of a half for "lmi"), a Donsker-Varadhan bound on a fold of m at most ln m
+        (McAllester and Stratos, 2020), and of a discrete y nothing knows more than
+        H(Y). inf where nothing bounds it.
     saturated : bool
         The value is so near the ceiling that it says little about the truth but that
         it is no smaller: from `SATURATED` of it on, `SATURATED_ENTROPY` where the
@@ -130,7 +107,7 @@ class MIEstimate:
 def estimate_mi(
     x: Any,
     y: Any,
-    method: str = "lmi",
+    method: str = "latent",
     *,
     given: Any = None,
     runs: int = 1,
@@ -147,21 +124,24 @@ def estimate_mi(
     y : array (n,) or (n, q)
         Integer, boolean or string: discrete (rows of a matrix are classes, so one-hot
         integers are labels). Float: continuous, however few its values.
-    method : {"lmi", "ksg", "mine", "gaussian"}
-        Latent MI (Gowri et al., 2024); k nearest neighbours (Kraskov et al., 2004;
-        Ross, 2014); MINE (Belghazi et al., 2018); the Gaussian closed form.
+    method : {"latent", "lmi", "ksg", "mine", "gaussian"}
+        "latent": our own estimator, nearest neighbours on learned functions of x and of
+        y, see `cchlib.mi.latent`. "lmi": latent mutual information as published (Gowri
+        et al., 2024), at the settings of the authors' package. "ksg": k nearest
+        neighbours (Kraskov et al., 2004; Ross, 2014), k = 3. "mine": MINE (Belghazi et
+        al., 2018). "gaussian": the Gaussian closed form.
     given : array (n,) or (n, r), optional
         Condition on it; continuous or discrete as y. "ksg" only.
     runs : int
-        Independent runs of the random estimators ("lmi", "mine"), trained as one stack.
+        Independent runs of the random estimators ("latent", "lmi", "mine").
     seed : int
         The same seed gives the same value, to the bit on a CPU.
     device : str
         "auto" (the GPU where there is one), "cpu", "cuda"…; for the estimators that
         train networks.
     **options
-        Of the method: see `cchlib.mi.ksg.ksg`, `lmi.lmi`, `mine.mine`,
-        `gaussian.gaussian`.
+        Of the method: the keyword arguments of `cchlib.mi.latent.latent`, `lmi.lmi`,
+        `ksg.ksg`, `mine.mine` and `gaussian.gaussian`.
 
     Returns
     -------
@@ -189,7 +169,7 @@ def estimate_mi(
 @own_state()
 def estimate_mi_many(
     pairs: Sequence[tuple[Any, Any]],
-    method: str = "lmi",
+    method: str = "latent",
     *,
     given: Sequence[Any] | None = None,
     runs: int = 1,
@@ -202,57 +182,51 @@ def estimate_mi_many(
 
     `given` holds one variable a pair. Everything else is as in `estimate_mi`.
     """
-    check.one_of("method", method, METHODS)
+    estimator = ESTIMATORS[check.one_of("method", method, ESTIMATORS)]
     runs, seed = check.integer("runs", runs, 1), check.integer("seed", seed)
     resolve_device(device)  # refused whatever the method
     reported = _settings(method, options)
-    if given is not None and method != "ksg":
+    if given is not None and not estimator.conditional:
+        conditional = [name for name, one in ESTIMATORS.items() if one.conditional]
         raise ValueError(
-            f'given is not available with method {method!r}; "ksg" estimates '
-            "conditional information"
+            f"given is not available with method {method!r}; conditional information "
+            f"is estimated by {', '.join(map(repr, conditional))}"
         )
     samples = [
         _read(x, y, None if given is None else given[i], reported.get("k", NEIGHBOURS))
         for i, (x, y) in enumerate(pairs)
     ]
 
-    if method in RANDOM:
-        return _random(method, samples, reported, runs, seed, device, options)
-    return _deterministic(method, samples, reported, seed, options)
+    if estimator.random:
+        return _random(method, samples, reported, runs, seed, device)
+    return _deterministic(method, samples, reported, seed)
 
 
 def _settings(method: str, options: dict[str, Any]) -> dict[str, Any]:
     """All options of a method, the defaults included."""
-    known = {
-        name: p.default
-        for name, p in inspect.signature(METHODS[method]).parameters.items()
-        if p.kind is p.KEYWORD_ONLY and name not in ("runs", "seed", "device")
-    }
+    known = ESTIMATORS[method].defaults
     for name in options:
         if name not in known:
             raise ValueError(
-                f"{name} is not an option of {method!r}; one of {', '.join(known)} is "
-                "wanted"
+                f"{name} is not an option of method {method!r}, which has "
+                f"{', '.join(known)}"
             )
-    settings = known | options
-    if method == "lmi":  # what is None there is the preset's
-        settings = {"preset": settings["preset"]} | lmi_settings(**settings)
-    return settings
+    return known | options
 
 
 def _random(
     method: str,
     samples: list[tuple[np.ndarray, ...]],
-    reported: dict[str, Any],
+    options: dict[str, Any],
     runs: int,
     seed: int,
     device: str,
-    options: dict[str, Any],
 ) -> list[MIEstimate]:
     """Estimates by networks, trained as stacks; the error is that of the runs."""
+    compute = ESTIMATORS[method].compute
 
     def estimate(group: list) -> list[list[float]]:
-        return METHODS[method](group, runs=runs, seed=seed, device=device, **options)
+        return compute(group, runs=runs, seed=seed, device=device, **options)
 
     start = time.perf_counter()
     values = _by_shape(samples, runs, estimate)
@@ -260,24 +234,24 @@ def _random(
     found = []
     for sample, one in zip(samples, values):
         error = float(np.std(one, ddof=1) / np.sqrt(runs)) if runs > 1 else np.nan
-        found.append(_estimate(method, sample, one, error, seconds, reported))
+        found.append(_estimate(method, sample, one, error, seconds, options))
     return found
 
 
 def _deterministic(
     method: str,
     samples: list[tuple[np.ndarray, ...]],
-    reported: dict[str, Any],
-    seed: int,
     options: dict[str, Any],
+    seed: int,
 ) -> list[MIEstimate]:
     """Estimates in closed form or by counting, one after the other."""
+    compute = ESTIMATORS[method].compute
     found = []
     for sample in samples:
         start = time.perf_counter()
-        value, error = METHODS[method](*sample, seed=seed, **options)
+        value, error = compute(*sample, seed=seed, **options)
         seconds = time.perf_counter() - start
-        found.append(_estimate(method, sample, [value], error, seconds, reported))
+        found.append(_estimate(method, sample, [value], error, seconds, options))
     return found
 
 
@@ -287,10 +261,10 @@ def _estimate(
     values: Sequence[float],
     error: float,
     seconds: float,
-    reported: dict[str, Any],
+    options: dict[str, Any],
 ) -> MIEstimate:
     value = float(np.mean(values))
-    most = _limit(method, len(sample[0]), reported)
+    most = ESTIMATORS[method].ceiling(len(sample[0]), options)
     known = entropy(sample[1]) if is_discrete(sample[1]) else np.inf
     ceiling = float(min(most, known))
     share = SATURATED_ENTROPY if known < most else SATURATED
@@ -301,7 +275,7 @@ def _estimate(
         method=method,
         n_samples=len(sample[0]),
         seconds=seconds,
-        options=reported,
+        options=options,
         values=tuple(float(one) for one in values),
         ceiling=ceiling,
         saturated=bool(value >= share * ceiling),
@@ -312,19 +286,7 @@ def limit(method: str, n: int, **options: Any) -> float:
     """The most, in nats, that a method with these options can say of n pairs of two
     continuous variables.
     """
-    return _limit(method, n, _settings(method, options))
-
-
-def _limit(method: str, n: int, options: dict[str, Any]) -> float:
-    """The same of all options."""
-    if method == "ksg":
-        return nearest_ceiling(n, options["k"])
-    if method == "lmi":
-        held_out = n // options["folds"] if "folds" in options else n - n // 2
-        return nearest_ceiling(held_out, options["k"])
-    if method == "mine":
-        return float(np.log(n // options["folds"]))
-    return float("inf")
+    return ESTIMATORS[method].ceiling(n, _settings(method, options))
 
 
 def _read(x: Any, y: Any, given: Any, k: int) -> tuple[np.ndarray, ...]:
@@ -347,7 +309,7 @@ def _enough_of_each(name: str, codes: np.ndarray, k: int) -> None:
         return
     raise ValueError(
         f"{name} has {len(counts)} classes, of which the rarest is a class of "
-        f"{counts.min()} samples; at least {k + 1} samples in each are wanted: merge "
+        f"{counts.min()} samples; expected at least {k + 1} samples in each: merge "
         "rare classes or leave them out; and if these integers are measurements, give "
         f"them as floats ({name}.astype(float)), which are read as continuous"
     )

@@ -10,11 +10,20 @@ distance 0 from its own class and ∞ from the others: with it Kraskov's first e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from scipy.special import digamma
 
 from cchlib import check
-from cchlib.mi._common import is_discrete, standard, subsampling_error
+from cchlib.mi._common import (
+    enough,
+    is_discrete,
+    nearest_ceiling,
+    standard,
+    subsampling_error,
+)
 from cchlib.mi.neighbours import neighbour_counts
 
 RESCALE = ("none", "columns", "whiten")
@@ -51,11 +60,7 @@ def ksg(
     for v in (x, y, given):
         if v is not None:
             variables.append(v if is_discrete(v) else _rescaled(v, rescale))
-    if len(x) <= k:
-        raise ValueError(
-            f"x has {len(x)} samples, too few for k = {k} neighbours; more than k are "
-            "wanted"
-        )
+    enough(len(x), fewest({"k": k}), f"k = {k} neighbours")
     codes = next((v for v in variables if is_discrete(v)), None)
     value = _estimate(variables, k)
     if not parts:
@@ -65,6 +70,16 @@ def ksg(
         return _estimate([v[rows] for v in variables], k)
 
     return value, subsampling_error(estimate, len(x), parts, 1, seed, codes)
+
+
+def ceiling(n: int, options: Mapping[str, Any]) -> float:
+    """What k nearest neighbours can say at most."""
+    return nearest_ceiling(n, options["k"])
+
+
+def fewest(options: Mapping[str, Any]) -> int:
+    """One sample more than neighbours."""
+    return int(options["k"]) + 1
 
 
 def _rescaled(x: np.ndarray, how: str) -> np.ndarray:

@@ -1,5 +1,5 @@
-"""Latent mutual information (Gowri et al., 2024): nearest neighbours on learned,
-low-dimensional representations.
+"""Latent mutual information as published (Gowri et al., 2024), at the settings of the
+authors' package: nearest neighbours on learned, low-dimensional representations.
 
 Encoders x -> z_x and y -> z_y are trained so that each representation tells about the
 *other* variable; then the KSG estimator is applied to (z_x, z_y) on samples that the
@@ -9,7 +9,7 @@ what the networks miss is missing from the estimate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,34 +18,9 @@ from torch import Tensor, nn
 
 from cchlib import check
 from cchlib.mi import ksg as nearest
-from cchlib.mi import latent
-from cchlib.mi._common import is_discrete, one_hot
+from cchlib.mi._common import enough, is_discrete, nearest_ceiling, one_hot
 from cchlib.mi.cross import CrossAutoencoder
 from cchlib.training import resolve_device
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # latentmi 0.1.3, which is what the paper used; its widths are 1024, 512, 256
-    "package": {
-        "latents": 8,
-        "epochs": 300,
-        "patience": 30,
-        "lr": 1e-4,
-        "batch_size": 512,
-        "k": 3,
-    },
-    # chosen on `panel.problems("tune")`
-    "default": {
-        "latents": None,  # as many as the data asks for
-        "epochs": 60,
-        "patience": 6,
-        "lr": 2e-3,
-        "batch_size": 256,
-        "k": 3,
-        "width": 128,
-        "folds": 5,
-        "surrogates": 4,
-    },
-}
 
 
 def lmi(
@@ -54,103 +29,79 @@ def lmi(
     runs: int = 1,
     seed: int = 0,
     device: str = "auto",
-    preset: str = "default",
-    latents: int | None = None,
-    epochs: int | None = None,
-    patience: int | None = None,
-    lr: float | None = None,
-    batch_size: int | None = None,
-    k: int | None = None,
-    width: int | None = None,
-    folds: int | None = None,
-    surrogates: int | None = None,
+    latents: int = 8,
+    epochs: int = 300,
+    patience: int = 30,
+    lr: float = 1e-4,
+    batch_size: int = 512,
+    k: int = 3,
 ) -> list[list[float]]:
-    """I(x; y) in nats of each sample, `runs` values each.
+    """I(x; y) in nats of each sample, `runs` values each, one after the other.
+
+    The defaults are those of latentmi 0.1.3, which is what the paper used; its hidden
+    layers are 1024, 512 and 256 wide. They cost some 35 GFLOP an epoch at 2,000 samples
+    (half a second on one core, three quarters of its matrix-product speed, so that a
+    stack would save nothing), for up to 300 epochs.
 
     Parameters
     ----------
     samples : pairs of arrays as `_common.variable` returns them, of equal shapes
-    preset : {"default", "package"}
-        "default": see `cchlib.mi.latent`; samples, runs and folds are trained as one
-        stack. "package": what the `latentmi` package does, in nats, run after run. An
-        option left at None is the preset's. The package's networks cost some 35 GFLOP
-        an epoch at 2,000 samples (half a second on one core, three quarters of its
-        matrix-product speed, so that a stack would save nothing there), for up to 300
-        epochs.
-    latents : int or None
-        Dimensions of each representation; for a discrete y no more than its classes
-        less one ("default"). None: 8, and while all of them are correlated on held-out
-        samples, twice as many: up to min(p, q, n / 20, 64). There is a warning where
-        more would still help.
+    latents : int
+        Dimensions of each representation.
     epochs, patience, lr, batch_size
         Adam; at most `epochs`, until `patience` of them brought no better held-out
         loss.
     k : int
         Neighbours.
-    width, folds, surrogates : int
-        "default" only: hidden units; cross-fitting; Gaussian samples that measure KSG's
-        bias (0: uncorrected).
     """
-    chosen = settings(
-        preset,
-        latents=latents,
-        epochs=epochs,
-        patience=patience,
-        lr=lr,
-        batch_size=batch_size,
-        k=k,
-        width=width,
-        folds=folds,
-        surrogates=surrogates,
+    for name, value in (
+        ("latents", latents),
+        ("epochs", epochs),
+        ("patience", patience),
+        ("batch_size", batch_size),
+        ("k", k),
+    ):
+        check.integer(name, value, 1)
+    lr = check.within("lr", lr, 0.0, open_low=True)
+    enough(
+        len(samples[0][0]),
+        fewest({"k": k}),
+        f"k = {k} neighbours in a half",
     )
     where = resolve_device(device)
-    n, parts = len(samples[0][0]), chosen.get("folds", 2)
-    if n // parts <= chosen["k"] + 1:
-        raise ValueError(
-            f"x has {n} samples, too few for k = {chosen['k']} neighbours in each of "
-            f"{parts} folds; at "
-            f"least {parts * (chosen['k'] + 2)} are wanted"
+
+    def estimate(x: np.ndarray, y: np.ndarray, run_seed: int) -> float:
+        codes = _held_out_codes(
+            x, y, run_seed, where, latents, epochs, patience, lr, batch_size
         )
-    if preset == "package":
-        return [
-            [_package(x, y, chosen, seed + run, where) for run in range(runs)]
-            for x, y in samples
-        ]
-    return latent.estimate(list(samples), chosen, runs, seed, where)
+        return nearest.ksg(*codes, k=k, parts=0, rescale="none")[0]
+
+    return [[estimate(x, y, seed + run) for run in range(runs)] for x, y in samples]
 
 
-def settings(preset: str = "default", **options: Any) -> dict[str, Any]:
-    """The preset with the options that are not None in their place, checked."""
-    chosen = dict(PRESETS[check.one_of("preset", preset, PRESETS)])
-    for name, value in options.items():
-        if value is None:
-            continue
-        if name not in chosen:
-            raise ValueError(
-                f"{name} is not an option of preset {preset!r}; one of "
-                f"{', '.join(chosen)} is wanted"
-            )
-        if name == "lr":
-            chosen[name] = check.within(name, value, 0.0, open_low=True)
-        else:
-            chosen[name] = check.integer(
-                name, value, {"surrogates": 0, "folds": 2}.get(name, 1)
-            )
-    return chosen
+def ceiling(n: int, options: Mapping[str, Any]) -> float:
+    """What nearest neighbours can say at most on the half that is not learned from."""
+    return nearest_ceiling(n - n // 2, options["k"])
 
 
-# ---------------------------------------------------------------- preset "package"
+def fewest(options: Mapping[str, Any]) -> int:
+    """A half has k neighbours and two samples to tell them apart."""
+    return 2 * (int(options["k"]) + 2)
 
 
-def _package(
+def _held_out_codes(
     x: np.ndarray,
     y: np.ndarray,
-    chosen: dict[str, Any],
     seed: int,
     device: torch.device,
-) -> float:
-    """One run as the `latentmi` package does it; in nats, seeded, silent, without its
-    data loader.
+    latents: int,
+    epochs: int,
+    patience: int,
+    lr: float,
+    batch_size: int,
+) -> list[np.ndarray]:
+    """Codes of x and of y on the held-out half, (n / 2, latents) each: one run as the
+    `latentmi` package does it, seeded, silent, without its data loader.
     """
     y = one_hot(y) if is_discrete(y) else y
     a, b = (
@@ -164,24 +115,21 @@ def _package(
     train, held_out = order[: n // 2], order[n // 2 :]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = CrossAutoencoder(a.shape[1], b.shape[1], chosen["latents"]).to(device)
+        model = CrossAutoencoder(a.shape[1], b.shape[1], latents).to(device)
         train_like_package(
             model,
             a[train],
             b[train],
             a[held_out],
             b[held_out],
-            _shuffled(chosen["batch_size"]),
-            chosen["lr"],
-            chosen["epochs"],
-            chosen["patience"],
+            _shuffled(batch_size),
+            lr,
+            epochs,
+            patience,
         )
     with torch.no_grad():
-        latents = [
-            z.double().cpu().numpy()
-            for z in model.eval().encode(a[held_out], b[held_out])
-        ]
-    return nearest.ksg(*latents, k=chosen["k"], parts=0)[0]
+        codes = model.eval().encode(a[held_out], b[held_out])
+    return [code.double().cpu().numpy() for code in codes]
 
 
 def _shuffled(batch_size: int) -> Callable[[int], Sequence[Tensor]]:

@@ -4,16 +4,25 @@ bound on I(x; y).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cchlib import check
-from cchlib.mi._common import is_discrete, normal_scores, one_hot, standard
+from cchlib.mi._common import (
+    enough,
+    is_discrete,
+    normal_scores,
+    one_hot,
+    standard,
+)
 from cchlib.mi.networks import AdamW, Encoders
 from cchlib.training import BestEpoch, resolve_device
+
+FEWEST_IN_FOLD = 8
 
 
 def mine(
@@ -67,9 +76,8 @@ def mine(
     check.within("lr", lr, 0.0, open_low=True)
     check.within("decay", decay, 0.0, 1.0)
     n, p = samples[0][0].shape
+    enough(n, fewest({"folds": folds}), f"{folds} folds of at least {FEWEST_IN_FOLD}")
     size = n // folds
-    if size < 8:
-        raise ValueError(f"x has {n} samples, too few for {folds} folds of at least 8")
     where = resolve_device(device)
     blocks: list[np.ndarray] = []
     seeds: list[int] = []
@@ -106,6 +114,18 @@ def mine(
         values = _bound(network, *_apart(test, p), streams, shuffles)
     each = values.double().cpu().numpy().reshape(len(samples), runs, folds)
     return each.mean(-1).tolist()
+
+
+def ceiling(n: int, options: Mapping[str, Any]) -> float:
+    """A Donsker-Varadhan bound on m samples says ln m at most (McAllester and Stratos,
+    2020).
+    """
+    return float(np.log(n // options["folds"]))
+
+
+def fewest(options: Mapping[str, Any]) -> int:
+    """So many that no fold is too small for a mean of exponentials."""
+    return FEWEST_IN_FOLD * int(options["folds"])
 
 
 def _inputs(x: np.ndarray, y: np.ndarray) -> np.ndarray:

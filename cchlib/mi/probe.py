@@ -52,14 +52,12 @@ def probe_bound(
     seed = check.integer("seed", seed)
     regularisation = check.number("regularisation", regularisation, 0.0, open_low=True)
     if not is_discrete(y):
-        raise ValueError(
-            "y is continuous; integer, boolean or string classes are wanted"
-        )
+        raise ValueError("y is continuous; expected integer, boolean or string classes")
     counts = np.bincount(y)
     if counts.min() < folds:
         raise ValueError(
-            f"y has a class of {counts.min()} samples; at least {folds}, one a fold, "
-            "are wanted"
+            f"y has a class of {counts.min()} samples, expected at least {folds}, one "
+            "a fold"
         )
     n = len(y)
     gain = np.empty(n)
