@@ -14,7 +14,7 @@ kyungeun-lee/mibenchmark, by default `bert-imdb` in CCH_DATA.
 
 Slow peers (half a minute a task) are measured on one task of MNIST and one of the grid,
 the middle ones, whatever comes out there; all others on all tasks. `--again`
-repeats, on other draws, the tasks that `lmi` lost by less than .05 nats.
+repeats, on other draws, the tasks that `latent` lost by less than .05 nats.
 
 Writes benchmarks/results/mi.csv, one row for each task and estimator (nats, seconds of
 the processor), and from it the tables of the book's page on speed, which begins with
@@ -44,7 +44,7 @@ from cchlib.mi import estimate_mi
 
 RESULTS = Path(__file__).parent / "results" / "mi.csv"
 PAGE = Path(__file__).resolve().parents[1] / "book" / "bench_mi.md"
-OURS = ("lmi", "ksg", "gaussian", "mine")
+OURS = ("latent", "ksg", "gaussian", "mine")
 OPTIONS: dict[str, dict] = {"ksg": {"parts": 0}, "gaussian": {"repeats": 0}}
 FLIPS = (0.11, 0.05, 0.25)  # half a bit first
 LOSS = 0.02  # nats behind the best peer that count as lost
@@ -344,12 +344,12 @@ def again(
     estimators: dict,
     versions: dict,
 ) -> list[dict]:
-    """`lmi` and the peer that beat it, on other draws of the tasks that were lost."""
+    """`latent` and the peer that beat it, on other draws of the lost tasks."""
     rows = []
     for _, loss in lost.iterrows():
         if loss.task not in by_name or peers.SLOW_FROM.get(loss.who) == 1:
             continue
-        asked = {who: estimators[who] for who in ("lmi", loss.who)}
+        asked = {who: estimators[who] for who in ("latent", loss.who)}
         for seed in range(1, draws + 1):
             rows += measure(by_name[loss.task], n, asked, versions, seed=seed)
     return rows
@@ -359,15 +359,15 @@ def again(
 
 
 def comparison(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a task: `lmi`, the best of our others, the best peer;
+    """One row a task: `latent`, the best of our others, the best peer;
     our losses first.
     """
     rows = []
     for (name, _), group in frame.groupby(["task", "n"], sort=False):
-        if "lmi" not in set(group.estimator):
+        if "latent" not in set(group.estimator):
             continue
         group = group.assign(size=group.error.abs())
-        own = group[group.estimator == "lmi"].iloc[0]
+        own = group[group.estimator == "latent"].iloc[0]
         theirs = group[~group.estimator.isin(OURS)]
         other = group[group.estimator.isin(OURS[1:])]
         if theirs.empty:
@@ -378,7 +378,7 @@ def comparison(frame: pd.DataFrame) -> pd.DataFrame:
             {
                 "task": name,
                 "truth": own.truth,
-                "lmi": own.value,
+                "latent": own.value,
                 "other": f"{best.value:.3f} ({best.estimator})",
                 "peer": f"{peer.value:.3f} ({peer.estimator})",
                 "who": peer.estimator,
@@ -394,18 +394,18 @@ def losses(table: pd.DataFrame, frame: pd.DataFrame) -> list[str]:
     behind = table[table.loss > LOSS]
     slow = int((table.ratio > 0.1).sum())
     lines = [
-        f"`lmi` is behind the best peer by more than .02 nats in {len(behind)} of "
+        f"`latent` is behind the best peer by more than .02 nats in {len(behind)} of "
         f"{len(table)} tasks; they come first. It takes more than a tenth of that "
         f"peer's time in {slow}. The best peer is chosen knowing the truth, a new one "
         f"for each task; n = {frame.n.iloc[0]:,}.",
         "",
-        "| task | truth | `lmi` | best of our others | best peer | of peers | "
-        "`lmi` behind by | time to peer's |",
+        "| task | truth | `latent` | best of our others | best peer | of peers | "
+        "`latent` behind by | time to peer's |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for _, r in table.iterrows():
         lines.append(
-            f"| {r.task} | {r.truth:.3f} | {r.lmi:.3f} | {r.other} | {r.peer} | "
+            f"| {r.task} | {r.truth:.3f} | {r.latent:.3f} | {r.other} | {r.peer} | "
             f"{r.peers} | {r.loss:+.3f} | {r.ratio:.3g} |"
         )
     return lines
@@ -420,7 +420,7 @@ def other_draws(frame: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         if loss.who not in set(part.estimator):
             continue
         size = part.groupby("estimator")["size"].agg(["mean", "std", "size"])
-        own, peer = size.loc["lmi"], size.loc[loss.who]
+        own, peer = size.loc["latent"], size.loc[loss.who]
         lines.append(
             f"| {loss.task} | {loss.who} | {own['size']:.0f} | {own['mean']:.3f} | "
             f"{peer['mean']:.3f} | {own['mean'] - peer['mean']:+.3f} |"
@@ -432,8 +432,8 @@ def other_draws(frame: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         "The peer is the best of several on one draw. Where it was ahead by less than "
         f"{CLOSE:.2f}, and is quick, the same two on other draws:",
         "",
-        "| task | peer | draws | `lmi`'s mean absolute error | the peer's | `lmi` "
-        "behind by |",
+        "| task | peer | draws | `latent`'s mean absolute error | the peer's | "
+        "`latent` behind by |",
         "|---|---|---:|---:|---:|---:|",
         *lines,
     ]
@@ -441,7 +441,7 @@ def other_draws(frame: pd.DataFrame, table: pd.DataFrame) -> list[str]:
 
 def means(frame: pd.DataFrame) -> list[str]:
     """Errors and seconds over the tasks that all answered, and of each peer over its
-    own; `lmi` on the very same.
+    own; `latent` on the very same.
     """
     errors = frame.assign(size=frame.error.abs())
     error = errors.pivot_table(index="task", columns="estimator", values="size")
@@ -467,21 +467,21 @@ def means(frame: pd.DataFrame) -> list[str]:
         )
     lines += [
         "",
-        "Each against `lmi`, over all tasks that it answered:",
+        "Each against `latent`, over all tasks that it answered:",
         "",
-        "| estimator | tasks | its mean absolute error | `lmi`'s | its seconds | "
-        "`lmi`'s |",
+        "| estimator | tasks | its mean absolute error | `latent`'s | its seconds | "
+        "`latent`'s |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name in error:
-        both = error.index[error[[name, "lmi"]].notna().all(axis=1)]
-        if name == "lmi":
+        both = error.index[error[[name, "latent"]].notna().all(axis=1)]
+        if name == "latent":
             continue
-        e = error.loc[both, [name, "lmi"]].mean()
-        s = seconds.loc[both, [name, "lmi"]].mean()
+        e = error.loc[both, [name, "latent"]].mean()
+        s = seconds.loc[both, [name, "latent"]].mean()
         lines.append(
-            f"| {name} | {len(both)} | {e[name]:.3f} | {e['lmi']:.3f} | "
-            f"{s[name]:.2f} | {s['lmi']:.2f} |"
+            f"| {name} | {len(both)} | {e[name]:.3f} | {e['latent']:.3f} | "
+            f"{s[name]:.2f} | {s['latent']:.2f} |"
         )
     return lines
 
@@ -498,23 +498,23 @@ def printed(frame: pd.DataFrame) -> list[str]:
         "changed since, they repeated narrow columns for it and cut MINE off at 0; KSG "
         "is theirs there, ours here. Slow peers saw one task of each.",
         "",
-        "| estimator | MNIST: theirs | ours | `lmi` on the same | tasks | grid: theirs "
-        "| ours | `lmi` on the same | tasks |",
+        "| estimator | MNIST: theirs | ours | `latent` on the same | tasks | "
+        "grid: theirs | ours | `latent` on the same | tasks |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     bits = frame.assign(size=frame.error.abs() / np.log(2))
-    for name in dict.fromkeys([*PRINTED["MNIST"], "lmi"]):
+    for name in dict.fromkeys([*PRINTED["MNIST"], "latent"]):
         cells = []
         for family in ("MNIST", "grid"):
             part = bits[bits.family == family]
             part = part.pivot_table(index="task", columns="estimator", values="size")
             theirs = PRINTED[family].get(name)
             cells.append("–" if theirs is None else f"{theirs:.3f}")
-            if name not in part or "lmi" not in part:
+            if name not in part or "latent" not in part:
                 cells += ["–", "–", "0"]
                 continue
-            both = part[part[name].notna() & part["lmi"].notna()]
-            cells += [f"{both[name].mean():.3f}", f"{both['lmi'].mean():.3f}"]
+            both = part[part[name].notna() & part["latent"].notna()]
+            cells += [f"{both[name].mean():.3f}", f"{both['latent'].mean():.3f}"]
             cells.append(str(len(both)))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
@@ -598,7 +598,7 @@ def main() -> None:
         frame = frame.drop_duplicates(["task", "n", "seed", "estimator"])
         RESULTS.parent.mkdir(exist_ok=True)
         records.write_text(RESULTS, frame.to_csv(index=False, float_format="%.6g"))
-        if "lmi" in set(frame.estimator):
+        if "latent" in set(frame.estimator):
             records.write_text(PAGE, page(frame, versions))
         return frame
 

@@ -5,7 +5,7 @@
 A piece is so many simulated data sets of a case; each is a row of
 benchmarks/results/decide_rates.csv as soon as it is done, and pieces that stand there
 are not run again. Chapter 8 shows the table. A data set takes from .03 (`outputs`) to
-some 10 processor seconds (`low rank lmi`), if OMP_NUM_THREADS is 1.
+some 10 processor seconds (`low rank latent`), if OMP_NUM_THREADS is 1.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ CASES = {
     "outputs": Case("independent", "outputs", "", 80, 6),
     # both informations are 0, and so is the gap: the hardest case for the CCH
     "features gaussian": Case("independent", "features", "gaussian", 80, 6, slope=0),
-    "features lmi": Case("independent", "features", "lmi", 120, 6, slope=0),
+    "features latent": Case("independent", "features", "latent", 120, 6, slope=0),
     "features ksg": Case("independent", "features", "ksg", 80, 6, slope=0),
     "features mine": Case("independent", "features", "mine", 80, 6, slope=0),
     # in which a covariance sees dependence where there is none
     "low rank gaussian": Case("independent", "features", "gaussian", 500, 300, 0, 8),
     "low rank ksg": Case("independent", "features", "ksg", 500, 300, 0, 8),
-    "low rank lmi": Case("independent", "features", "lmi", 500, 300, 0, 8),
+    "low rank latent": Case("independent", "features", "latent", 500, 300, 0, 8),
     "both": Case("independent", "both", "gaussian", 80, 6),
     "copy": Case("copy", "outputs", "", 80, 6),
     "label": Case("label", "outputs", "", 150, 50),

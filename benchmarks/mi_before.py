@@ -1,4 +1,4 @@
-"""`lmi` of an earlier commit against today's, on both halves of the panel.
+"""`latent` of an earlier commit against today's, on both halves of the panel.
 
     git worktree add DIR COMMIT
     python benchmarks/mi_before.py DIR [--samples 2000]
@@ -77,8 +77,8 @@ def page(frame: pd.DataFrame, commit: str, n: int) -> str:
         )
     lines += [
         "",
-        f"`lmi` with its defaults, one pair a call, {n:,} samples, one thread, seconds "
-        "of the processor a task.",
+        f"`latent` with its defaults, one pair a call, {n:,} samples, one thread, "
+        "seconds of the processor a task.",
         "",
         f"Measured by `benchmarks/mi_before.py` on {frame.date.max()} "
         f"({platform.machine()}).",

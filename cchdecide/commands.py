@@ -43,7 +43,9 @@ as wanted; 1 the machine failed (disk, memory, a package); 130 interrupted.
 @app.command(help=ASSESS)
 def assess(
     file: Annotated[Path | None, typer.Argument(help="A .npz or .csv file.")] = None,
-    method: Annotated[str, typer.Option(help="lmi, ksg, mine or gaussian.")] = "lmi",
+    method: Annotated[
+        str, typer.Option(help="latent, lmi, ksg, mine or gaussian.")
+    ] = "latent",
     runs: Annotated[int, typer.Option(min=1, help="Estimates behind each value.")] = 5,
     confidence: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
     smallest: Annotated[

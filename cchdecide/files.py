@@ -141,7 +141,7 @@ def decide_file(
 
 def assess_file(
     path: str | os.PathLike,
-    method: str = "lmi",
+    method: str = "latent",
     runs: int = 5,
     confidence: float = 0.95,
     seed: int = 0,

@@ -105,7 +105,9 @@ def test_the_estimator_is_one_of_the_methods(copy):
 import numpy as np
 from cchlib import criterion, mi
 x, e = np.random.default_rng(0).normal(size=(2, 20000))
-print(mi.estimate_mi(np.exp(x), (0.8 * x + 0.6 * e) ** 3, "copula").value)
+found = mi.estimate_mi(np.exp(x), (0.8 * x + 0.6 * e) ** 3, "copula")
+assert found.ceiling == np.inf and not found.saturated
+print(found.value)
 criterion.assess(x[:200], e[:200], x[:200] > 0, "copula")""",
     )
     assert float(value) == pytest.approx(0.5108, abs=0.02)

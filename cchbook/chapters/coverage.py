@@ -351,7 +351,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         1, 2, figsize=(8.5, 0.28 * len(names) + 1.4), sharey=True, layout="constrained"
     )
-    colours = dict(zip(("lmi", "ksg", "gaussian", "mine"), plots.COLORS.values()))
+    colours = dict(zip(("latent", "ksg", "gaussian", "mine"), plots.COLORS.values()))
     for axis, metric, wanted in ((axes[0], "covers", 0.95), (axes[1], "wrong", 0.05)):
         axis.axvline(wanted, color=plots.COLORS["truth"], lw=0.8)
         methods = list(dict.fromkeys(found["method"]))

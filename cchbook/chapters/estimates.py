@@ -17,7 +17,7 @@ from cchbook.chapters.panel import Problem
 from cchbook.runs import records
 
 COLOURS = {
-    "lmi": plots.COLORS["kd"],
+    "latent": plots.COLORS["kd"],
     "ksg": plots.COLORS["no_kd"],
     "mine": plots.COLORS["other"],
     "gaussian": plots.COLORS["teacher"],
@@ -105,14 +105,13 @@ def contenders(
     error: pd.DataFrame, seconds: pd.DataFrame, problems: Mapping[str, Problem]
 ) -> pd.DataFrame:
     """Mean error and seconds by problem (a row) and contender (two columns)."""
-    titles = {"default": "lmi", "package": "lmi, package", "mine": "mine"}
     rows = []
     for name in dict.fromkeys(error["problem"]):
         row = {"problem": name, "truth": f"{problems[name].truth:.3f}"}
-        for preset, title in titles.items():
-            where = {"problem": name, "preset": preset}
-            row[f"{title}: error"] = f"{mean_error(error, **where):+.3f}"
-            row[f"{title}: seconds"] = f"{mean_error(seconds, **where):.2f}"
+        for estimator in ("latent", "lmi", "mine"):
+            where = {"problem": name, "estimator": estimator}
+            row[f"{estimator}: error"] = f"{mean_error(error, **where):+.3f}"
+            row[f"{estimator}: seconds"] = f"{mean_error(seconds, **where):.2f}"
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -102,7 +102,7 @@ def of(run: records.Measurements, **defaults: Any) -> list[Evidence]:
         The live run; one that belongs to no chapter stands alone.
     **defaults
         Conditions that older records lack, with what they were run with, such as
-        ``estimator="lmi"``.
+        ``estimator="latent"``.
     """
     found = []
     record = records.leading(run.notebook) if run.notebook else None
@@ -166,9 +166,9 @@ def decided(table: pd.DataFrame) -> pd.Series:
 def leading_estimator(one: Evidence, **where: Any) -> str:
     """The paper's estimator where the run has it there, else the first that it has."""
     if "estimator" not in one.metrics:
-        return str(one.defaults.get("estimator", "lmi"))
+        return str(one.defaults.get("estimator", "latent"))
     names = one.rows("i_ts", **where)["estimator"].dropna().unique()
-    return "package" if "package" in names or not len(names) else str(names[0])
+    return "lmi" if "lmi" in names or not len(names) else str(names[0])
 
 
 def gaps(

@@ -25,10 +25,10 @@ from cchbook.runs.records import Measurements
 DISTILLED = {"control": None}
 #: quantity that the paper prints -> the metric that it is, and the paper's estimator
 PRINTED = {
-    "mi_gap": ("gap", {"estimator": "package"}),
-    "i_ts": ("i_ts", {"estimator": "package"}),
-    "i_sl": ("i_sl", {"estimator": "package"}),
-    "i_tl": ("i_tl", {"estimator": "package", "gamma": 0.0}),
+    "mi_gap": ("gap", {"estimator": "lmi"}),
+    "i_ts": ("i_ts", {"estimator": "lmi"}),
+    "i_sl": ("i_sl", {"estimator": "lmi"}),
+    "i_tl": ("i_tl", {"estimator": "lmi", "gamma": 0.0}),
     "teacher_accuracy": ("teacher_accuracy", {"gamma": 0.0}),
     "accuracy_kd": ("student_accuracy_kd", DISTILLED),
     "accuracy_no_kd": ("student_accuracy", {}),
@@ -237,7 +237,7 @@ def table1(told: Sequence[Evidence], alpha: float, real: bool) -> None:
         ]
     caption = (
         f"Table 1, α = {alpha}: the gap I(H1;H2) − I(H2;Y) in nats, by estimator "
-        "(package: the paper's)."
+        "(lmi: the paper's)."
     )
     plots.show_table(informed, evidences.caption(told, caption))
 
@@ -301,7 +301,7 @@ def unblurred(told: Sequence[Evidence], alphas: Sequence[float], real: bool) -> 
 
 def _captions(metric: str, where: Mapping, alpha: float | None) -> dict[str, str]:
     """What Figure 2's and Table 13's captions and columns say of a quantity."""
-    if where.get("estimator", "package") != "package":
+    if where.get("estimator", "lmi") != "lmi":
         return {}
     quantity = {"student_accuracy": "accuracy_no_kd"}.get(metric, metric)
     of = {} if alpha is None else {"alpha": alpha}
@@ -463,7 +463,7 @@ def by_size(told: Sequence[Evidence]) -> None:
     one = evidences.first_with(told, metric)
     names = {"i_ts": "I(H1;H2)", "i_sl": "I(H2;Y)"}
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), sharey=True)
-    for ax, estimator in zip(axes, ("lmi", "ksg")):
+    for ax, estimator in zip(axes, ("latent", "ksg")):
         for name, label in names.items():
             table = one.mean(f"{name}_by_size", "images", estimator=estimator)
             line = ax.plot(table["images"], table["mean"], "o-", label=label)[0]
@@ -488,11 +488,11 @@ def _estimators(told: Sequence[Evidence]) -> list[str]:
     """Those of all runs, the paper's first."""
     found = {}
     for one in told:
-        default = one.defaults.get("estimator", "lmi")
+        default = one.defaults.get("estimator", "latent")
         rows = one.rows("i_sl")
         names = rows["estimator"].dropna() if "estimator" in rows else [default]
         found |= dict.fromkeys(names)
-    return sorted(found, key=lambda name: name != "package")
+    return sorted(found, key=lambda name: name != "lmi")
 
 
 def _informations(

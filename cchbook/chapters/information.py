@@ -1,4 +1,4 @@
-"""Mutual information by the name that an estimator has on the pages."""
+"""Mutual information of many pairs, and from where on an estimate is saturated."""
 
 from __future__ import annotations
 
@@ -7,17 +7,8 @@ from typing import Any
 
 from cchbook.runs.records import Measurements
 from cchlib import check
-from cchlib.mi import estimate_mi_many
+from cchlib.mi import ESTIMATORS, estimate_mi_many
 from cchlib.mi.interface import SATURATED, MIEstimate, limit
-
-#: name on the page -> method of `estimate_mi` and its options
-ESTIMATORS: dict[str, tuple[str, dict[str, Any]]] = {
-    "package": ("lmi", {"preset": "package"}),
-    "lmi": ("lmi", {}),
-    "ksg": ("ksg", {}),
-    "mine": ("mine", {}),
-    "gaussian": ("gaussian", {}),
-}
 
 
 def estimates(
@@ -35,8 +26,8 @@ def estimates(
     pairs : mapping of key to (x, y)
         As of `estimate_mi`.
     estimator : str
-        A key of `ESTIMATORS`: ``package`` is the paper's (latent MI with the settings
-        of the package of Gowri et al., 2024), ``lmi`` ours.
+        A method of `estimate_mi`: ``lmi`` is the paper's (Gowri et al., 2024, at the
+        settings of their package), ``latent`` ours.
     runs, device
         Of `estimate_mi_many`.
 
@@ -45,12 +36,10 @@ def estimates(
     ValueError
         As `estimate_mi`, and on an unknown estimator.
     """
-    method, options = ESTIMATORS[check.one_of("estimator", estimator, ESTIMATORS)]
+    check.one_of("estimator", estimator, ESTIMATORS)
     if not pairs:
         return {}
-    found = estimate_mi_many(
-        list(pairs.values()), method, runs=runs, device=device, **options
-    )
+    found = estimate_mi_many(list(pairs.values()), estimator, runs=runs, device=device)
     return dict(zip(pairs, found))
 
 
@@ -58,14 +47,14 @@ def saturation(estimator: str, n: int) -> float:
     """From here on, in nats, an estimate of two continuous blocks from n pairs bounds
     the truth from below only (`MIEstimate.saturated`).
     """
-    method, options = ESTIMATORS[check.one_of("estimator", estimator, ESTIMATORS)]
-    return SATURATED * limit(method, n, **options)
+    check.one_of("estimator", estimator, ESTIMATORS)
+    return SATURATED * limit(estimator, n)
 
 
 def sample_size(parameters: Mapping[str, Any], estimator: str) -> int:
     """Samples from which a run of the synthetic chapter estimated information."""
     n = parameters[f"n_{parameters['mi_split']}"]
-    return min(n, parameters["package_samples"]) if estimator == "package" else n
+    return min(n, parameters["package_samples"]) if estimator == "lmi" else n
 
 
 #: a network's representations (seeds, n, h) under the conditions that it has
@@ -96,8 +85,8 @@ def log_information(
         Of `estimates`.
     """
     seeds = range(len(students[0][1]))
-    # The package's settings are slow, and the paper prints I(H1;Y) of one teacher only
-    alone = teachers[:1] if estimator == "package" else teachers
+    # The published algorithm is slow, and the paper prints I(H1;Y) of one teacher only
+    alone = teachers[:1] if estimator == "lmi" else teachers
 
     asked: dict[Hashable, tuple[Any, Any]] = {}
     conditions: dict[Hashable, dict[str, Any]] = {}

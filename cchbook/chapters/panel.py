@@ -2,7 +2,7 @@
 
 Every problem has a population from which `sample(n, seed)` draws, and its mutual
 information in nats in closed form or by quadrature in one dimension. Half of them
-("tune") chose the settings of `lmi`'s default preset; the other half ("report") was
+("tune") chose the settings of `latent`; the other half ("report") was
 kept for reporting. The halves hold the same families with other sizes, truths and maps.
 """
 

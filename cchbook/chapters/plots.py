@@ -449,7 +449,7 @@ def cancer_noise(
                 rows = rows[(rows["metric"] != metric) | (rows["noise_level"] == 0)]
             if "estimator" in rows and metric == "i_ts":
                 told = rows["estimator"].dropna().unique()
-                chosen = "package" if "package" in told else next(iter(told), None)
+                chosen = "lmi" if "lmi" in told else next(iter(told), None)
                 rows = rows[rows["estimator"].isna() | (rows["estimator"] == chosen)]
             rows = rows[rows["control"].isna()] if "control" in rows else rows
             told = type(one)(one.name, rows.assign(metric=metric), one.parameters, "")
@@ -593,7 +593,7 @@ def sentiment_noise(one, at: dict[str, str]) -> None:
     estimator = None
     if "estimator" in one.metrics:
         told = one.rows("i_ts", **at)["estimator"].dropna().unique()
-        estimator = "package" if "package" in told else next(iter(told), None)
+        estimator = "lmi" if "lmi" in told else next(iter(told), None)
     figure, (left, right) = plt.subplots(1, 2)
     for i, reading in enumerate(readings):
         for ax, metric, more in (

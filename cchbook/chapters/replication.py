@@ -274,8 +274,7 @@ def differences(run: Record, metric: str) -> list[str]:
             found.append(f"{name} = {own} (the paper: {value})")
     if metric in scorecard.INFORMATION:
         used = scorecard.estimators(run.metrics)
-        preset = about["parameters"].get("mi_preset")
-        if (used[0] if used else preset) != "package":
+        if used[:1] != ["lmi"]:
             found.append("another estimator than the paper's")
     return found
 
@@ -315,7 +314,7 @@ def counterpart(
                 {"noise": "none"} if where["noise_level"] == 0 else {}
             )
     if where.get("estimator") == "latentmi":
-        where["estimator"] = "package"
+        where["estimator"] = "lmi"
     if where.get("cohort") in SUBSTITUTES:
         known = SUBSTITUTES[where["cohort"]]
         there = about["parameters"].get("cohorts", ())

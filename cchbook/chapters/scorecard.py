@@ -74,7 +74,7 @@ def conditions(
     student : sequence of str
         Conditions that name the undistilled students.
     estimator : str, optional
-        Of the information, where several were used: "package" (the paper's), "lmi", …
+        Of the information, where several were used: "lmi" (the paper's), "latent", …
         By default the first of these that was.
 
     Returns
@@ -130,9 +130,7 @@ def estimators(metrics: pd.DataFrame) -> list[str]:
     if "estimator" not in metrics:
         return []
     rows = metrics[metrics["metric"].isin(INFORMATION)]
-    return sorted(
-        rows["estimator"].dropna().unique(), key=lambda e: (e != "package", e)
-    )
+    return sorted(rows["estimator"].dropna().unique(), key=lambda e: (e != "lmi", e))
 
 
 def of_estimator(metrics: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:

@@ -638,7 +638,7 @@ def sentiment_information(evidence: Sequence[Evidence], *, with_paper: bool) -> 
     plots.show_table(
         shown[order].fillna("–").reset_index().rename_axis(columns=None),
         "Table 2, in nats: mean ± standard error over networks. "
-        "The paper's estimator is “package”. "
+        "The paper's estimator is “lmi”, ours “latent”. "
         "The paper: mean ± standard deviation over 50 runs. "
         + evidences.caption(evidence, ""),
     )

@@ -250,7 +250,7 @@ def test_a_saturated_term_decides_in_one_direction_only():
         assert both.verdict == "undecided" and np.isfinite(both.gap)
 
 
-@pytest.mark.parametrize("method", ["gaussian", "ksg", "lmi", "mine"])
+@pytest.mark.parametrize("method", ["gaussian", "ksg", "latent", "mine"])
 def test_units_and_offsets_do_not_matter(method):
     teacher, student, target = chain(120, 0.7, 0.5, seed=3, p=2)
     quick = dict(runs=1, calibrate=False)
@@ -424,7 +424,7 @@ def test_a_curve_is_read_backwards():
 def test_a_random_estimator_is_averaged_split_and_reproducible():
     data = chain(120, 0.6, 0.4, seed=0)
     first, again, other = (
-        assess(*data, "lmi", runs=2, seed=seed) for seed in (3, 3, 4)
+        assess(*data, "latent", runs=2, seed=seed) for seed in (3, 3, 4)
     )
     assert first.i_ts.runs == first.i_sl.runs == 2 and first.half_gaps.shape == (2, 2)
     assert numbers(first) == numbers(again)
@@ -530,7 +530,8 @@ def test_too_few_subjects_and_no_teacher_are_refused():
     with pytest.raises(ValueError, match="hold 19 subjects; at least 20"):
         assess(teacher, student, labels, "gaussian")
     with pytest.raises(
-        ValueError, match="hold 49 subjects; at least 50 are wanted with method 'lmi'"
+        ValueError,
+        match="hold 49 subjects, too few for method 'latent'; expected at least 50",
     ):
         assess(*chain(49, 0.5, 0.5, 0))
     with pytest.raises(ValueError, match="teachers is empty"):

@@ -133,7 +133,7 @@ def test_pieces_recorded_apart_are_told_together(monkeypatch):
         "old",
         [
             ("noise 12", "ksg", "coverage_covers", 0.0),
-            ("noise 12", "lmi", "coverage_covers", 1.0),
+            ("noise 12", "latent", "coverage_covers", 1.0),
             ("noise 12", "ksg", "mae", 0.5),
         ],
     )
@@ -152,7 +152,7 @@ def test_pieces_recorded_apart_are_told_together(monkeypatch):
     frame, about = coverage.told(live)
     assert set(frame["metric"]) == {"coverage_covers"}
     assert frame["value"].tolist() == [1.0, 1.0, 1.0]
-    assert sorted(frame["method"]) == ["ksg", "ksg", "lmi"]
+    assert sorted(frame["method"]) == ["ksg", "ksg", "latent"]
     assert about == "the recorded runs new, old"
 
 

@@ -49,7 +49,7 @@ def told(monkeypatch, tmp_path):
                 + rows("test_mse", [2.0, 2.0], lam=0.3, batch_size=32, control="zero")
             )
 
-    return evidence.of(Run(), batch_size=0, estimator="lmi")
+    return evidence.of(Run(), batch_size=0, estimator="latent")
 
 
 def test_the_record_leads_and_knows_what_it_ran_with(told):
@@ -59,8 +59,8 @@ def test_the_record_leads_and_knows_what_it_ran_with(told):
     assert table.loc[0, ["batch_size", "lam", "mean"]].tolist() == [64, 0.3, 0.2]
     assert len(recorded.rows("gain", batch_size=64)) == 2
     assert recorded.rows("gain", batch_size=32).empty
-    assert recorded.text("i_ts", estimator="lmi") == "0.5 ± 0"
-    assert evidence.leading_estimator(recorded) == "lmi"
+    assert recorded.text("i_ts", estimator="latent") == "0.5 ± 0"
+    assert evidence.leading_estimator(recorded) == "latent"
     assert "seeds = 2" in recorded.about and "2026-01-01" in recorded.about
 
 
@@ -101,16 +101,16 @@ def test_conditions_are_told_by_the_papers_estimator_and_not_by_controls():
     metrics = pd.DataFrame(
         rows("gain", [1.0, 2.0], data="a", lam=0.3)
         + rows("gain_over_control", [0.5, 0.5], data="a", lam=0.3)
-        + rows("i_ts", [1.0, 1.0], data="a", estimator="lmi")
-        + rows("i_ts", [3.0, 3.0], data="a", estimator="package")
-        + rows("i_sl", [0.5, 0.5], data="a", estimator="lmi")
-        + rows("i_sl", [1.0, 1.0], data="a", estimator="package")
+        + rows("i_ts", [1.0, 1.0], data="a", estimator="latent")
+        + rows("i_ts", [3.0, 3.0], data="a", estimator="lmi")
+        + rows("i_sl", [0.5, 0.5], data="a", estimator="latent")
+        + rows("i_sl", [1.0, 1.0], data="a", estimator="lmi")
         + rows("mse", [4.0, 4.0], data="a", lam=0.3)
         + rows("mse", [9.0, 9.0], data="a", lam=0.3, control="zero")
     )
     (row,) = scorecard.conditions(metrics, ["i_ts", "mse"]).to_dict("records")
     assert row["i_ts"] == 3 and row["gap"] == 2 and row["mse"] == 4
     assert scorecard.measured(metrics, "mse", {"data": "a", "lam": 0.3})[0] == 4
-    ours = scorecard.of_estimator(metrics, "lmi")
+    ours = scorecard.of_estimator(metrics, "latent")
     assert scorecard.measured(ours, "i_ts", {"data": "a"})[0] == 1
     assert records.recorded("no such notebook") == []

@@ -20,8 +20,8 @@ def run(name="recorded"):
     for seed in (0, 1):
         small = 0.001 * seed
         rows.append(row("student_accuracy", 0.8 + small, seed, alpha=0.2, lam=0.0))
-        rows.append(row("i_sl", 1.5, seed, alpha=0.2, estimator="package"))
-        rows.append(row("i_tl", 2.1, seed, gamma=0.0, estimator="package"))
+        rows.append(row("i_sl", 1.5, seed, alpha=0.2, estimator="lmi"))
+        rows.append(row("i_tl", 2.1, seed, gamma=0.0, estimator="lmi"))
         control = {"alpha": 0.2, "lam": 0.5, "control": "scaled_ce"}
         rows.append(row("student_accuracy_kd", 0.81, seed, **control))
         for gamma, gain, gap in ((0.0, 0.03, 0.4), (2.5, -0.02, 0.1)):
@@ -31,8 +31,8 @@ def run(name="recorded"):
             rows.append(row("student_accuracy_kd", 0.8 + gain, seed, **hot))
             rows.append(row("gain", gain + small, seed, **hot))
             rows.append(row("gain_over_control", gain - 0.01, seed, **hot))
-            rows.append(row("i_ts", 1.5 + gap, seed, **at, estimator="package"))
-            rows.append(row("gap", gap, seed, **at, estimator="package"))
+            rows.append(row("i_ts", 1.5 + gap, seed, **at, estimator="lmi"))
+            rows.append(row("gap", gap, seed, **at, estimator="lmi"))
             for epoch in (1, 2):
                 late = hot | {"epoch": epoch}
                 rows.append(row("accuracy_by_epoch", 0.4 * epoch, seed, **late))
@@ -40,7 +40,7 @@ def run(name="recorded"):
             plain = {"alpha": 0.2, "lam": 0.0, "epoch": epoch}
             rows.append(row("accuracy_by_epoch", 0.39 * epoch, seed, **plain))
     frame = pd.DataFrame(rows).astype({"seed": "Int64"})
-    return Evidence(name, frame, {"alphas": [0.2]}, "a run", {"estimator": "lmi"})
+    return Evidence(name, frame, {"alphas": [0.2]}, "a run", {"estimator": "latent"})
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_signs_by_hand():
     assert table["gain"].to_dict() == pytest.approx({0.0: 0.0305, 2.5: -0.0195})
     assert table["over_control"].to_dict() == pytest.approx({0.0: 0.02, 2.5: -0.03})
     assert table["clear"].all()  # 0.0005 of standard error
-    assert set(table["estimator"]) == {"package"} and set(table["i_sl"]) == {1.5}
+    assert set(table["estimator"]) == {"lmi"} and set(table["i_sl"]) == {1.5}
 
 
 def test_one_seed_has_the_error_of_its_test_images(shown):
@@ -92,7 +92,7 @@ def test_table1_sets_both_runs_beside_the_paper(shown):
     assert {"gain, recorded", "gain, this run", "paper's gain"} <= set(gains)
     assert "over the control, recorded" in gains
     assert list(gaps["paper's gap"]) == ["0.4399", "-0.0032"]
-    assert "gap by package, recorded" in gaps
+    assert "gap by lmi, recorded" in gaps
 
 
 def test_the_moving_figure_has_the_errors_of_paired_differences():

@@ -6,7 +6,7 @@ import pytest
 from cchbook.chapters.information import estimates, sample_size, saturation
 
 
-@pytest.mark.parametrize("estimator", ["lmi", "ksg"])
+@pytest.mark.parametrize("estimator", ["latent", "ksg"])
 def test_saturation_is_where_an_estimate_says_that_it_is_saturated(estimator):
     x = np.random.default_rng(0).standard_normal((100, 3))
     alike = x + 1e-6 * np.random.default_rng(1).standard_normal((100, 3))
@@ -24,6 +24,6 @@ def test_saturation_of_an_unknown_estimator():
 
 def test_the_package_sees_fewer_samples():
     parameters = dict(mi_split="test", n_test=900, n_train=50, package_samples=500)
-    assert sample_size(parameters, "lmi") == 900
-    assert sample_size(parameters, "package") == 500
-    assert sample_size(parameters | {"mi_split": "train"}, "package") == 50
+    assert sample_size(parameters, "latent") == 900
+    assert sample_size(parameters, "lmi") == 500
+    assert sample_size(parameters | {"mi_split": "train"}, "lmi") == 50

@@ -55,8 +55,9 @@ def test_every_printed_cell_stands_there_once_and_without_runs_nothing_is_claime
 def test_a_recorded_number_goes_before_a_live_one_which_fills_in(tmp_path):
     gain = image("gain", (0.030, 0.032, 0.034), temperature=3)
     recorded = run(tmp_path, "03_image", gain, REAL)
-    also = image("gain", (9.0, 9.0), temperature=3) + image("gap", (0.4, 0.5))
-    live = run(tmp_path, "03_image", also, REAL, "quick", mi_preset="package")
+    gap = [row | {"estimator": "lmi"} for row in image("gap", (0.4, 0.5))]
+    also = image("gain", (9.0, 9.0), temperature=3) + gap
+    live = run(tmp_path, "03_image", also, REAL, "quick")
     cells = replication.printed_cells(recorded, live)
     found = cell(cells, "table1", "accuracy_difference", gamma=0, temperature=3)
     said = found[["run", "n", "remark", "verdict"]].tolist()
@@ -122,12 +123,13 @@ def test_each_cell_is_told_by_the_run_nearest_the_paper_that_measured_it(tmp_pat
 def test_information_counts_by_the_papers_estimator_only(tmp_path):
     """0.4399 is printed; ours in nats, and as a second reading in bits."""
     rows = image("gap", (0.44, 0.44, 0.45))
-    by_ours = run(tmp_path, "03_image", rows, REAL, mi_preset="default")
+    ours = [row | {"estimator": "latent"} for row in rows]
+    by_ours = run(tmp_path, "03_image", ours, REAL)
     row = cell(replication.printed_cells(by_ours, {}), "table1", "mi_gap", gamma=0)
     assert row["verdict"] == "other settings" and "estimator" in row["remark"]
 
-    columns = [row | {"estimator": "package"} for row in rows]
-    columns += [row | {"estimator": "lmi", "value": 4.0} for row in rows]
+    columns = [row | {"estimator": "lmi"} for row in rows]
+    columns += [row | {"estimator": "latent", "value": 4.0} for row in rows]
     found = run(tmp_path, "03_image", columns, REAL)
     row = cell(replication.printed_cells(found, {}), "table1", "mi_gap", gamma=0)
     assert row["ours"] == pytest.approx(0.44333, abs=1e-4)

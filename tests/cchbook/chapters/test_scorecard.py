@@ -256,13 +256,13 @@ def test_one_estimator_at_a_time():
     """The paper's estimator goes first; the gap is of one estimator, never mixed."""
     both = METRICS.assign(estimator=np.nan).astype({"estimator": object})
     informs = both["metric"].isin(["i_ts", "i_sl"])
-    ours = both[informs].assign(estimator="lmi", value=both["value"] + 10)
-    theirs = both[informs].assign(estimator="package")
+    ours = both[informs].assign(estimator="latent", value=both["value"] + 10)
+    theirs = both[informs].assign(estimator="lmi")
     metrics = pd.concat([both[~informs], ours, theirs], ignore_index=True)
-    assert scorecard.estimators(metrics) == ["package", "lmi"]
+    assert scorecard.estimators(metrics) == ["lmi", "latent"]
     table = scorecard.conditions(metrics, ["i_ts", "i_sl"]).set_index("gamma")
     assert table.loc[0, ["i_ts", "gap"]].tolist() == pytest.approx([0.6, 0.3])
-    table = scorecard.conditions(metrics, ["i_ts", "i_sl"], estimator="lmi")
+    table = scorecard.conditions(metrics, ["i_ts", "i_sl"], estimator="latent")
     assert table["i_ts"].tolist() == pytest.approx([10.6, 10.1])
     with pytest.raises(ValueError, match="estimator"):
         scorecard.conditions(metrics, ["i_ts"], estimator="ksg")

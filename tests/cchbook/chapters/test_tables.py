@@ -41,9 +41,9 @@ def test_signs_of_the_synthetic_chapter(shown):
     one = evidence(
         rows("gain", [0.10, 0.11, 0.12], lam=0.3, **at),
         rows("gain_over_control", [-0.2, -0.2, -0.2], lam=0.3, **at),
-        rows("i_ts", [0.1, 0.1], estimator="package", **at),
-        rows("i_ts", [9.0, 9.0], estimator="lmi", **at),
-        rows("i_sl", [0.3, 0.3], estimator="package", **at),
+        rows("i_ts", [0.1, 0.1], estimator="lmi", **at),
+        rows("i_ts", [9.0, 9.0], estimator="latent", **at),
+        rows("i_sl", [0.3, 0.3], estimator="lmi", **at),
         rows("linear_helps", [1.0], reading="scaled", sigma12=0.3),
     )
     small = evidence(rows("gain", [0.5, 0.7], lam=0.3, **at))
@@ -57,11 +57,11 @@ def test_signs_of_the_synthetic_chapter(shown):
 
 def test_the_papers_estimator_leads_where_it_was_run():
     one = evidence(
-        rows("i_ts", [1.0], estimator="package", level=0.0),
-        rows("i_ts", [1.0], estimator="lmi", level=0.5),
+        rows("i_ts", [1.0], estimator="lmi", level=0.0),
+        rows("i_ts", [1.0], estimator="latent", level=0.5),
     )
-    assert leading_estimator(one) == "package"
-    assert leading_estimator(one, level=0.5) == "lmi"
+    assert leading_estimator(one) == "lmi"
+    assert leading_estimator(one, level=0.5) == "latent"
 
 
 def test_conditions_hold_the_error_over_test_samples():
@@ -69,8 +69,8 @@ def test_conditions_hold_the_error_over_test_samples():
         rows("gain", [0.2, 0.4], level=0.0),
         rows("gain", [0.2, 0.4], level=0.8),
         [{"metric": "gain_test_se", "value": 0.3, "level": 0.0, "seed": None}],
-        rows("i_ts", [1.5, 1.5], level=0.0, estimator="lmi"),
-        rows("gap", [1.0, 1.0], level=0.0, estimator="lmi"),
+        rows("i_ts", [1.5, 1.5], level=0.0, estimator="latent"),
+        rows("gap", [1.0, 1.0], level=0.0, estimator="latent"),
     )
     table = tables.conditions(one, ["level"]).set_index("level")
     assert table.loc[0.0, "gain_se"] == pytest.approx(np.hypot(0.1, 0.3))
@@ -86,9 +86,9 @@ def test_form_of_tables_5_to_7(shown):
         rows("student_f1", [0.5, 0.5], **OMICS),
         rows("student_f1_kd", [0.52, 0.54], **OMICS),
         rows("student_f1_kd", [0.9, 0.9], control="smoothing", **OMICS),
-        rows("gap", [0.1, 0.1], estimator="lmi", **OMICS),
-        rows("i_ts", [0.4, 0.4], estimator="lmi", **OMICS),
-        rows("i_sl", [0.3, 0.3], estimator="lmi", **OMICS),
+        rows("gap", [0.1, 0.1], estimator="latent", **OMICS),
+        rows("i_ts", [0.4, 0.4], estimator="latent", **OMICS),
+        rows("i_sl", [0.3, 0.3], estimator="latent", **OMICS),
     )
     tables.noise_levels([one], "a", ("mRNA", "CNV"), "A", "table5")
     (row,) = shown[0].to_dict("records")
@@ -127,7 +127,7 @@ def test_the_papers_numbers_stand_beside_recorded_or_real_cohorts_only(shown):
     def gains(cohort):
         at = {"cohort": cohort, "teacher": "mRNA", "student": "CNV", "noise_level": 0.0}
         return rows("gain", [0.1, 0.2], **at) + rows(
-            "i_ts", [0.5, 0.6], estimator="lmi", **at
+            "i_ts", [0.5, 0.6], estimator="latent", **at
         )
 
     protocol = {"seeds": 1, "test_fraction": 0.1, "mi_fraction": 0.5}

@@ -37,7 +37,7 @@ BIAS = pd.DataFrame(
     [
         (p, m, n, t, t - b / np.sqrt(n), 0.01)
         for p, t in (("Gaussian", 0.5), ("images", 0.693))
-        for m, b in (("lmi", 3.0), ("ksg", 6.0))
+        for m, b in (("latent", 3.0), ("ksg", 6.0))
         for n in (100, 1000, 10_000)
     ],
     columns=["problem", "method", "n", "truth", "estimate", "std_error"],

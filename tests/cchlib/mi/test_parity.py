@@ -168,11 +168,11 @@ def test_package_training_is_the_package(monkeypatch):
         assert torch.equal(a, b)
 
 
-def test_package_preset_is_a_seeded_estimate():
+def test_the_published_algorithm_is_a_seeded_estimate():
     x, y = sample(120, 4, 3)
     before = torch.get_rng_state()
     values = [
-        estimate_mi(x, y, preset="package", epochs=2, seed=seed, device="cpu").value
+        estimate_mi(x, y, "lmi", epochs=2, seed=seed, device="cpu").value
         for seed in (0, 0, 1)
     ]
     assert values[0] == values[1] != values[2]
@@ -180,9 +180,7 @@ def test_package_preset_is_a_seeded_estimate():
         before, torch.get_rng_state()
     )  # the caller's randomness is untouched
     labels = (y[:, 0] > 0).astype(int)
-    assert np.isfinite(
-        estimate_mi(x, labels, preset="package", epochs=1, device="cpu").value
-    )
+    assert np.isfinite(estimate_mi(x, labels, "lmi", epochs=1, device="cpu").value)
 
 
 @with_latentmi
