@@ -88,6 +88,7 @@ ESTIMATORS: dict[str, Estimator] = {
         fewest=ksg.fewest,
         conditional=True,
         without_error={"parts": 0},
+        keep_scale={"rescale": "none"},
     ),
     "mine": Estimator(
         compute=mine.mine,

@@ -1,5 +1,5 @@
 """k-nearest-neighbour estimators: Kraskov et al. (2004), Ross (2014), Frenzel and Pompe
-(2007).
+(2007); ties in the manner of Gao et al. (2017), see `cchlib.mi.ties`.
 
 All three are one formula. Take the distance ε_i from sample i to its k-th neighbour in
 the joint space, the maximum metric over the variables; count the samples nearer than
@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import digamma
 
 from cchlib import check
+from cchlib.mi import ties
 from cchlib.mi._common import (
     enough,
     is_discrete,
@@ -26,7 +27,10 @@ from cchlib.mi._common import (
 )
 from cchlib.mi.neighbours import neighbour_counts
 
-RESCALE = ("none", "columns", "whiten")
+RESCALE = ("auto", "none", "columns", "whiten")
+#: Columns are left on their own scales while the largest standard deviation is no more
+#: than this times the smallest: a Gaussian pair of .51 nats is then missed by .02.
+SAME_UNITS = 2.0
 
 
 def ksg(
@@ -36,7 +40,7 @@ def ksg(
     *,
     seed: int = 0,
     k: int = 3,
-    rescale: str = "none",
+    rescale: str = "auto",
     parts: int = 10,
 ) -> tuple[float, float]:
     """I(x; y) or I(x; y | given) in nats, and its standard error.
@@ -46,8 +50,11 @@ def ksg(
     x, y, given : arrays as `_common.variable` returns them
     k : int
         Neighbours. Larger k: less variance, more (downward) bias.
-    rescale : {"none", "columns", "whiten"}
-        "columns" brings every column to unit variance, as scikit-learn does; "whiten"
+    rescale : {"auto", "none", "columns", "whiten"}
+        The distance compares columns with each other, so that their units matter.
+        "columns" brings every column to unit variance, as scikit-learn does; "auto"
+        does so where the standard deviations of the columns differ by more than a
+        factor of two, and else leaves them as they are, as "none" does always; "whiten"
         makes the estimate invariant to invertible affine maps of each continuous
         variable.
     parts : int
@@ -56,10 +63,11 @@ def ksg(
     check.integer("k", k, 1)
     check.one_of("rescale", rescale, RESCALE)
     check.integer("parts", parts)
-    variables = []
-    for v in (x, y, given):
-        if v is not None:
-            variables.append(v if is_discrete(v) else _rescaled(v, rescale))
+    variables = [v for v in (x, y, given) if v is not None]
+    columns = [v for v in variables if not is_discrete(v)]
+    if rescale == "auto":
+        rescale = "none" if _same_units(columns) else "columns"
+    variables = [v if is_discrete(v) else _rescaled(v, rescale) for v in variables]
     enough(len(x), fewest({"k": k}), f"k = {k} neighbours")
     codes = next((v for v in variables if is_discrete(v)), None)
     value = _estimate(variables, k)
@@ -80,6 +88,16 @@ def ceiling(n: int, options: Mapping[str, Any]) -> float:
 def fewest(options: Mapping[str, Any]) -> int:
     """One sample more than neighbours."""
     return int(options["k"]) + 1
+
+
+def _same_units(variables: list[np.ndarray]) -> bool:
+    """Whether the standard deviations of all columns are within `SAME_UNITS`."""
+    spreads = []
+    for x in variables:
+        largest = np.abs(x).max(0)  # squares of 1e200 are no numbers
+        spreads.append(largest * (x / np.where(largest > 0, largest, 1.0)).std(0))
+    spread = np.concatenate(spreads)
+    return bool(spread.max() <= SAME_UNITS * spread[spread > 0].min(initial=np.inf))
 
 
 def _rescaled(x: np.ndarray, how: str) -> np.ndarray:
@@ -117,10 +135,41 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         if len(variables[0]) == 0:
             # one sample of each class: nothing to compare, nothing found
             return np.zeros(1)
-    if len(variables) == 2:
-        n = len(variables[0])
-        k_i, n_x, n_y = neighbour_counts(variables, [(0,), (1,)], k)
-        return digamma(n) + digamma(k_i) - digamma(n_x) - digamma(n_y)
-    marginals: list[tuple[int, ...]] = [(0, 2), (1, 2), (2,)]
-    k_i, n_xz, n_yz, n_z = neighbour_counts(variables, marginals, k)
-    return digamma(k_i) - digamma(n_xz) - digamma(n_yz) + digamma(n_z)
+
+    marginals: list[tuple[int, ...]] = [(0,), (1,)]
+    signs = [-1, -1]
+    constant = digamma(len(variables[0]))
+    if len(variables) == 3:
+        marginals = [(0, 2), (1, 2), (2,)]
+        signs = [-1, -1, 1]
+        constant = 0.0
+    if not ties.any_tie(variables):
+        found, *nearer = neighbour_counts(variables, marginals, k)
+        return constant + _signed(digamma(found), nearer, signs)
+
+    variables = [ties.atoms_apart(v) for v in variables]
+    counts = neighbour_counts(variables, marginals, k, ties.tolerance(variables))
+    found, inside, within, *shells = counts
+    nearer, as_near = shells[::2], shells[1::2]
+    tied = constant + _signed(
+        ties.log_mass(found, inside, within, ties.mass_ratio(nearer, as_near, signs)),
+        as_near,
+        signs,
+    )
+    # one neighbour at the distance, in no marginal space more than one: no tie
+    alone = within - inside == 1
+    for few, many in zip(nearer, as_near):
+        alone &= (many - few <= 1) & (few > 0)
+    untied = constant + _signed(
+        digamma(found), [np.maximum(few, 1) for few in nearer], signs
+    )
+    return np.where(alone, untied, tied)
+
+
+def _signed(
+    joint: np.ndarray, marginals: list[np.ndarray], signs: list[int]
+) -> np.ndarray:
+    """The joint term and, added or subtracted, those of the marginal counts, (n,)."""
+    for sign, count in zip(signs, marginals):
+        joint = joint + sign * digamma(count)
+    return joint

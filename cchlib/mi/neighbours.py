@@ -19,13 +19,16 @@ from sklearn.neighbors import KDTree
 
 BLOCK = 150_000  # distances at once: they stay in the cache
 VISITS = 0.15  # share of all pairs that a tree may visit before the blocks are faster
-TINY = np.finfo(float).tiny
 
 Counts = tuple[np.ndarray, ...]
+Spaces = Sequence[tuple[int, ...]]
 
 
 def neighbour_counts(
-    variables: Sequence[np.ndarray], marginals: Sequence[tuple[int, ...]], k: int
+    variables: Sequence[np.ndarray],
+    marginals: Spaces,
+    k: int,
+    tolerance: float | None = None,
 ) -> Counts:
     """Neighbours in the joint space and, nearer than the k-th, in each marginal space.
 
@@ -35,15 +38,18 @@ def neighbour_counts(
         The samples of a class are at distance 0, ∞ from the others.
     marginals : for each wanted marginal space, the positions of its variables
     k : int
+    tolerance : float, optional
+        Distances tie, and those that differ by no more than this are equal.
 
     Returns
     -------
-    k_i : (n,) int
-        Neighbours found: k, fewer where a class is smaller, more where they are all at
-        distance 0 (then every such sample is a neighbour, as in Gao et al., 2017).
-    counts : one (n,) int for each marginal
-        Samples strictly nearer than the k-th joint neighbour, the sample itself
-        included.
+    found : (n,) int
+        Neighbours: k, fewer where a class is smaller.
+    counts : (n,) int, one for each marginal
+        Samples nearer than the furthest of these neighbours, the sample itself
+        included. With `tolerance` two for each space, of which the first is the joint
+        one: samples nearer than that neighbour, and samples as near as it or nearer. No
+        sample, not even itself, is nearer than a neighbour at distance 0.
     """
     variables = [np.ascontiguousarray(v) for v in variables]
     continuous = [v for v in variables if v.ndim == 2]
@@ -53,13 +59,27 @@ def neighbour_counts(
     probes = joint[:: max(1, n // 50)]
     tree.query(probes, k=min(k + 1, n))
     if tree.get_n_calls() < VISITS * n * len(probes):
-        return _with_trees(variables, marginals, k, joint)
+        return _with_trees(variables, marginals, k, tolerance, joint)
 
     def work(rows: np.ndarray) -> Counts:
-        return _in_rows(variables, marginals, k, rows)
+        return _in_rows(variables, marginals, k, tolerance, rows)
 
     pieces = np.array_split(np.arange(n), min(_threads(), n))
     return _joined(work, pieces)
+
+
+def _spaces(variables: Sequence, marginals: Spaces, tolerance: float | None) -> Spaces:
+    """The spaces in which samples are counted."""
+    if tolerance is None:
+        return marginals
+    return [tuple(range(len(variables))), *marginals]
+
+
+def _radii(radius: np.ndarray, tolerance: float | None) -> list[np.ndarray]:
+    """Radii (n,) within which samples are counted: nearer than these."""
+    if tolerance is None:
+        return [radius]
+    return [radius - tolerance, np.nextafter(radius + tolerance, np.inf)]
 
 
 def _threads() -> int:
@@ -81,19 +101,24 @@ def _joined(work: Callable[..., Counts], pieces: Sequence) -> Counts:
 
 def _in_rows(
     variables: Sequence[np.ndarray],
-    marginals: Sequence[tuple[int, ...]],
+    marginals: Spaces,
     k: int,
+    tolerance: float | None,
     rows: np.ndarray,
 ) -> Counts:
     """The counts for consecutive rows, in blocks that share their memory."""
     n = len(variables[0])
     step = min(max(1, BLOCK // n), len(rows))
     memory = _Memory.of(len(variables), step, n)
-    result = np.empty((1 + len(marginals), len(rows)), int)
+    spaces = _spaces(variables, marginals, tolerance)
+    each = 1 if tolerance is None else 2
+    result = np.empty((1 + each * len(spaces), len(rows)), int)
     for low in range(0, len(rows), step):
         part = rows[low : low + step]
         here = slice(low, low + len(part))
-        counts = _in_block(variables, marginals, k, part, memory.first(len(part)))
+        counts = _in_block(
+            variables, spaces, k, tolerance, part, memory.first(len(part))
+        )
         for row, count in zip(result, counts):
             row[here] = count
     return tuple(result)
@@ -128,8 +153,9 @@ class _Memory(NamedTuple):
 
 def _in_block(
     variables: Sequence[np.ndarray],
-    marginals: Sequence[tuple[int, ...]],
+    spaces: Spaces,
     k: int,
+    tolerance: float | None,
     rows: np.ndarray,
     memory: _Memory,
 ) -> list[np.ndarray]:
@@ -144,21 +170,19 @@ def _in_block(
 
     classes = any(v.ndim == 1 for v in variables)
     memory.marginal[:] = memory.joint  # `_kth` overwrites what it reads
-    k_i, radius = _kth(memory.marginal, k, classes)
-    tied = radius == 0
-    k_i[tied] = (memory.joint[tied] == 0).sum(1) - 1
-    radius[tied] = TINY
+    found, radius = _kth(memory.marginal, k, classes)
 
-    counts = [k_i]
-    for axes in marginals:
+    counts = [found]
+    for axes in spaces:
         distance = memory.distances[axes[0]]
         if len(axes) > 1:
             distance = memory.marginal
             _largest([memory.distances[axis] for axis in axes], distance)
-        np.less(distance, radius[:, None], out=memory.near)
-        # faster than axis=1
-        count = [np.count_nonzero(row) for row in memory.near]
-        counts.append(np.array(count))
+        for within in _radii(radius, tolerance):
+            np.less(distance, within[:, None], out=memory.near)
+            # faster than axis=1
+            count = [np.count_nonzero(row) for row in memory.near]
+            counts.append(np.array(count))
     return counts
 
 
@@ -196,16 +220,17 @@ def _kth(distances: np.ndarray, k: int, classes: bool) -> tuple[np.ndarray, np.n
 
 def _with_trees(
     variables: Sequence[np.ndarray],
-    marginals: Sequence[tuple[int, ...]],
+    marginals: Spaces,
     k: int,
+    tolerance: float | None,
     joint: np.ndarray,
 ) -> Counts:
     n = len(joint)
     everything = tuple(range(len(variables)))
-    k_i, radius = np.empty(n, int), np.empty(n)
+    found, radius = np.empty(n, int), np.empty(n)
     for members in _classes(variables, everything, n):
         reached = min(k, len(members) - 1)
-        k_i[members] = reached
+        found[members] = reached
         tree, members = _tree(joint, members)
 
         def furthest(rows, tree=tree, reached=reached):
@@ -213,11 +238,11 @@ def _with_trees(
             return (distances[:, -1],)
 
         (radius[members],) = _joined(furthest, _pieces(members))
-    tied = radius == 0
-    radius[tied] = TINY
-    if tied.any():
-        k_i[tied] = _within(variables, everything, radius)[tied] - 1
-    return k_i, *(_within(variables, axes, radius) for axes in marginals)
+    counts = [found]
+    for axes in _spaces(variables, marginals, tolerance):
+        for within in _radii(radius, tolerance):
+            counts.append(_within(variables, axes, within))
+    return tuple(counts)
 
 
 def _within(
@@ -229,10 +254,10 @@ def _within(
     counts = np.empty(len(radius), int)
     continuous = [variables[axis] for axis in axes if variables[axis].ndim == 2]
     points = np.hstack(continuous) if continuous else None
-    inside = np.nextafter(radius, 0)  # a tree counts ≤, we want <
+    inside = np.nextafter(radius, -np.inf)  # a tree counts ≤, we want <
     for members in _classes(variables, axes, len(radius)):
         if points is None:
-            counts[members] = len(members)
+            counts[members] = np.where(radius[members] > 0, len(members), 0)
             continue
         tree, members = _tree(points, members)
 
