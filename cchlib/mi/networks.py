@@ -1,4 +1,4 @@
-"""Stacks of small networks, and their optimiser: what `lmi` and `mine` train.
+"""Stacks of small networks, and their optimiser: what `latent` and `mine` train.
 
 Tensors have a leading axis S, one entry a network, so that one batched matrix product
 serves all. Networks that are done leave the stack while the others go on. The optimiser

@@ -115,7 +115,7 @@ def test_no_paper_beside_stand_ins(shown):
 def test_only_the_package_stands_beside_the_captions(shown):
     images.unblurred([run()], [0.2], real=True)
     told = shown[0].set_index("quantity")
-    assert told.loc["I(H1;Y), nats, package", "Figure 2 prints"] == "2.0485"
+    assert told.loc["I(H1;Y), nats, lmi", "Figure 2 prints"] == "2.0485"
     assert told.loc["teacher's accuracy", "Figure 2 prints"] == "0.981"
 
 
