@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cchbook.publish.build import GLUED, toc_files
-from cchbook.runs import batch, records
+from cchbook.runs import batch, places, records
 from cchbook.runs.files import write_json
 from cchbook.runs.notebook import Notebook, source, tags
 
@@ -266,7 +266,7 @@ def without_bookkeeping(cells: Sequence[str]) -> list[str]:
 
 def _read_by_figures() -> set[str]:
     """Texts in the code that draws and tabulates, names of metrics among them."""
-    folder = records.PACKAGE / "chapters"
+    folder = places.PACKAGE / "chapters"
     files = [folder / f"{name}.py" for name in ("evidence", "images", *SHOWS)]
     parsed = [ast.parse(f.read_text(encoding="utf-8")) for f in files if f.is_file()]
     return set().union(*map(_texts_in, parsed))

@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from cchbook.runs import files, leases, pieces, predictions, records
+from cchbook.runs import files, keys, leases, pieces, predictions, records
 from cchbook.runs import job as jobs
 from cchbook.runs.job import Job, Limits, Outcome
 from cchbook.runs.notebook import Notebook, source
@@ -338,8 +338,8 @@ class Batch:
         ready = []
         for job, read in self._late:
             after = tuple(other.run for other in read if other.run in done)
-            known = records.ingredients(Notebook.read(job.path))
-            key = records.run_key(known, job.parameters, [key for _, key in after])
+            known = keys.ingredients(Notebook.read(job.path))
+            key = keys.run_key(known, job.parameters, [key for _, key in after])
             ready.append(replace(job, key=key, after=after))
         return ready
 
@@ -581,7 +581,7 @@ def _plan(
     plain: bool = False,
 ) -> list[Job]:
     """Jobs of one notebook; what they share is hashed once."""
-    known = records.ingredients(notebook)
+    known = keys.ingredients(notebook)
     path = str(notebook.path.absolute())
     found = []
     for changes in points:
@@ -593,7 +593,7 @@ def _plan(
                 profile,
                 dict(changes),
                 final,
-                records.run_key(known, final),
+                keys.run_key(known, final),
                 plain=plain,
             )
         )
@@ -606,10 +606,10 @@ def _pieces(notebook: Notebook, whole: Job, along: Sequence[str]) -> list[Job]:
     What was recorded earlier is on a page, and so in its key, but changes no number: a
     piece, which is no page, stays what it is when another run is recorded meanwhile.
     """
-    known = {**records.ingredients(notebook), "recorded": []}
+    known = keys.of_piece(keys.ingredients(notebook))
     found = []
     for what, final in pieces.cut(notebook, whole.parameters, along):
-        key = records.run_key(known, final)
+        key = keys.run_key(known, final)
         overrides = {**whole.overrides, **what}
         found.append(
             replace(whole, key=key, parameters=final, overrides=overrides, piece=what)

@@ -14,6 +14,7 @@ import os
 import queue
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,11 +24,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cchbook.runs import files, predictions, records
+from cchbook.runs import files, guard, keys, predictions, records
 from cchbook.runs.leases import HOST
 from cchbook.runs.notebook import Notebook, injected
 from cchbook.runs.store import Store, Workplace
@@ -202,17 +202,35 @@ def _run(
     changed = {k: v for k, v in job.parameters.items() if v != declared[k].default}
     with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
         reads = [str(store.fetch(*run, into=Path(scratch))) for run in job.after]
+        profile = Path(scratch) / "ipython" / "profile_default"
+        profile.mkdir(parents=True)
+        # which a kernel loads before any code
+        shutil.copy(guard.__file__, profile / "ipython_kernel_config.py")
+        notes = Path(scratch) / "opened"
         task = {
             "path": str(path),
             "copy": str(place.folder / f"{job.notebook}.ipynb"),
             "parameters": changed,
             "folder": str(place.folder),
-            "env": _environment(job, path, place.folder, scratch, reads, threads),
+            "env": {
+                **_environment(job, path, place.folder, scratch, reads, threads),
+                "CCH_GUARD": os.pathsep.join(map(str, [notes, *keys.guarded()])),
+            },
             "cell_limit": limits.cell,
         }
         why, machine = _drive(task, limits.job, place.tell)
-    if why:
-        return why, machine
+        if why:
+            return why, machine
+        opened = notes.read_text(encoding="utf-8").split("\0")[:-1]
+        kept = records.build_dir() / "checkpoints" / job.notebook
+        own = [place.folder, scratch, kept, *reads]
+        beyond = keys.uncovered(opened, Notebook.read(path), job.parameters, own)
+    if beyond:
+        return (
+            f"read {beyond}, which its key does not cover: `cch.reads` in "
+            "the notebook's metadata declares what it reads, as paths in the checkout",
+            False,
+        )
     record = place.folder / "record.json"
     if job.plain and not record.is_file():
         records.bare(job, place.folder, started)
@@ -252,27 +270,16 @@ def _differs(job: Job, path: Path) -> str:
     """
     if not path.is_file():
         return f"no notebook {path} on {HOST}"
-    here = {
-        **_data_here(str(path), path.stat().st_mtime_ns),
-        "library": records.library_digest(),
-    }
+    here = keys.ingredients(Notebook.read(path))
     if job.piece:
-        here["recorded"] = []  # see `batch._pieces`
-    if records.run_key(here, job.parameters, [key for _, key in job.after]) == job.key:
+        here = keys.of_piece(here)
+    if keys.run_key(here, job.parameters, [key for _, key in job.after]) == job.key:
         return ""
     return (
         f"the notebook, cchlib or the data on {HOST} are not those that the batch was "
         "planned with (edited meanwhile, or another version on this worker): "
         "nothing was run"
     )
-
-
-@lru_cache(maxsize=64)
-def _data_here(path: str, modified: int) -> dict:
-    """`records.ingredients` once for a worker's many jobs: checksums of data take their
-    time.
-    """
-    return records.ingredients(Notebook.read(path))
 
 
 def _environment(

@@ -84,11 +84,11 @@ class Notebook:
         return self.content["metadata"].get("cch", {}).get("after", [])
 
     @property
-    def recorded(self) -> list[str]:
-        """Notebooks whose committed records it shows (metadata `cch.recorded`), besides
-        its own: part of the run's key.
+    def reads(self) -> list[str]:
+        """Files of the checkout that it reads, as globs (metadata `cch.reads`): their
+        content is part of the run's key.
         """
-        return self.content["metadata"].get("cch", {}).get("recorded", [])
+        return self.content["metadata"].get("cch", {}).get("reads", [])
 
     @property
     def files(self) -> list[str]:

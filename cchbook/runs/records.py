@@ -15,7 +15,6 @@ so that a folder that is complete never needs to be computed again.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import io
 import json
@@ -38,32 +37,12 @@ import numpy as np
 import pandas as pd
 
 from cchbook.data.files import write_bytes
-from cchbook.runs import leases, predictions
+from cchbook.runs import keys, leases, places, predictions
 from cchbook.runs.files import inventory, write_json, write_text
-from cchbook.runs.notebook import Notebook, source
+from cchbook.runs.notebook import Notebook
+from cchbook.runs.places import build_dir, repository
 from cchbook.runs.predictions import Predictions
 
-PACKAGE = Path(__file__).resolve().parents[1]  # cchbook; cchlib lies beside it
-# What of cchbook can change a number; drawing, publishing and batching can't
-COMPUTES = (
-    "data",
-    "chapters/controls.py",
-    "chapters/coverage.py",
-    "chapters/decides.py",
-    "chapters/estimates.py",
-    "chapters/evidence.py",
-    "chapters/groups.py",
-    "chapters/inference.py",
-    "chapters/information.py",
-    "chapters/metrics.py",
-    "chapters/panel.py",
-    "chapters/replication.py",
-    "chapters/rivals.py",
-    "chapters/scorecard.py",
-    "chapters/scorecard_tables.py",
-)
-# and what of cchdecide can't
-ONLY_SHOWS = ("cli.py", "commands.py", "figures.py", "files.py")
 COLUMNS = (
     "seed",
     "metric",
@@ -73,148 +52,11 @@ COLUMNS = (
 QUOTA = Path(
     "/sys/fs/cgroup/cpu.max"
 )  # of a container: "max 100000", or microseconds of CPU in so many of time
+NO_CODE: dict = {"cells": [], "metadata": {}}  # of a notebook that can't be seen
 NOTICES = {
     "embedded": "Embedded stand-in, not the real data",
     "simulated": "Simulated data",
 }
-
-
-# Places -------------------------------------------------------------------------------
-
-
-def repository() -> Path | None:
-    """The checkout: `CCH_ROOT`, else the nearest folder upwards with
-    `notebooks/profiles`, else the package's own.
-    """
-    if "CCH_ROOT" in os.environ:
-        return Path(os.environ["CCH_ROOT"]).resolve()
-    here = Path.cwd()
-    for folder in (here, *here.parents, PACKAGE.parent):
-        if (folder / "notebooks" / "profiles").is_dir():
-            return folder
-    return None
-
-
-def build_dir() -> Path:
-    """Where everything that a run leaves goes: `CCH_BUILD_DIR`, else `_build` in the
-    checkout or working directory.
-    """
-    return Path(
-        os.environ.get("CCH_BUILD_DIR") or (repository() or Path.cwd()) / "_build"
-    ).absolute()
-
-
-# The key of a run ---------------------------------------------------------------------
-
-
-def _digest(*parts: bytes) -> str:
-    sha = hashlib.sha256()
-    for part in parts:
-        sha.update(len(part).to_bytes(8, "big") + part)
-    return sha.hexdigest()
-
-
-def library_digest() -> str:
-    """Hash of the source that computes, and of the paper's numbers, which ship with it.
-
-    That is `cchlib`, `cchdecide` but for what only shows, and, of `cchbook`, the
-    loaders and what computes.
-    """
-    science, tool = (PACKAGE.parent / name for name in ("cchlib", "cchdecide"))
-    shows = {tool / name for name in ONLY_SHOWS}
-    found = {*science.rglob("*.py"), *tool.rglob("*.py")} - shows
-    for name in COMPUTES:
-        part = PACKAGE / name
-        found |= set(part.rglob("*.py")) if part.is_dir() else {part}
-    files = sorted(p for p in found if "__pycache__" not in p.parts)
-    named = [(p.relative_to(PACKAGE.parent).as_posix(), p) for p in files]
-    named += [(p.name, p) for p in sorted(_paper_folder().glob("*.csv"))]
-    return _digest(
-        *(part for name, p in named for part in (name.encode(), p.read_bytes()))
-    )
-
-
-def ingredients(notebook: Notebook) -> dict:
-    """All that a run of `notebook` depends on besides its parameters and the runs that
-    it reads.
-
-    Its code, the library, the data sets that it declares, and the recorded results,
-    which are on the page too.
-    """
-    sums = {}
-    if notebook.datasets:
-        from cchbook.data import catalogue  # loads more than a run without data needs
-
-        sums = {
-            name: catalogue.resolve(name).sha256 or "absent"
-            for name in notebook.datasets
-        }
-    own = [notebook.name, *notebook.after, *notebook.recorded]
-    read = ["*"] if notebook.after == "all" else own
-    return {
-        "notebook": notebook.name,
-        "code": _digest(*(source(cell).encode() for cell in notebook.code_cells)),
-        "library": library_digest(),
-        "data": sums,
-        "files": notebook.files,
-        "recorded": [
-            [r.record["key"], r.record["parameters"]]
-            for name in read
-            for r in recorded(name)
-        ],
-    }
-
-
-def run_key(
-    ingredients: Mapping, parameters: Mapping, after: Iterable[str] = ()
-) -> str:
-    """The key of a run, 16 hexadecimal digits.
-
-    Parameters
-    ----------
-    ingredients
-        Of `ingredients(notebook)`: computed once for the many runs of one notebook.
-    parameters
-        All declared parameters with their final values.
-    after
-        Keys of the runs whose records this run reads.
-    """
-    named = {
-        name: Path(parameters[name])
-        for name in ingredients.get("files", [])
-        if parameters[name]
-    }
-    # Data at hand don't matter to a run that was told not to look, nor a run's own
-    # result to itself.
-    embedded = parameters.get("source") == "embedded"
-    parts = {
-        **ingredients,
-        "data": {
-            name: "embedded" if embedded else sha
-            for name, sha in ingredients["data"].items()
-        },
-        "files": {
-            name: _digest(path.read_bytes()) if path.is_file() else "absent"
-            for name, path in named.items()
-        },
-        "recorded": sorted(
-            key
-            for key, used in ingredients["recorded"]
-            if _plain(used) != _plain(parameters)
-        ),
-        "parameters": _plain(parameters),
-        "after": sorted(after),
-    }
-    return _digest(json.dumps(parts, sort_keys=True).encode())[:16]
-
-
-def _plain(value: Any) -> Any:
-    """1.0 as 1: a YAML file and a notebook may write the same number differently."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 # Reading ------------------------------------------------------------------------------
@@ -416,8 +258,8 @@ def _paper_folder() -> Path:
     """In a checkout the numbers lie in data/, in an installed package beside its
     modules.
     """
-    checkout = PACKAGE.parent / "data" / "paper"
-    return checkout if checkout.is_dir() else PACKAGE / "_data" / "paper"
+    checkout = places.PACKAGE.parent / "data" / "paper"
+    return checkout if checkout.is_dir() else places.PACKAGE / "_data" / "paper"
 
 
 def paper(table: str) -> pd.DataFrame:
@@ -484,18 +326,9 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
         _refuse_undeclared(Notebook.read(file), parameters)
     if "CCH_RUN_DIR" in os.environ:
         return Run(notebook, parameters, Path(os.environ["CCH_RUN_DIR"]), job)
-    if file is not None:
-        known = ingredients(Notebook.read(file))
-    else:  # far from a checkout the kernel can't see its own code
-        known = {
-            "notebook": notebook,
-            "code": "",
-            "library": library_digest(),
-            "data": {},
-            "files": [],
-            "recorded": [],
-        }
-    job = {**job, "key": run_key(known, parameters)}
+    # far from a checkout the kernel can't see its own code
+    own = Notebook.read(file) if file else Notebook(Path(f"{notebook}.ipynb"), NO_CODE)
+    job = {**job, "key": keys.run_key(keys.ingredients(own), parameters)}
     return Run(notebook, parameters, build_dir() / "runs" / notebook / job["key"], job)
 
 

@@ -45,7 +45,12 @@ SPLIT = {
 
 def add(toy, *code, name="01_toy"):
     return toy.add(
-        name, MEASURE, *code, cch={"split": SPLIT}, parameters=PARAMETERS, paper={}
+        name,
+        MEASURE,
+        *code,
+        cch={"split": SPLIT, "reads": ["data/recorded/*/*"]},
+        parameters=PARAMETERS,
+        paper={},
     )
 
 

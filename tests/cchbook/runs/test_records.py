@@ -1,17 +1,14 @@
 """What a run leaves behind, and the key that says whether it has to be run again."""
 
 import json
-import shutil
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from toy_checkout import Toy, write_notebook
 
-from cchbook.runs import records
+from cchbook.runs import places, records
 from cchbook.runs.notebook import Notebook
 
 
@@ -134,7 +131,7 @@ def test_folder_is_where_cch_run_says_or_below_the_build_folder(
 def test_outside_of_a_checkout_the_working_directory_is_used(tmp_path, monkeypatch):
     monkeypatch.delenv("CCH_ROOT", raising=False)
     monkeypatch.delenv("CCH_BUILD_DIR", raising=False)
-    monkeypatch.setattr(records, "PACKAGE", tmp_path / "site-packages" / "cchbook")
+    monkeypatch.setattr(places, "PACKAGE", tmp_path / "site-packages" / "cchbook")
     monkeypatch.chdir(tmp_path)
     assert records.repository() is None and records.build_dir() == tmp_path / "_build"
     assert records.recorded("02_toy") == [] and records.commit() is None
@@ -230,7 +227,7 @@ def test_recorded_and_live_runs_are_found(toy, tmp_path, monkeypatch):
 
 
 def test_paper_reads_tables_and_names_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "PACKAGE", tmp_path / "cchbook")
+    monkeypatch.setattr(places, "PACKAGE", tmp_path / "cchbook")
     text = "table,gamma,quantity,value,std_error\n1,0.5,accuracy,0.9,0.01\n"
     records.write_text(tmp_path / "data/paper/table_1.csv", text)
     assert records.paper("table_1").value.tolist() == [0.9]
@@ -240,150 +237,7 @@ def test_paper_reads_tables_and_names_them(tmp_path, monkeypatch):
         records.paper("table_2")
 
 
-# The key ------------------------------------------------------------------------------
-
-BASE = {
-    "notebook": "n",
-    "code": "c",
-    "library": "l",
-    "data": {"mnist": "s"},
-    "recorded": [],
-}
-values = (
-    st.booleans()
-    | st.integers(-2, 2)
-    | st.floats(-2, 2, width=16)
-    | st.sampled_from(["", "1", None])
-)
-parameters = st.dictionaries(
-    st.sampled_from("ab"), values | st.lists(values, max_size=2), max_size=2
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(parameters, parameters)
-def test_the_key_is_that_of_the_parameters_in_any_order(one, other):
-    def canonical(value):  # True == 1 in Python, but not for a notebook
-        return json.dumps(records._plain(value), sort_keys=True)
-
-    assert records.run_key(BASE, one) == records.run_key(
-        BASE, dict(reversed(one.items()))
-    )
-    assert (records.run_key(BASE, one) == records.run_key(BASE, other)) == (
-        canonical(one) == canonical(other)
-    )
-
-
-def test_whole_floats_and_integers_make_one_key():
-    assert records.run_key(BASE, {"T": 3.0, "l": [1.0]}) == records.run_key(
-        BASE, {"T": 3, "l": [1]}
-    )
-    assert records.run_key(BASE, {"T": 3.5}) != records.run_key(BASE, {"T": 3})
-
-
-def test_each_ingredient_changes_the_key_and_nothing_else_does():
-    keys = {records.run_key(BASE, {})}
-    changed = (
-        {"notebook": "m"},
-        {"code": "d"},
-        {"library": "k"},
-        {"data": {"mnist": "absent"}},
-        {"recorded": [["k", {"seeds": 9}]]},
-    )
-    keys |= {records.run_key({**BASE, **change}, {}) for change in changed}
-    keys |= {records.run_key(BASE, {"a": 1}), records.run_key(BASE, {}, after=["k"])}
-    assert len(keys) == len(changed) + 3
-    assert records.run_key(BASE, {}, ["a", "b"]) == records.run_key(
-        BASE, {}, ["b", "a"]
-    )
-    # its own recorded result changes nothing, nor does real data for a run that is told
-    # not to look
-    own = {**BASE, "recorded": [["k", {"seeds": 9}]]}
-    assert records.run_key(own, {"seeds": 9}) == records.run_key(BASE, {"seeds": 9})
-    embedded = {"source": "embedded"}
-    assert records.run_key(
-        {**BASE, "data": {"mnist": "t"}}, embedded
-    ) == records.run_key(BASE, embedded)
-
-
-def test_code_counts_and_prose_does_not(tmp_path):
-    path = tmp_path / "n.ipynb"
-    write_notebook(path, ["a: int = 1", "x = a"])
-    before = records.ingredients(Notebook.read(path))
-    content = json.loads(path.read_text())
-    content["cells"][0]["source"] = "# Another title"
-    content["cells"][2]["metadata"] = {"tags": ["hide-input"]}
-    content["cells"][2]["outputs"] = [
-        {"output_type": "stream", "name": "stdout", "text": "1"}
-    ]
-    content["cells"][2]["source"] = ["x ", "= a"]  # the same text, as a list
-    path.write_text(json.dumps(content))
-    assert records.ingredients(Notebook.read(path)) == before
-    content["cells"][2]["source"] = "x = a + 1"
-    path.write_text(json.dumps(content))
-    assert records.ingredients(Notebook.read(path)) != before
-
-
-@pytest.fixture
-def house(tmp_path, monkeypatch):
-    """A copy of both packages and a table of the paper, which the key is made from."""
-    for package in ("cchlib", "cchdecide", "cchbook"):
-        shutil.copytree(
-            records.PACKAGE.parent / package,
-            tmp_path / package,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    records.write_text(tmp_path / "data/paper/table_1.csv", "x")
-    monkeypatch.setattr(records, "PACKAGE", tmp_path / "cchbook")
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        "cchlib/losses.py",
-        "cchlib/mi/new.py",
-        "cchdecide/decision.py",
-        "cchbook/data/image.py",
-        "cchbook/data/sentiment/new.py",
-        "cchbook/chapters/scorecard.py",
-        "data/paper/table_1.csv",
-    ],
-)
-def test_what_can_change_a_number_changes_the_key(house, changed):
-    before = records.library_digest()
-    with open(house / changed, "a") as file:
-        file.write("# another line\n")
-    assert records.library_digest() != before
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        "cchdecide/cli.py",
-        "cchdecide/figures.py",
-        "cchbook/publish/slides.py",
-        "cchbook/publish/new.py",
-        "cchbook/chapters/plots.py",
-        "cchbook/runs/batch.py",
-        "cchlib/mi/__pycache__/x.py",
-    ],
-)
-def test_drawing_publishing_and_batching_do_not(house, changed):
-    before = records.library_digest()
-    (house / changed).parent.mkdir(exist_ok=True)
-    with open(house / changed, "a") as file:
-        file.write("# another line\n")
-    assert records.library_digest() == before
-
-
-def test_plain_papermill_and_a_batch_agree_on_the_key(toy):
-    path = toy.add("02_toy")
-    notebook = Notebook.read(path)
-    final = {name: parameter.default for name, parameter in notebook.parameters.items()}
-    assert records.start("02_toy", final).key == records.run_key(
-        records.ingredients(notebook), final
-    )
+# Circumstances ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
