@@ -343,6 +343,10 @@ def of_risk(random):
     return {"w1": normal(random, 2), "lam": 0.5, "kappa": 1.75}
 
 
+def of_pairs(random):
+    return {"w1": normal(random, 2), "n": 9, "m": 4}
+
+
 def drawing(random):
     return {"w1": normal(random, 2), "lam": 0.5, "n": 9, "seed": 4}
 
@@ -391,6 +395,7 @@ def two_of(*names):
 LAM = {"lam": [-0.1]}
 KAPPA = {"kappa": [1.0, 0.0, -2.0]}
 RISKS = {"w1": "array", "lam": "number", "kappa": "number"}
+OF_PAIRS = {"w1": "array", "n": "number", "m": "number"}
 OF_W1 = (
     "beats_shrinkage",
     "cch_holds",
@@ -518,6 +523,45 @@ GAUSSIAN = [
         {"w1": "array", "lam": "number", "n": "number"},
         bad=LAM | {"n": [3, 0]},
         infinite=("lam",),
+    ),
+    Case(
+        with_model(gaussian.pairs_excess_risk),
+        lambda random: of_pairs(random) | {"lam": 0.5, "kind": "exact", "seed": 3},
+        OF_PAIRS | {"lam": "number", "kind": "choice", "seed": "seed"},
+        bad=LAM | {"n": [0, -3]},
+        infinite=("lam",),
+        also={"n": "n m", "m": "n m"},
+        cost=2,
+    ),
+    Case(
+        gaussian.pairs_coefficients,
+        lambda random: {"p": 3, "lam": 0.5, "n": 9, "m": 4, "kind": "proportional"},
+        {"p": "whole", "lam": "number", "n": "number", "m": "number", "kind": "choice"},
+        bad=LAM,
+        infinite=("lam",),
+        also={"p": "p n m", "n": "n m", "m": "n m"},
+    ),
+    Case(
+        with_model(gaussian.optimal_pairs_lambda),
+        lambda random: of_pairs(random) | {"kind": "proportional"},
+        OF_PAIRS | {"kind": "choice"},
+        bad={"n": [0, -3]},
+        also={"n": "n m", "m": "n m"},
+        cost=4,
+    ),
+    Case(
+        with_model(gaussian.helps_with_pairs),
+        of_pairs,
+        OF_PAIRS,
+        bad={"n": [0, 3, -3]},
+        also={"n": "n m", "m": "n m"},
+    ),
+    Case(
+        with_model(gaussian.beats_shrinkage_with_pairs),
+        of_pairs,
+        OF_PAIRS,
+        bad={"n": [0, -3]},
+        also={"n": "n m", "m": "n m"},
     ),
     Case(
         with_model(gaussian.sample_excess_risk),
@@ -737,6 +781,26 @@ def outcome_of(function):
     return call
 
 
+def of_slope_and_pairs(random):
+    pairs = normal(random, 12, 2)
+    told = pairs[:, 1] + normal(random, 12)
+    more = {"unlabelled_features": pairs, "unlabelled_teacher": told}
+    return of_slope(random) | more
+
+
+def estimated_pairs(**arguments):
+    found = criterion.estimate_pairs(**arguments)
+    return [found.noise_variance, found.distance, found.risk(0.5, kind="first_order")]
+
+
+def without(mapping, key):
+    return {name: value for name, value in mapping.items() if name != key}
+
+
+SLOPE_AND_PAIRS = dict.fromkeys(
+    ("features", "target", "teacher", "unlabelled_features", "unlabelled_teacher"),
+    "rows",
+)
 MI_KINDS = {"x": "rows", "y": "rows", "seed": "seed", "runs": "whole"}
 ASSESS_KINDS = {
     "teacher": "rows",
@@ -893,6 +957,27 @@ ESTIMATORS = [
         tolerance=1e-7,
     ),
     Case(
+        outcome_of(criterion.pairs_slope_test),
+        lambda random: of_slope(random) | {"m": 12},
+        dict.fromkeys(("features", "target", "teacher"), "rows") | {"m": "whole"},
+        tolerance=1e-7,
+    ),
+    Case(
+        outcome_of(criterion.pairs_shrinkage_test),
+        lambda random: without(of_slope_and_pairs(random), "teacher"),
+        without(SLOPE_AND_PAIRS, "teacher"),
+        also={"features": "features unlabelled_features"},
+        tolerance=1e-7,
+    ),
+    Case(
+        estimated_pairs,
+        of_slope_and_pairs,
+        SLOPE_AND_PAIRS,
+        also={"features": "features unlabelled_features"},
+        tolerance=1e-7,
+        of="estimate_pairs",
+    ),
+    Case(
         outcome_of(criterion.shrinkage_test),
         lambda random: dict(
             zip(("student", "target", "teacher"), normal(random, 3, 30))
@@ -925,6 +1010,8 @@ NOT_FUZZED = {
     "MIEstimate": RESULTS,
     "ESTIMATORS": "a table of records",
     "Estimator": "a record; tests/cchlib/mi/test_estimators.py",
+    "PairsCoefficients": RESULTS,
+    "PairsEstimate": RESULTS,
     "PerNetwork": "a mark on a tensor; `fit` checks what is in it",
     "Pilot": RESULTS,
     "Ranking": RESULTS,

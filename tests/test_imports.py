@@ -25,7 +25,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DOWN = {
     "cchlib.training": {"cchlib.models"},
     "cchlib.mi": {"cchlib.training"},
-    "cchlib.criterion": {"cchlib.mi"},
+    "cchlib.criterion": {"cchlib.gaussian", "cchlib.mi"},
     "cchdecide.figures": set(),
     "cchdecide.worth": set(),
     "cchdecide.writing": set(),

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
         assess_teachers,
         rank_teachers,
     )
+    from cchlib.criterion.pairs import (
+        PairsEstimate,
+        estimate_pairs,
+        pairs_shrinkage_test,
+        pairs_slope_test,
+    )
     from cchlib.criterion.slope import HypothesisTest, shrinkage_test, slope_test
 
 _NAMES = {
@@ -23,6 +29,10 @@ _NAMES = {
     "assess_teachers": "cch",
     "rank_teachers": "cch",
     "HypothesisTest": "slope",
+    "PairsEstimate": "pairs",
+    "estimate_pairs": "pairs",
+    "pairs_shrinkage_test": "pairs",
+    "pairs_slope_test": "pairs",
     "shrinkage_test": "slope",
     "slope_test": "slope",
 }
@@ -30,8 +40,12 @@ _NAMES = {
 __all__ = [
     "Assessment",
     "HypothesisTest",
+    "PairsEstimate",
     "assess",
     "assess_teachers",
+    "estimate_pairs",
+    "pairs_shrinkage_test",
+    "pairs_slope_test",
     "rank_teachers",
     "shrinkage_test",
     "slope_test",

@@ -103,6 +103,19 @@ def slope_test(
         On bad arrays; n ≤ p + 1 (p + 2 with an intercept); features that determine one
         another, or the target.
     """
+    return _label_coefficient(features, target, teacher, 1.0, intercept)
+
+
+def _label_coefficient(
+    features: ArrayLike,
+    target: ArrayLike,
+    teacher: ArrayLike,
+    worth: float,
+    intercept: bool,
+) -> HypothesisTest:
+    """The t-test of the coefficient of y, worth − c/σ², in the regression of
+    worth·y − T on (x2, y).
+    """
     x, y, told = (
         check.features("features", features),
         _outputs("target", target)[:, 0],
@@ -117,7 +130,8 @@ def slope_test(
             f"features has {n} rows and {regressors} columns (an intercept counts as "
             f"one); more than {regressors + 1} rows are wanted"
         )
-    # Frisch–Waugh: clear y and y − T of x2, then one regression through the origin.
+    # Frisch–Waugh: clear y and worth·y − T of x2, then one regression through the
+    # origin.
     basis = _basis(x)
     left_y = _residual(y, basis)
     if not left_y.any():
@@ -125,7 +139,8 @@ def slope_test(
             "target is a linear function of features, so there is no noise that a "
             "teacher could average away; a target with noise is wanted"
         )
-    left_gap = _residual(y - told, basis, scale=np.hypot(_norm(y), _norm(told)))
+    scale = np.hypot(worth * _norm(y), _norm(told))
+    left_gap = _residual(worth * y - told, basis, scale=scale)
     df = n - regressors - 1
     length = left_y @ left_y
     estimate = (left_y @ left_gap) / length

@@ -14,6 +14,14 @@ from cchlib.gaussian.model import (
     model_of_parts,
     random_model,
 )
+from cchlib.gaussian.pairs import (
+    PairsCoefficients,
+    beats_shrinkage_with_pairs,
+    helps_with_pairs,
+    optimal_pairs_lambda,
+    pairs_coefficients,
+    pairs_excess_risk,
+)
 from cchlib.gaussian.risk import (
     RiskCoefficients,
     beats_shrinkage,
@@ -36,10 +44,12 @@ from cchlib.gaussian.risk import (
 
 __all__ = [
     "JointGaussian",
+    "PairsCoefficients",
     "RiskCoefficients",
     "TeacherMoments",
     "additive_lambda",
     "beats_shrinkage",
+    "beats_shrinkage_with_pairs",
     "best_mixing_weight",
     "best_mixture",
     "cch_holds",
@@ -49,11 +59,15 @@ __all__ = [
     "effective_ridge",
     "excess_risk",
     "expected_excess_risk",
+    "helps_with_pairs",
     "mixing_weight",
     "mixture_moments",
     "model_of_parts",
     "optimal_lambda",
+    "optimal_pairs_lambda",
     "optimal_teacher",
+    "pairs_coefficients",
+    "pairs_excess_risk",
     "predicted_gain",
     "random_model",
     "residual_correlation",
