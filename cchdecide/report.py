@@ -81,7 +81,7 @@ class Decision:
     @property
     def additive_lam(self) -> float:
         """λ of Eq. 4 that weighs the two losses as `lam` does in Eq. 2."""
-        return additive_lambda(self.lam) if np.isfinite(self.lam) else float("nan")
+        return float(additive_lambda(self.lam)) if np.isfinite(self.lam) else np.nan
 
     @property
     def reasons(self) -> list[str]:

@@ -1,7 +1,11 @@
 """What every room checks about its arguments, said one way.
 
-Each function raises ``ValueError`` with the argument's name, what was wrong, and what
-is wanted.
+Each function raises ``ValueError`` with the argument's name, what it must be, and what
+was given: "`lam` must be in [0, 1], got 1.5".
+
+scikit-learn's `check_array` says part of this. It reads dates, text and what a mask
+hides as numbers, takes no tensor that requires a gradient, and is slower to load than
+the closed forms are to compute.
 """
 
 from __future__ import annotations
@@ -46,19 +50,18 @@ def as_array(name: str, value: Any) -> np.ndarray:
         return (value.float() if narrow else value).numpy()
     if _has_masked(value):
         raise ValueError(
-            f"{name} is a masked array, whose masked entries would be read as if they "
-            "were data; fill them in or leave them out first: plain numbers are wanted"
+            f"`{name}` must not be masked: its masked entries would be read as data; "
+            "fill them in or leave them out first"
         )
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise ValueError(
-            f"{name} is a sparse matrix; a dense array ({name}.toarray()) is wanted"
+            f"`{name}` must be a dense array, got a sparse one; use {name}.toarray()"
         )
     try:
         array = np.asarray(_from_pandas(name, value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{name} could not be read as an array ({error}); an array of numbers is "
-            "wanted"
+            f"`{name}` must be an array of numbers, and cannot be read as one: {error}"
         ) from None
     if array.dtype.kind == "T":
         return array.astype(str)
@@ -67,11 +70,11 @@ def as_array(name: str, value: Any) -> np.ndarray:
             return array.astype(str)  # as pandas hands strings over
     if array.dtype == object:
         raise ValueError(
-            f"{name} is ragged or holds objects or missing entries; an array of "
-            "numbers is wanted"
+            f"`{name}` must be an array of numbers, got ragged rows, objects or "
+            "missing entries"
         )
     if array.dtype.kind not in "biufSU":
-        raise ValueError(f"{name} holds {array.dtype.name}; real numbers are wanted")
+        raise ValueError(f"`{name}` must hold real numbers, got {array.dtype.name}")
     return array
 
 
@@ -94,9 +97,11 @@ def _from_pandas(name: str, value: Any) -> Any:
         return value
     kinds = {value.dtype} if value.ndim == 1 else set(value.dtypes)
     types = pandas.api.types
-    if any(types.is_complex_dtype(kind) for kind in kinds):
-        raise ValueError(f"{name} holds complex numbers; real numbers are wanted")
-    if not all(types.is_numeric_dtype(kind) for kind in kinds):
+    numeric = [
+        types.is_numeric_dtype(kind) and not types.is_complex_dtype(kind)
+        for kind in kinds
+    ]
+    if not all(numeric):
         return value
     only: Any = kinds.pop() if len(kinds) == 1 else None
     if isinstance(only, np.dtype):
@@ -113,17 +118,14 @@ def _plain_tensor(name: str, value: torch.Tensor) -> torch.Tensor:
     import torch
 
     if value.is_complex():
-        raise ValueError(f"{name} holds {value.dtype}; real numbers are wanted")
+        raise ValueError(f"`{name}` must hold real numbers, got {value.dtype}")
     if value.is_nested or value.layout != torch.strided:
         raise ValueError(
-            f"{name} is a sparse or nested tensor; a dense one ({name}.to_dense()) is "
-            "wanted"
+            f"`{name}` must be a dense tensor, got a sparse or nested one; use "
+            f"{name}.to_dense()"
         )
     if value.is_meta:
-        raise ValueError(
-            f"{name} is on the meta device, without any data; a tensor that holds "
-            "numbers is wanted"
-        )
+        raise ValueError(f"`{name}` must hold data, got a tensor on the meta device")
     if value.dtype.itemsize == 1 and value.dtype.is_floating_point:
         try:
             value = value.float()  # 8-bit numbers have a type and no arithmetic
@@ -131,8 +133,7 @@ def _plain_tensor(name: str, value: torch.Tensor) -> torch.Tensor:
             pass  # packed: refused below
     if str(value.dtype).removeprefix("torch.") not in NUMBERS:
         raise ValueError(
-            f"{name} holds {value.dtype}, which can't be read as numbers; a torch "
-            "type of real numbers is wanted"
+            f"`{name}` must have a dtype of real numbers, got {value.dtype}"
         )
     return value.resolve_neg()
 
@@ -159,7 +160,7 @@ def as_tensor(
 
     array = as_array(name, value)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} holds {array.dtype.name}; numbers are wanted")
+        raise ValueError(f"`{name}` must hold numbers, got {array.dtype.name}")
     kind = array.dtype.newbyteorder("=")
     if array.dtype.kind == "u":
         if array.size and array.max() > np.iinfo(np.int64).max:
@@ -174,24 +175,20 @@ def as_tensor(
 
 
 def _too_large(name: str) -> str:
-    return f"{name} holds a whole number beyond 2⁶³ − 1; smaller ones are wanted"
+    return f"`{name}` must hold whole numbers up to 2⁶³ − 1, got a larger one"
 
 
 def finite(name: str, value: Any) -> np.ndarray:
     """`value` as a float64 array without NaN or infinity, of any shape."""
     array = as_array(name, value)
     if array.dtype.kind in "SU":
-        raise ValueError(
-            f"{name} could not be read as numbers (it holds text, {array.dtype.name}); "
-            "an array of numbers is wanted"
-        )
+        raise ValueError(f"`{name}` must hold numbers, got text ({array.dtype.name})")
     with np.errstate(over="ignore"):  # beyond float64: infinite, and refused as that
         array = array.astype(np.float64)
     bad = ~np.isfinite(array)
     if bad.any():
         raise ValueError(
-            f"{name} holds {int(bad.sum())} NaN or infinite entries; only finite "
-            "numbers are wanted"
+            f"`{name}` must be finite, got {int(bad.sum())} NaN or infinite entries"
         )
     return array
 
@@ -200,9 +197,7 @@ def all_finite(name: str, value: np.ndarray | torch.Tensor, hint: str = "") -> N
     """Refuse NaN and infinity in an array or tensor, which stays where and as it is."""
     finite = value.isfinite() if is_tensor(value) else np.isfinite(value)
     if not bool(finite.all()):
-        raise ValueError(
-            f"{name} holds NaN or infinity; finite numbers are wanted{hint}"
-        )
+        raise ValueError(f"`{name}` must be finite, got NaN or infinity{hint}")
 
 
 def features(name: str, value: Any) -> np.ndarray:
@@ -212,7 +207,7 @@ def features(name: str, value: Any) -> np.ndarray:
         array = array[:, None]
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
-            f"{name} has shape {array.shape}; (n,) or (n, p) with n, p ≥ 1 is wanted"
+            f"`{name}` must have shape (n,) or (n, p) with n, p ≥ 1, got {array.shape}"
         )
     return array
 
@@ -232,18 +227,16 @@ def same_length(**arrays: Any) -> int:
     lengths = {}
     for name, array in arrays.items():
         if np.ndim(array) == 0 and not hasattr(array, "__len__"):
-            raise ValueError(f"{name} is a single entry; one row a sample is wanted")
+            raise ValueError(f"`{name}` must have a row a sample, got a single entry")
         try:
             lengths[name] = len(array)
         except TypeError:  # an array, or a tensor, without axes
             raise ValueError(
-                f"{name} is a single entry; one row a sample is wanted"
+                f"`{name}` must have a row a sample, got a single entry"
             ) from None
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise ValueError(
-            f"unequal numbers of samples: {said}; one row a sample in each is wanted"
-        )
+        counts = ", ".join(f"`{name}` {length}" for name, length in lengths.items())
+        raise ValueError(f"inconsistent numbers of samples: {counts}")
     return next(iter(lengths.values()))
 
 
@@ -252,11 +245,8 @@ def broadcast(**shapes: tuple[int, ...]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(*shapes.values())
     except ValueError:
-        said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(
-            f"shapes do not broadcast: {said}; shapes that agree, or a number, are "
-            "wanted"
-        ) from None
+        given = ", ".join(f"`{name}` {shape}" for name, shape in shapes.items())
+        raise ValueError(f"shapes cannot be broadcast together: {given}") from None
 
 
 def one_of(name: str, value: Any, options: Iterable[Any]) -> Any:
@@ -265,7 +255,7 @@ def one_of(name: str, value: Any, options: Iterable[Any]) -> Any:
     # an array would be compared entry by entry
     if not isinstance(value, Hashable) or is_tensor(value) or value not in options:
         raise ValueError(
-            f"{name} is {value!r}; one of {', '.join(map(repr, options))} is wanted"
+            f"`{name}` must be one of {', '.join(map(repr, options))}, got {value!r}"
         )
     return value
 
@@ -277,14 +267,14 @@ def integer(name: str, value: Any, minimum: int = 0) -> int:
         or not isinstance(value, numbers.Integral)
         or value < minimum
     ):
-        raise ValueError(f"{name} is {value!r}; a whole number ≥ {minimum} is wanted")
+        raise ValueError(f"`{name}` must be an integer ≥ {minimum}, got {value!r}")
     return int(value)
 
 
 def seed(name: str, value: Any) -> int:
     """`value` as an int in [0, 2⁶⁴), what torch's and NumPy's generators take."""
     if integer(name, value) >= 2**64:
-        raise ValueError(f"{name} is {value!r}; a whole number below 2⁶⁴ is wanted")
+        raise ValueError(f"`{name}` must be an integer in [0, 2⁶⁴), got {value!r}")
     return int(value)
 
 
@@ -308,7 +298,7 @@ def number(
     """
     if np.ndim(value):
         raise ValueError(
-            f"{name} has shape {np.shape(value)}; a single number is wanted"
+            f"`{name}` must be a single number, got shape {np.shape(value)}"
         )
     return float(within(name, value, low, high, open_low=open_low))
 
@@ -325,7 +315,7 @@ def within(
     ((low, high] if `open_low`).
     """
     if isinstance(value, (str, bytes)):
-        raise ValueError(f"{name} is {value!r}, a text; a number is wanted")
+        raise ValueError(f"`{name}` must be a number, got {value!r}")
     array: Any
     if is_tensor(value):
         array = as_tensor(name, value.detach()).double()
@@ -336,7 +326,6 @@ def within(
         opening = "(" if open_low or low == -np.inf else "["
         closing = ")" if high == np.inf else "]"
         raise ValueError(
-            f"{name} is {value!r}; a number in {opening}{low:g}, {high:g}{closing} is "
-            "wanted"
+            f"`{name}` must be in {opening}{low:g}, {high:g}{closing}, got {value!r}"
         )
     return value

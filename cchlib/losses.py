@@ -69,18 +69,17 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     labels = check.as_tensor("labels", labels, logits.device)
     if logits.ndim < 2:
         raise ValueError(
-            f"student_logits has shape {tuple(logits.shape)}; (..., n, K) is wanted"
+            f"`student_logits` must have shape (..., n, K), got {tuple(logits.shape)}"
         )
     if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
         raise ValueError(
-            f"labels is {labels.dtype} of shape {tuple(labels.shape)}; class indices "
-            "of shape "
-            f"{tuple(logits.shape[:-1])} are wanted"
+            f"`labels` must be class indices of shape {tuple(logits.shape[:-1])}, got "
+            f"{labels.dtype} of shape {tuple(labels.shape)}"
         )
     classes = logits.shape[-1]
     if not bool(((labels >= 0) & (labels < classes)).all()):
         raise ValueError(
-            f"labels has a value outside [0, {classes}); class indices are wanted"
+            f"`labels` must be class indices in [0, {classes}), got one outside"
         )
     picked = _log_softmax(logits).gather(-1, labels.long().unsqueeze(-1))
     return -picked.squeeze(-1).mean(-1)
@@ -184,8 +183,8 @@ def fusion_distillation_loss(
     logits = _tensor("logits", logits)
     if logits.ndim < 3 or logits.shape[-2] != 3:
         raise ValueError(
-            f"logits has shape {tuple(logits.shape)}; (..., n, 3, K) with the joint, "
-            "the teacher's and the student's logits is wanted"
+            "`logits` must have shape (..., n, 3, K), the joint, the teacher's and "
+            f"the student's, got {tuple(logits.shape)}"
         )
     joint, teacher, student = logits.unbind(-2)
     ce = cross_entropy(joint, labels)
@@ -210,9 +209,8 @@ def _soft_target_divergence(
     ).detach()
     if teacher_logits.shape != student_logits.shape:
         raise ValueError(
-            f"teacher_logits has shape {tuple(teacher_logits.shape)}; that of "
-            "student_logits, "
-            f"{tuple(student_logits.shape)}, is wanted"
+            "`teacher_logits` must have the shape of `student_logits`, "
+            f"{tuple(student_logits.shape)}, got {tuple(teacher_logits.shape)}"
         )
     log_p = _tempered(teacher_logits, temperature)
     log_q = _tempered(student_logits, temperature)
@@ -251,8 +249,8 @@ def _like(name: str, value: float | Tensor, losses: Tensor) -> Tensor:
     value = torch.as_tensor(value, dtype=losses.dtype, device=losses.device)
     if value.ndim and value.shape != losses.shape:
         raise ValueError(
-            f"{name} has shape {tuple(value.shape)}; a number, or one a network, "
-            f"{tuple(losses.shape)}, is wanted"
+            f"`{name}` must be a number, or one a network, {tuple(losses.shape)}, got "
+            f"shape {tuple(value.shape)}"
         )
     return value
 
@@ -271,7 +269,7 @@ def _finite(name: str, value: Tensor, device: torch.device | None = None) -> Ten
     value = _tensor(name, value, device)
     if value.numel() == 0:
         raise ValueError(
-            f"{name} has shape {tuple(value.shape)}; at least one sample is wanted"
+            f"`{name}` must have at least one sample, got shape {tuple(value.shape)}"
         )
     check.all_finite(name, value, " (has training diverged?)")
     return value
@@ -283,12 +281,13 @@ def _equal(name: str, value: Tensor, other_name: str, other: Tensor) -> Tensor:
     other = _tensor(other_name, other, value.device)
     if value.shape != other.shape:
         raise ValueError(
-            f"{other_name} has shape {tuple(other.shape)} and {name} "
-            f"{tuple(value.shape)}; "
-            "equal shapes are wanted"
+            f"`{other_name}` must have the shape of `{name}`, {tuple(value.shape)}, "
+            f"got {tuple(other.shape)}"
         )
     if value.ndim == 0:
-        raise ValueError(f"{name} is a single number; (n,) or (..., n, q) is wanted")
+        raise ValueError(
+            f"`{name}` must have shape (n,) or (..., n, q), got a single number"
+        )
     _finite(name, value)
     _finite(other_name, other)
     return value - other

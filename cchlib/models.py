@@ -80,8 +80,8 @@ class MLP(nn.Module):
         sizes = [check.integer("sizes", size, 1) for size in sizes]
         if len(sizes) < 3:
             raise ValueError(
-                f"sizes is {sizes}; an input, at least one hidden layer and an output "
-                "are wanted"
+                "`sizes` must be an input, at least one hidden layer and an output, "
+                f"got {sizes}"
             )
         self.inputs, self.outputs, self.pool_time = sizes[0], sizes[-1], pool_time
         dropout = check.number("dropout", dropout, 0.0, 1.0)
@@ -154,8 +154,8 @@ def fold_channels(network: MLP, channels: int) -> MLP:
     check.integer("channels", channels, 1)
     if network.inputs % channels:
         raise ValueError(
-            f"network has {network.inputs} inputs, {channels} channels are to be "
-            "folded; a multiple is wanted"
+            f"`channels` must divide the network's {network.inputs} inputs, got "
+            f"{channels}"
         )
     first = cast(nn.Linear, network.body[0])
     one = copy.deepcopy(network)

@@ -403,13 +403,12 @@ def assess_teachers(
     runs, seed = check.integer("runs", runs, 1), check.integer("seed", seed)
     if np.ndim(confidence) or not 0 < check.within("confidence", confidence) < 1:
         raise ValueError(
-            f"confidence is {confidence!r}; "
-            "a number between 0 and 1 is wanted, such as 0.95"
+            f"`confidence` must be in (0, 1), such as 0.95, got {confidence!r}"
         )
     if not isinstance(teachers, Mapping) or not teachers:
         raise ValueError(
-            "teachers is empty or no mapping; "
-            "{name: representation}, at least one, is wanted"
+            "`teachers` must be a mapping {name: representation} of at least one, "
+            f"got {type(teachers).__name__}"
         )
     teachers = {
         name: _representation(
@@ -428,8 +427,8 @@ def assess_teachers(
     fewest = max(FEWEST_SUBJECTS, 2 * estimator.fewest(estimator.defaults))
     if n < fewest:
         raise ValueError(
-            f"teacher, student and labels hold {n} subjects, too few for method "
-            f"{method!r}; expected at least {fewest}"
+            f"`teacher`, `student` and `labels` must hold at least {fewest} subjects "
+            f"with method {method!r}, got {n}"
         )
 
     check.one_of("rescale", rescale, RESCALE)
@@ -830,12 +829,12 @@ def _by_group(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     groups = check.as_array("groups", groups)
     if groups.shape != (n,):
         raise ValueError(
-            f"groups has shape {groups.shape}; one subject a row, ({n},), is wanted"
+            f"`groups` must have shape ({n},), one subject a row, got {groups.shape}"
         )
     found, codes = np.unique(groups, return_inverse=True)
     if len(found) < FEWEST_GROUPS:
         raise ValueError(
-            f"groups holds {len(found)} subjects; at least {FEWEST_GROUPS} are wanted"
+            f"`groups` must hold at least {FEWEST_GROUPS} subjects, got {len(found)}"
         )
     order = np.argsort(codes, kind="stable")
     return order, np.searchsorted(codes[order], np.arange(len(found)))
@@ -883,9 +882,9 @@ def _estimate_many(
         return estimate_mi_many(pairs, method, seed=seed, device=device, **options)
     except ValueError as error:
         raise ValueError(
-            f"teacher, student and labels hold too few subjects for method {method!r}: "
-            "it takes all of them, but not their halves, or no pairs like them, by "
-            f"which its error is judged ({error})"
+            "`teacher`, `student` and `labels` must hold more subjects for method "
+            f"{method!r}: it takes all of them, but not their halves, or no pairs like "
+            f"them, by which its error is judged ({error})"
         ) from error
 
 
@@ -920,8 +919,8 @@ def _halves(
     rare = f"class {names[counts.argmin()]!s} has {counts.min()} subjects"
     if counts.min() < 2 * FEWEST_IN_CLASS:
         raise ValueError(
-            f"labels: {rare}; at least {2 * FEWEST_IN_CLASS} are wanted, "
-            f"{FEWEST_IN_CLASS} in each half: merge the class with another "
+            f"`labels` must have at least {2 * FEWEST_IN_CLASS} of each class, "
+            f"{FEWEST_IN_CLASS} in each half, got {rare}: merge the class with another "
             "or leave it out (a regression target is given as floats)"
         )
     found = []
@@ -935,19 +934,16 @@ def _halves(
         if len(found) == splits:
             return found
     raise ValueError(
-        f"labels: {len(names)} classes, of which {rare}, are too rare to be split into "
-        f"halves with {FEWEST_IN_CLASS} subjects of each: "
-        "merge rare classes or leave them out"
+        f"`labels` must have {FEWEST_IN_CLASS} subjects of each class in both halves, "
+        f"got {len(names)} classes, of which {rare} are too rare: merge rare classes "
+        "or leave them out"
     )
 
 
 def _representation(name: str, value: Any) -> np.ndarray:
     array = check.features(name, value)
     if (array == array[0]).all():
-        raise ValueError(
-            f"{name} is constant: every subject has the same features; "
-            "features that vary are wanted"
-        )
+        raise ValueError(f"`{name}` must vary, got the same features for every subject")
     return array
 
 
@@ -958,18 +954,18 @@ def _labels(value: Any) -> tuple[np.ndarray, bool]:
     array = check.as_array("labels", value)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
-            f"labels has shape {array.shape}; one label a subject, (n,), is wanted"
+            f"`labels` must have shape (n,), one label a subject, got {array.shape}"
         )
     if array.dtype.kind in "biuUS":
         array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
         if array.ndim != 1:
             raise ValueError(
-                f"labels has shape {array.shape}; "
-                "classes as (n,), not one-hot, are wanted"
+                "`labels` must be classes of shape (n,), not one-hot, got "
+                f"{array.shape}"
             )
         if len(np.unique(array)) < 2:
             raise ValueError(
-                f"labels holds a single class, {array[0]!s}; at least two are wanted"
+                f"`labels` must hold at least two classes, got {array[0]!s} alone"
             )
         return array, True
     target = check.features("labels", array)
@@ -980,17 +976,16 @@ def _labels(value: Any) -> tuple[np.ndarray, bool]:
         and (target.sum(1) == 1).all()
     ):
         raise ValueError(
-            "labels is one-hot; classes as integers (n,), labels.argmax(1), are wanted"
+            "`labels` must be classes as integers (n,), got one-hot rows; use "
+            "labels.argmax(1)"
         )
     if values == 1:
-        raise ValueError(
-            "labels is constant; a regression target that varies is wanted"
-        )
+        raise ValueError("`labels` must vary, got a constant regression target")
     if array.ndim == 1 and values <= FEW_VALUES and values <= len(target) / 2:
         raise ValueError(
-            f"labels are floats with only {values} distinct values: "
-            "classes or a regression target? "
-            "Say which: integers or strings, labels.astype(int), are classes; "
-            "a column (n, 1), labels[:, None], or label.0 in a .csv file, is a target"
+            "`labels` must say whether they are classes or a regression target, got "
+            f"floats with only {values} distinct values: integers or strings, "
+            "labels.astype(int), are classes; a column (n, 1), labels[:, None], or "
+            "label.0 in a .csv file, is a target"
         )
     return target, False

@@ -127,8 +127,8 @@ def _label_coefficient(
     regressors = x.shape[1]
     if n <= regressors + 1:
         raise ValueError(
-            f"features has {n} rows and {regressors} columns (an intercept counts as "
-            f"one); more than {regressors + 1} rows are wanted"
+            f"`features` must have more than {regressors + 1} rows for {regressors} "
+            f"columns (an intercept counts as one), got {n}"
         )
     # Frisch–Waugh: clear y and worth·y − T of x2, then one regression through the
     # origin.
@@ -136,8 +136,8 @@ def _label_coefficient(
     left_y = _residual(y, basis)
     if not left_y.any():
         raise ValueError(
-            "target is a linear function of features, so there is no noise that a "
-            "teacher could average away; a target with noise is wanted"
+            "`target` must hold noise that a teacher could average away, got a linear "
+            "function of `features`"
         )
     scale = np.hypot(worth * _norm(y), _norm(told))
     left_gap = _residual(worth * y - told, basis, scale=scale)
@@ -197,15 +197,16 @@ def shrinkage_test(
     if len(shapes) > 1:
         said = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
         raise ValueError(
-            f"unequal shapes: {said}; equal shapes, (n,) or (n, K), are wanted"
+            "`student`, `target` and `teacher` must have equal shapes, (n,) or (n, "
+            f"K), got {said}"
         )
     if n < 4:
-        raise ValueError(f"student has {n} rows; at least four are wanted")
+        raise ValueError(f"`student` must have at least four rows, got {n}")
     centred = {}
     for name, array in outputs.items():
         centred[name] = array - array.mean(0)
         if _norm(centred[name]) <= NOTHING * _norm(array):
-            raise ValueError(f"{name} is constant; one that varies is wanted")
+            raise ValueError(f"`{name}` must vary, got a constant")
     # One slope on the target for all columns: they are stacked.
     y = centred["target"].ravel()
     along_y = y[:, None] / _norm(y)
@@ -214,8 +215,8 @@ def shrinkage_test(
         left[name] = _residual(centred[name].ravel(), along_y)
         if not left[name].any():
             raise ValueError(
-                f"{name} is a linear function of the target, so nothing beyond the "
-                "label is left of it; one that is not is wanted"
+                f"`{name}` must not be a linear function of the target, which leaves "
+                "nothing beyond the label"
             )
     size_student, size_teacher = _norm(left["student"]), _norm(left["teacher"])
     unit_student = left["student"] / size_student
@@ -235,7 +236,7 @@ def _outputs(name: str, value: ArrayLike, *, columns: bool = False) -> Array:
     """(n,) as (n, 1); (n, K) as it is where `columns`, else refused for K > 1."""
     array = check.features(name, value)
     if array.shape[1] > 1 and not columns:
-        raise ValueError(f"{name} has shape {array.shape}; (n,) is wanted")
+        raise ValueError(f"`{name}` must have shape (n,), got {array.shape}")
     return array
 
 
@@ -249,8 +250,8 @@ def _basis(x: Array) -> Array:
     )
     if singular[-1] <= NOTHING * singular[0]:
         raise ValueError(
-            f"features has {x.shape[1]} columns (an intercept counts as one) that "
-            "determine one another; linearly independent ones are wanted"
+            "`features` must have linearly independent columns (an intercept counts "
+            f"as one), got {x.shape[1]} that determine one another"
         )
     return left
 

@@ -18,12 +18,10 @@ def mixing_weight(lam: ArrayLike) -> Array:
     """The teacher's share t = λ / (1 + λ), for λ in [0, ∞]; 1 for λ = ∞."""
     lam = check.as_array("lam", lam)
     if lam.dtype.kind not in "biuf":
-        raise ValueError(
-            f"lam could not be read as numbers (it holds {lam.dtype}); λ ≥ 0 is wanted"
-        )
+        raise ValueError(f"`lam` must be a number ≥ 0, got dtype {lam.dtype}")
     lam = lam.astype(np.float64)
     if not (lam >= 0).all():
-        raise ValueError(f"lam is {lam}; λ ≥ 0 is wanted")
+        raise ValueError(f"`lam` must be ≥ 0, got {lam}")
     with np.errstate(invalid="ignore"):
         return np.where(np.isinf(lam), 1.0, lam / (1.0 + lam))
 
@@ -112,8 +110,8 @@ def best_mixing_weight(
     length = (step**2).sum()
     if length == 0:
         raise ValueError(
-            "imitator predicts the same as student on every row; "
-            "two different fits are wanted"
+            "`imitator` must differ from `student`, got the same predictions on every "
+            "row"
         )
     weight = ((y - student) * step).sum() / length
     scores = ((y - student - weight * step) * step).sum(1)
@@ -157,11 +155,12 @@ def _predictions(**arrays: ArrayLike) -> list[Array]:
     if len(set(shapes.values())) > 1:
         said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(
-            f"unequal shapes: {said}; equal shapes, (n,) or (n, K), are wanted"
+            "`y`, `student` and the rest must have equal shapes, (n,) or (n, K), got "
+            f"{said}"
         )
     checked = [check.features(name, array) for name, array in arrays.items()]
     if len(checked[0]) < 2:
-        raise ValueError("y has a single row; at least two held-out rows are wanted")
+        raise ValueError("`y` must have at least two held-out rows, got a single one")
     return checked
 
 

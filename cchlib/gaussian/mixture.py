@@ -40,7 +40,7 @@ def mixture_moments(model: JointGaussian, w1: ArrayLike, n: int) -> Array:
     """
     w1 = model._teachers(w1)
     if w1.ndim != 2:
-        raise ValueError(f"w1 has shape {w1.shape}; (K, {model.p1}) is wanted")
+        raise ValueError(f"`w1` must have shape (K, {model.p1}), got {w1.shape}")
     n = check.integer("n", n, model.p2 + 2)
     spread = model.p2 / (n - model.p2 - 1)
     imitators = model._imitator(w1)  # (K, p2)
@@ -76,18 +76,18 @@ def best_mixture(moments: ArrayLike) -> Array:
     moments = check.finite("moments", moments)
     if moments.ndim != 2 or moments.shape[0] != moments.shape[1] or not moments.size:
         raise ValueError(
-            f"moments has shape {moments.shape}; a square matrix is wanted"
+            f"`moments` must be a square matrix, got shape {moments.shape}"
         )
     scale = np.abs(moments).max()
     if scale == 0:
         return np.eye(len(moments))[0]
     if np.abs(moments - moments.T).max() > 1e-10 * scale:
-        raise ValueError("moments differs from its transpose; symmetry is wanted")
+        raise ValueError("`moments` must be symmetric")
     values, vectors = np.linalg.eigh((moments + moments.T) / (2 * scale))
     if values[0] < -1e-10 * len(values):
         raise ValueError(
-            f"moments has the eigenvalue {values[0] * scale:.3g}; a positive "
-            "semi-definite matrix is wanted"
+            "`moments` must be positive semi-definite, got the eigenvalue "
+            f"{values[0] * scale:.3g}"
         )
     # Least squares with weights ≥ 0 of ‖root t‖² + (Σt − 1)². Along a ray the first is
     # a multiple of (Σt)², so the best direction is that of the best t with Σt = 1.

@@ -181,7 +181,7 @@ class JointGaussian:
         w1 = check.finite("w1", w1)
         if w1.ndim == 0 or w1.shape[-1] != self.p1:
             raise ValueError(
-                f"w1 has shape {w1.shape}; ({self.p1},) or (..., {self.p1}) is wanted"
+                f"`w1` must have shape ({self.p1},) or (..., {self.p1}), got {w1.shape}"
             )
         # Var(T)² has to be a number too
         length = np.abs(w1).max(initial=0.0) * self._largest_deviation * self.p1
@@ -220,9 +220,8 @@ class JointGaussian:
         of_s22 = np.linalg.eigvalsh(correlation[of_x2, of_x2])
         if _semidefinite(of_s22) and of_s22[0] <= 10 * self.p2 * _EPS:
             raise ValueError(
-                f"S22 is singular (least eigenvalue {of_s22[0]:.3g} at unit "
-                "variances); an invertible block is wanted: "
-                "drop the features of x2 that the others determine"
+                f"`S22` must be invertible, got the least eigenvalue {of_s22[0]:.3g} "
+                "at unit variances: drop the features of x2 that the others determine"
             )
         values, vectors = np.linalg.eigh(correlation)
         if not _semidefinite(values):
@@ -257,9 +256,8 @@ class JointGaussian:
         if self._narrow and values[0] > -1e-4:
             hint = " computed in float64: rounding to float32 can do this"
         return (
-            f"{name}{among}: least eigenvalue {values[0]:.3g} at unit variances, "
-            "so not positive semi-definite; "
-            f"blocks of one covariance matrix{hint} are wanted"
+            f"{name}{among} must be positive semi-definite, blocks of one covariance "
+            f"matrix{hint}, got the least eigenvalue {values[0]:.3g} at unit variances"
         )
 
 
@@ -337,9 +335,9 @@ def model_of_parts(
     # A covariance of exactly 0, or one that is nothing beside Var y, need not be held.
     if ROUNDING < given_x2 < ROUNDING * variance:
         raise ValueError(
-            f"along_student is {along_student:g} and elsewhere {elsewhere:g}, so that "
-            f"Var T is {variance:.3g} and Var(T | x2) {given_x2:.3g}: a covariance "
-            "matrix has no digits for both; parts within a factor of 1e6 are wanted"
+            "`along_student` and `elsewhere` must be within a factor of 1e6, got "
+            f"{along_student:g} and {elsewhere:g}, so that Var T is {variance:.3g} and "
+            f"Var(T | x2) {given_x2:.3g}: a covariance matrix has no digits for both"
         )
     rng = check.generator("seed", seed)
     # Independent unit-variance factors: z_1 … z_p2 of x2 (z_1 ∝ S), e/σ, ν, and p1 − 1
@@ -429,12 +427,12 @@ def random_model(
 def _square(name: str, value: ArrayLike) -> Array:
     matrix = check.finite(name, value)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ValueError(f"{name} has shape {matrix.shape}; a square matrix is wanted")
+        raise ValueError(f"`{name}` must be a square matrix, got shape {matrix.shape}")
     asymmetry = np.abs(matrix - matrix.T).max()
     if asymmetry > 1e-10 * np.abs(matrix).max():
         raise ValueError(
-            f"{name} differs from its transpose by up to {asymmetry:.3g}; "
-            "a symmetric matrix is wanted"
+            f"`{name}` must be symmetric, got entries that differ by up to "
+            f"{asymmetry:.3g}"
         )
     return (matrix + matrix.T) / 2
 
@@ -443,8 +441,8 @@ def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     array = check.finite(name, value)
     if array.shape != shape:
         raise ValueError(
-            f"{name} has shape {array.shape}; {shape or 'a number'} is wanted "
-            "(p1 and p2 are those of S11 and S22)"
+            f"`{name}` must have shape {shape}, got {array.shape} (p1 and p2 are those "
+            "of S11 and S22)"
         )
     return array
 

@@ -210,15 +210,17 @@ def risk_coefficients(
     """
     if (kappa is None) == (n is None):
         raise ValueError(
-            "kappa and n were both given, or neither; exactly one is wanted"
+            "exactly one of `kappa` and `n` must be given, got both or neither"
         )
     unlabelled = check.integer("unlabelled", unlabelled)
     ridge = check.number("ridge", ridge, 0.0)
     if n is not None and ridge:
-        raise ValueError(f"ridge is {ridge} with n given; ridge with kappa is wanted")
+        raise ValueError(
+            f"`ridge` must be given with `kappa`, not with `n`, got {ridge}"
+        )
     if kappa is not None and unlabelled:
         raise ValueError(
-            f"unlabelled is {unlabelled} with kappa given; unlabelled with n is wanted"
+            f"`unlabelled` must be given with `n`, not with `kappa`, got {unlabelled}"
         )
     if n is not None:
         n = _samples(n, model.p2)
@@ -483,9 +485,9 @@ def correlation_condition(
     teacher = model.teacher_moments(w1)
     if not model._student_variance > 0 or not np.all(teacher.variance > 0):
         raise ValueError(
-            "w1 gives a constant teacher, or S23 = 0 a constant student, "
-            "so Eq. 21's correlations do not exist; "
-            "distillation_helps says the same in covariances"
+            "`w1` must give a teacher that varies, and S23 a student, or Eq. 21's "
+            "correlations do not exist; distillation_helps says the same in "
+            "covariances"
         )
     sd_teacher, sd_student, sd_label = (
         np.sqrt(teacher.variance),
@@ -559,8 +561,8 @@ def sample_excess_risk(
     weight, w1 = mixing_weight(lam), model._teachers(w1)
     if weight.ndim or w1.ndim != 1:
         raise ValueError(
-            f"lam has shape {weight.shape} and w1 {w1.shape}; one number and one "
-            f"teacher ({model.p1},) are wanted"
+            f"`lam` must be one number and `w1` one teacher ({model.p1},), got shapes "
+            f"{weight.shape} and {w1.shape}"
         )
     n, size = check.integer("n", n, model.p2 + 1), check.integer("size", size, 1)
     teacher = model.teacher_moments(w1)
@@ -664,9 +666,7 @@ def _samples(n: ArrayLike, p2: int) -> Array:
     array = check.finite("n", n)
     if (array != np.round(array)).any() or (array <= p2 + 1).any():
         raise ValueError(
-            # `check.finite` has refused text
-            f"n is {n}; "  # type: ignore[str-bytes-safe]
-            f"whole numbers above p2 + 1 = {p2 + 1} are wanted "
-            "(the mean is infinite at p2 + 1)"
+            f"`n` must be whole numbers above p2 + 1 = {p2 + 1}, where the mean is "
+            f"infinite, got {array}"
         )
     return array

@@ -46,8 +46,8 @@ def _evaluate(networks, x: Data, method: str, device: str, batch_size: int) -> T
     batch_size = check.integer("batch_size", batch_size, 1)
     if not callable(getattr(networks[0], method, None)):
         raise ValueError(
-            f"networks holds a {type(networks[0]).__name__}, which has no method "
-            f"{method!r}; cchlib.models' networks have"
+            f"`networks` must have a method {method!r}, as those of cchlib.models, got "
+            f"{type(networks[0]).__name__}"
         )
     (data,) = read(networks, x=x, targets=[])
     where = resolve_device(device)

@@ -140,7 +140,7 @@ def fit(
     reproducible(networks)
     if not callable(loss):
         raise ValueError(
-            f"loss is {loss!r}; a function of the output and the targets is wanted"
+            f"`loss` must be a function of the output and the targets, got {loss!r}"
         )
     wanted: list[Data] = (
         list(targets) if isinstance(targets, (list, tuple)) else [cast(Data, targets)]
@@ -167,8 +167,8 @@ def fit(
         learning = [leaf for leaf in stack.leaves.values() if leaf.requires_grad]
         if not learning:
             raise ValueError(
-                "networks have frozen parameters only; at least one that requires a "
-                "gradient is wanted"
+                "`networks` must have a parameter that requires a gradient, got "
+                "frozen ones only"
             )
         rule = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
         step: Autograd | WrittenOut
@@ -277,8 +277,8 @@ class _Passes:
                 values = _values(self.loss, output, batch[1:], size)  # noqa: B023
                 if not values.requires_grad:
                     raise ValueError(
-                        "loss returned values without a gradient; a differentiable "
-                        "function of the output is wanted"
+                        "`loss` must be a differentiable function of the output, got "
+                        "values without a gradient"
                     )
                 return values
 
@@ -293,8 +293,8 @@ class _Passes:
             learning = means
         if not bool(torch.isfinite(learning).all()):
             raise ValueError(
-                f"the training loss became NaN or infinite in epoch {self.epoch}; a "
-                "smaller lr is wanted"
+                f"the training loss became NaN or infinite in epoch {self.epoch}; "
+                "try a smaller `lr`"
             )
         self.history[self.epoch] = means
         return means
@@ -364,17 +364,17 @@ def _values(
         if bool(output.isfinite().all()):
             raise
         raise ValueError(
-            "the networks' outputs became NaN or infinite; a smaller lr is wanted"
+            "the networks' outputs became NaN or infinite; try a smaller `lr`"
         ) from None
     if not isinstance(values, Tensor):
         raise ValueError(
-            f"loss returned {type(values).__name__}; a tensor with one value a "
-            f"network, ({size},), is wanted"
+            f"`loss` must return a tensor with one value a network, ({size},), got "
+            f"{type(values).__name__}"
         )
     if values.shape != (size,):
         raise ValueError(
-            f"loss returned shape {tuple(values.shape)}; one value a network, "
-            f"({size},), is wanted"
+            f"`loss` must return one value a network, shape ({size},), got "
+            f"{tuple(values.shape)}"
         )
     return values
 
@@ -456,8 +456,8 @@ class _Validation:
         learning = ~self.done.to(values.device)
         if not bool(torch.isfinite(values[learning]).all()):
             raise ValueError(
-                f"the validation loss became NaN or infinite in epoch {epoch}; finite "
-                "validation data and a smaller lr are wanted"
+                f"the validation loss became NaN or infinite in epoch {epoch}; check "
+                "that `validation` is finite, or try a smaller `lr`"
             )
         values = torch.where(learning, values, torch.nan)
         self.history.append(values.cpu())
@@ -474,7 +474,7 @@ def _weights_finite(stack: Stack) -> None:
     for name, value in (stack.leaves | stack.buffers).items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise ValueError(
-                f"the weights became NaN or infinite ({name}); a smaller lr is wanted"
+                f"the weights became NaN or infinite ({name}); try a smaller `lr`"
             )
 
 
@@ -484,7 +484,6 @@ def _seeds(seeds: int | Iterable[int], size: int) -> list[int]:
     chosen = list(cast(Iterable[int], seeds)) if several else [cast(int, seeds)] * size
     if len(chosen) != size:
         raise ValueError(
-            f"seeds has {len(chosen)} entries for {size} networks; one a network is "
-            "wanted"
+            f"`seeds` must have one entry a network, {size}, got {len(chosen)}"
         )
     return [check.seed("seeds", seed) for seed in chosen]

@@ -29,8 +29,7 @@ class PerNetwork:
         shapes = sorted({tuple(part.shape) for part in parts})
         if len(shapes) != 1:
             raise ValueError(
-                f"tensors have shapes {shapes}; at least one, all of one shape, are "
-                "wanted"
+                f"`tensors` must be at least one, all of one shape, got shapes {shapes}"
             )
         return PerNetwork(torch.stack(parts))
 
@@ -64,17 +63,19 @@ def validation_data(
     if validation is None:
         if patience is not None:
             raise ValueError(
-                f"patience is {patience} without validation; held-out data is wanted"
+                "`patience` needs `validation`, data held out, got "
+                f"patience={patience} alone"
             )
         return []
     if not isinstance(validation, (list, tuple)) or len(validation) != 1 + targets:
         raise ValueError(
-            f"validation must be a tuple of x and {targets} targets, as fit was given"
+            f"`validation` must be a tuple of x and {targets} targets, as `fit` was "
+            "given"
         )
     try:
         return read(networks, x=validation[0], targets=validation[1:])
     except ValueError as error:
-        raise ValueError(f"validation: {error}") from None
+        raise ValueError(f"`validation`: {error}") from None
 
 
 def moved(item: Read, where: torch.device) -> Read:
@@ -90,13 +91,13 @@ def _tensors(name: str, item: Data, networks: Sequence[nn.Module]) -> Read:
         tensor = cast(Tensor, _tensors(name, item.tensor, networks))
         if tensor.ndim < 2:
             raise ValueError(
-                f"{name} is a PerNetwork of shape {tuple(tensor.shape)}; (S, n, ...), "
-                "one row a network, is wanted"
+                f"`{name}` must have shape (S, n, ...), one row a network, as a "
+                f"PerNetwork, got {tuple(tensor.shape)}"
             )
         return PerNetwork(tensor)
     tensor = check.as_tensor(name, item)
     if tensor.ndim == 0:
-        raise ValueError(f"{name} is a single number; one row a sample is wanted")
+        raise ValueError(f"`{name}` must have one row a sample, got a single number")
     check.all_finite(name, tensor)
     if tensor.is_inference():
         tensor = tensor.clone()  # autograd takes none that inference mode made
@@ -118,12 +119,12 @@ def _accepts(networks: Sequence[nn.Module], x: Read) -> None:
         output = network(sample.to(where))
     except Exception as error:  # whatever a forward raises
         raise ValueError(
-            f"x is {sample.dtype} with samples of shape {tuple(sample.shape[1:])}, "
-            f"which the networks don't take ({error}); their inputs are wanted"
+            f"`x` must be what the networks take as input, got {sample.dtype} with "
+            f"samples of shape {tuple(sample.shape[1:])} ({error})"
         ) from None
     if not isinstance(output, Tensor):
         raise ValueError(
-            f"networks must return one tensor, got {type(output).__name__}"
+            f"`networks` must return one tensor, got {type(output).__name__}"
         )
 
 
@@ -139,16 +140,16 @@ def sample_count(data: Sequence[Read], size: int) -> int:
         if isinstance(item, PerNetwork):
             if len(item.tensor) != size:
                 raise ValueError(
-                    f"x or targets is for {len(item.tensor)} networks and was given to "
-                    f"{size}; one row a network is wanted"
+                    f"`x` and `targets` must have one row for each of {size} networks, "
+                    f"got {len(item.tensor)}"
                 )
             lengths.append(item.tensor.shape[1])
         else:
             lengths.append(len(item))
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(
-            f"x and targets have {lengths} samples; equal numbers, at least 1, are "
-            "wanted"
+            f"inconsistent numbers of samples: `x` and `targets` have {lengths}, and "
+            "must have equally many, at least 1"
         )
     return lengths[0]
 

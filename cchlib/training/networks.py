@@ -35,20 +35,20 @@ def as_list(networks: nn.Module | Iterable[nn.Module]) -> list[nn.Module]:
         networks = [networks]
     networks = [getattr(network, "_orig_mod", network) for network in networks]
     if not networks:
-        raise ValueError("networks is empty; at least one network is wanted")
+        raise ValueError("`networks` must hold at least one network, got none")
     for network in networks:
         if not isinstance(network, nn.Module):
             raise ValueError(
-                f"networks holds {type(network).__name__}; torch modules are wanted"
+                f"`networks` must be torch modules, got {type(network).__name__}"
             )
         if any(nn.parameter.is_lazy(p) for p in network.parameters()):
             raise ValueError(
-                "networks hold lazy layers, whose shapes are not known yet; call each "
+                "`networks` must know their shapes, got lazy layers; call each "
                 "network once before"
             )
         if any(p.is_meta for p in network.parameters()):
             raise ValueError(
-                "networks must hold numbers, got parameters on the meta device"
+                "`networks` must hold numbers, got parameters on the meta device"
             )
     return networks
 
@@ -58,8 +58,8 @@ def alike(networks: list[nn.Module]) -> None:
     first = _architecture(networks[0])
     if any(_architecture(other) != first for other in networks[1:]):
         raise ValueError(
-            "networks differ in architecture; a stack needs equal layers, and "
-            "parameters of equal names, shapes, types and devices, frozen or not"
+            "`networks` must have one architecture: equal layers, and parameters of "
+            "equal names, shapes, types and devices, frozen or not"
         )
 
 
@@ -84,8 +84,8 @@ def distinct(networks: list[nn.Module]) -> None:
             first = owner.setdefault(id(parameter), s)
             if first != s:
                 raise ValueError(
-                    f"networks {first} and {s} are one network, or share {name}; "
-                    "networks with weights of their own are wanted"
+                    f"`networks` must have weights of their own, got {first} and {s}, "
+                    f"which are one network or share {name}"
                 )
 
 
@@ -103,9 +103,9 @@ def reproducible(networks: list[nn.Module]) -> None:
             noisy = module.p > 0
         if noisy:
             raise ValueError(
-                f"networks holds nn.{type(module).__name__} ({name or 'itself'}), "
-                "whose noise `seeds` don't decide; cchlib.models.Dropout(p, width), "
-                "or a layer without noise, is wanted"
+                "`networks` must have no noise that `seeds` don't decide, got "
+                f"nn.{type(module).__name__} ({name or 'itself'}); use "
+                "cchlib.models.Dropout(p, width), or a layer without noise"
             )
 
 
@@ -118,9 +118,9 @@ def noise_is_ours(network: nn.Module) -> Iterator[None]:
     for generator, state in zip(generators, before):
         if not torch.equal(generator.get_state(), state):
             raise ValueError(
-                f"networks hold a {type(network).__name__} whose forward draws from "
-                "torch's global generator, which `seeds` don't decide; "
-                "cchlib.models.Dropout(p, width), or a forward without noise, is wanted"
+                "`networks` must have no noise that `seeds` don't decide, got a "
+                f"{type(network).__name__} whose forward draws from torch's state; use "
+                "cchlib.models.Dropout(p, width), or a forward without noise"
             )
 
 

@@ -38,14 +38,13 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         found = torch.device(device)
     except (RuntimeError, TypeError):
         raise ValueError(
-            f'device is {device!r}; "auto", "cpu", "cuda" or another torch device is '
-            "wanted"
+            "`device` must be 'auto', 'cpu', 'cuda' or another torch device, got "
+            f"{device!r}"
         ) from None
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device is {device!r}, and torch finds {torch.cuda.device_count()} GPUs; "
-            '"auto", "cpu" or a GPU '
-            "that is there is wanted"
+            f"`device` must be 'auto', 'cpu' or one of the {torch.cuda.device_count()} "
+            f"GPUs that torch finds, got {device!r}"
         )
     try:
         there = not torch.zeros(1, device=found).is_meta
@@ -53,8 +52,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         there = False
     if not there:
         raise ValueError(
-            f'device is {device!r}, which is not there; "auto", "cpu" or a device that '
-            "holds data is wanted"
+            "`device` must be 'auto', 'cpu' or a device that holds data, got "
+            f"{device!r}"
         )
     return found
 

@@ -267,9 +267,7 @@ class _Norm(_Layer):
     def forward(self, x: Tensor) -> Tensor:
         b = x.shape[1]
         if b == 1:
-            raise ValueError(
-                "BatchNorm was given a batch of 1 sample; at least 2 samples are wanted"
-            )
+            raise ValueError("BatchNorm needs batches of at least 2 samples, got 1")
         mean = x.mean(1)
         self.centred = self.room("centred", x, *x.shape)
         torch.sub(x, mean[:, None], out=self.centred)

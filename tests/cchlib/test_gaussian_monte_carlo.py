@@ -252,10 +252,10 @@ def test_residual_correlation_estimates_the_margin_of_eq_17():
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (([1.0, 2.0], [1.0, 2.0], [[1.0], [2.0]]), "unequal shapes"),
-        (([1.0, np.nan], [1.0, 2.0], [1.0, 2.0]), "y holds"),
-        (([1.0, 2.0], [1.0, np.inf], [1.0, 2.0]), "student holds"),
-        (([1.0], [1.0], [2.0]), "single row"),
+        (([1.0, 2.0], [1.0, 2.0], [[1.0], [2.0]]), "equal shapes"),
+        (([1.0, np.nan], [1.0, 2.0], [1.0, 2.0]), "`y`"),
+        (([1.0, 2.0], [1.0, np.inf], [1.0, 2.0]), "`student`"),
+        (([1.0], [1.0], [2.0]), "`y`.*single"),
         (([], [], []), "shape"),
     ],
 )

@@ -151,13 +151,13 @@ def test_seeds_are_checked(seed):
         lambda: models.MLP((3, 2, 1), seed=seed),
         lambda: models.FusionNetwork(3, 2, 2, seed=seed),
     ):
-        with pytest.raises(ValueError, match="seed is"):
+        with pytest.raises(ValueError, match="`seed`"):
             make()
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), "0.5", [0.5]])
 def test_dropout_is_checked(p):
-    with pytest.raises(ValueError, match="dropout "):
+    with pytest.raises(ValueError, match="`dropout`"):
         models.Dropout(p, 3)
-    with pytest.raises(ValueError, match="dropout "):
+    with pytest.raises(ValueError, match="`dropout`"):
         models.FusionNetwork(3, 2, 2, dropout=p)

@@ -304,13 +304,13 @@ def test_a_last_batch_of_one_joins_the_one_before():
             ),
             "loss",
         ),
-        (dict(x=torch.where(X > 1, torch.nan, X)), "x holds NaN"),
-        (dict(targets=Y * torch.inf), "targets holds NaN or inf"),
-        (dict(x=X[:, :3]), r"x is torch.float32 with samples of shape \(3,\)"),
-        (dict(x=X.long()), "x is torch.int64"),
-        (dict(x=1.0), "x is a single number"),
-        (dict(targets=[0, 1, 1]), "targets is a single number"),
-        (dict(x="images"), "x holds str"),
+        (dict(x=torch.where(X > 1, torch.nan, X)), "`x`.*got NaN"),
+        (dict(targets=Y * torch.inf), "`targets`.*got NaN or inf"),
+        (dict(x=X[:, :3]), r"`x`.*torch.float32 with samples of shape \(3,\)"),
+        (dict(x=X.long()), "`x`.*torch.int64"),
+        (dict(x=1.0), "`x`.*single number"),
+        (dict(targets=[0, 1, 1]), "`targets`.*single number"),
+        (dict(x="images"), "`x`.*str"),
         (dict(seeds=1.5), "seeds"),
     ],
 )
@@ -378,7 +378,11 @@ def test_numpy_arrays_are_read_like_tensors():
 
 
 @pytest.mark.parametrize(
-    "x, said", [(X / 0, "x holds NaN or infinity"), (X[:, :3], "x is .* don't take")]
+    "x, said",
+    [
+        (X / 0, "`x`.*got NaN or infinity"),
+        (X[:, :3], "`x` must be what the networks take"),
+    ],
 )
 def test_predict_refuses(x, said):
     for call in (training.predict, training.features):
@@ -559,13 +563,16 @@ def test_best_epoch_beats_the_start_by_a_margin():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (dict(patience=2), "patience is 2 without validation"),
-        (dict(validation=(X, Y), patience=0), "patience is 0"),
-        (dict(validation=X), "validation must be a tuple"),
-        (dict(validation=(X,)), "validation must be a tuple"),
-        (dict(validation=(X, Y[:3])), "validation: x and targets have .* samples"),
-        (dict(validation=(X / 0, Y)), "validation: x holds NaN"),
-        (dict(validation=(X[:, :2], Y)), "validation: x is .* don't take"),
+        (dict(patience=2), "`patience` needs `validation`"),
+        (dict(validation=(X, Y), patience=0), "`patience`.*got 0"),
+        (dict(validation=X), "`validation` must be a tuple"),
+        (dict(validation=(X,)), "`validation` must be a tuple"),
+        (dict(validation=(X, Y[:3])), "`validation`: inconsistent numbers of samples"),
+        (dict(validation=(X / 0, Y)), "`validation`: `x`.*NaN"),
+        (
+            dict(validation=(X[:, :2], Y)),
+            "`validation`: `x` must be what the networks take",
+        ),
     ],
 )
 def test_validation_is_checked(change, said):
@@ -579,7 +586,9 @@ def test_validation_is_checked(change, said):
 def test_a_network_twice_is_refused():
     one, other = networks()
     for stack in ([one, other, one], [one, one]):
-        with pytest.raises(ValueError, match="networks 0 and . are one network"):
+        with pytest.raises(
+            ValueError, match="`networks`.*got 0 and ., which are one network"
+        ):
             fit(stack, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
     other.head = one.head
     with pytest.raises(ValueError, match="share head.weight"):
@@ -591,7 +600,9 @@ def test_a_network_twice_is_refused():
 def test_infinite_weights_after_the_last_step_are_refused(optimizer):
     stack = networks()
     before = [_copy(network) for network in stack]
-    with pytest.raises(ValueError, match="weights became NaN or infinite.*smaller lr"):
+    with pytest.raises(
+        ValueError, match="weights became NaN or infinite.*smaller `lr`"
+    ):
         fit(
             stack,
             1e30 * X,
@@ -619,7 +630,7 @@ NOISY = [
 @pytest.mark.parametrize("layer", NOISY, ids=str)
 def test_noise_that_seeds_do_not_decide_is_refused(layer):
     network = nn.Sequential(nn.Linear(4, 8), layer, nn.Linear(8, 2))
-    with pytest.raises(ValueError, match=r"nn\.\w+ \(1[.1]*\), .*models.Dropout"):
+    with pytest.raises(ValueError, match=r"nn\.\w+ \(1[.1]*\); .*models.Dropout"):
         fit(network, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
 
 
@@ -662,7 +673,7 @@ class Pair(nn.Module):
 def test_networks_that_differ_are_refused(other):
     """One of them would be computed as if it were the other."""
     for call in (training.predict, training.Stack):
-        with pytest.raises(ValueError, match="networks differ in architecture"):
+        with pytest.raises(ValueError, match="`networks` must have one architecture"):
             call([Pair(nn.ReLU()), other], X) if call is training.predict else call(
                 [Pair(nn.ReLU()), other]
             )
@@ -670,7 +681,7 @@ def test_networks_that_differ_are_refused(other):
 
 def test_pooling_of_time_is_part_of_the_architecture():
     pair = [models.MLP((4, 8, 2), pool_time=pool) for pool in (False, True)]
-    with pytest.raises(ValueError, match="networks differ in architecture"):
+    with pytest.raises(ValueError, match="`networks` must have one architecture"):
         training.predict(pair, X)
 
 
@@ -680,41 +691,41 @@ MASK = np.eye(20, 4, dtype=bool)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (dict(x=X[:, 0]), r"x is torch.float32 with samples of shape \(\)"),
-        (dict(x=PerNetwork(X[:, 0])), "x is a PerNetwork of shape"),
-        (dict(x=PerNetwork(np.float64(1))), "x is a single number"),
-        (dict(x=np.ma.array(X.numpy(), mask=MASK)), "x is a masked array"),
+        (dict(x=X[:, 0]), r"`x`.*torch.float32 with samples of shape \(\)"),
+        (dict(x=PerNetwork(X[:, 0])), "`x`.*PerNetwork"),
+        (dict(x=PerNetwork(np.float64(1))), "`x`.*single number"),
+        (dict(x=np.ma.array(X.numpy(), mask=MASK)), "`x` must not be masked"),
         (
             dict(targets=np.ma.array(Y.numpy(), mask=MASK[:, 0])),
-            "targets is a masked array",
+            "`targets` must not be masked",
         ),
-        (dict(targets=np.full(20, "NaT", "M8[ns]")), "targets holds datetime64"),
-        (dict(targets=None), "targets is ragged or holds objects"),
-        (dict(x=X.to_sparse()), "x is a sparse"),
-        (dict(x=X.to("meta")), "x is on the meta device"),
-        (dict(x=X.numpy() + 1j), "x holds complex"),
-        (dict(loss=None), "loss is None"),
-        (dict(loss=lambda output, labels: 1.0), "loss returned float"),
+        (dict(targets=np.full(20, "NaT", "M8[ns]")), "`targets`.*datetime64"),
+        (dict(targets=None), "`targets`.*ragged"),
+        (dict(x=X.to_sparse()), "`x`.*sparse"),
+        (dict(x=X.to("meta")), "`x`.*meta"),
+        (dict(x=X.numpy() + 1j), "`x`.*complex"),
+        (dict(loss=None), "`loss`.*got None"),
+        (dict(loss=lambda output, labels: 1.0), "`loss`.*got float"),
         (
             dict(loss=lambda output, labels: output.detach().mean((1, 2))),
-            "loss returned values without a gradient",
+            "`loss`.*values without a gradient",
         ),
-        (dict(lr=np.array([0.1, 0.2])), "lr has shape"),
-        (dict(lr=torch.tensor([0.1])), "lr has shape"),
-        (dict(momentum=[0.9]), "momentum has shape"),
-        (dict(weight_decay=np.ones(2)), "weight_decay has shape"),
-        (dict(seeds=2**64), "seeds is .* below"),
-        (dict(seeds=[1, -1]), "seeds is -1"),
-        (dict(seeds="12"), "seeds is '1'"),
-        (dict(seeds=None), "seeds is None"),
-        (dict(networks=[1, 2]), "networks holds int"),
-        (dict(networks=None), "networks holds NoneType"),
-        (dict(networks=nn.LazyLinear(2)), "networks hold lazy layers"),
-        (dict(device="meta"), "device is 'meta', which is not there"),
-        (dict(device="xpu"), "device is 'xpu', which is not there"),
-        (dict(device=7), "device is 7"),
-        (dict(optimizer=["adam"]), r"optimizer is \['adam'\]"),
-        (dict(epochs=True), "epochs is True"),
+        (dict(lr=np.array([0.1, 0.2])), "`lr`.*shape"),
+        (dict(lr=torch.tensor([0.1])), "`lr`.*shape"),
+        (dict(momentum=[0.9]), "`momentum`.*shape"),
+        (dict(weight_decay=np.ones(2)), "`weight_decay`.*shape"),
+        (dict(seeds=2**64), "`seeds`.*2⁶⁴"),
+        (dict(seeds=[1, -1]), "`seeds`.*got -1"),
+        (dict(seeds="12"), "`seeds`.*got '1'"),
+        (dict(seeds=None), "`seeds`.*got None"),
+        (dict(networks=[1, 2]), "`networks`.*int"),
+        (dict(networks=None), "`networks`.*NoneType"),
+        (dict(networks=nn.LazyLinear(2)), "`networks`.*lazy layers"),
+        (dict(device="meta"), "`device`.*got 'meta'"),
+        (dict(device="xpu"), "`device`.*got 'xpu'"),
+        (dict(device=7), "`device`.*got 7"),
+        (dict(optimizer=["adam"]), r"`optimizer`.*got \['adam'\]"),
+        (dict(epochs=True), "`epochs`.*got True"),
     ],
 )
 def test_fit_refuses_by_name(change, said):
@@ -741,12 +752,12 @@ def test_the_largest_seed_and_odd_types_of_numbers():
 def test_per_network_stack_reads_arrays_and_refuses_unequal_shapes():
     assert PerNetwork.stack([X.numpy(), X]).tensor.shape == (2, 20, 4)
     for tensors in ([X, X[:3]], []):
-        with pytest.raises(ValueError, match="tensors have shapes"):
+        with pytest.raises(ValueError, match="`tensors`.*shapes"):
             PerNetwork.stack(tensors)
 
 
 def test_features_of_a_network_without_them():
-    with pytest.raises(ValueError, match="networks holds a Linear, which has no"):
+    with pytest.raises(ValueError, match="`networks` must have a method .*got Linear"):
         training.features(nn.Linear(4, 2), X)
 
 
@@ -910,7 +921,7 @@ def test_noise_within_a_forward_is_refused_too():
         def forward(self, x):
             return super().forward(x + 0.1 * torch.randn_like(x))
 
-    with pytest.raises(ValueError, match="global generator, which `seeds` don't"):
+    with pytest.raises(ValueError, match="`networks`.*got a Noisy whose forward draws"):
         fit(Noisy(4, 2), X, Y, _shared, epochs=1, lr=0.1, device="cpu")
 
 

@@ -273,7 +273,7 @@ BAD = {
     ),
     "unequal utterances": (
         {"train": longer("vision")},
-        "split 'train'.*unequal numbers of samples.*vision 7",
+        "split 'train'.*inconsistent numbers of samples.*vision 7",
     ),
     "unequal steps": (
         {"train": published() | {"audio": np.zeros((6, 20, 2), np.float32)}},
@@ -533,7 +533,7 @@ def test_mmmo(tmp_path):
     )
     with h5py.File(tmp_path / "y_test.h5", "w") as file:
         file["d1"] = np.ones(3)
-    with pytest.raises(ValueError, match="unequal numbers of samples"):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         sentiment.load_mmmo(tmp_path)
 
 

@@ -533,16 +533,16 @@ LABELS = np.arange(60) % 2
 @pytest.mark.parametrize(
     "x, y, message",
     [
-        (np.where(X > 2, np.nan, X), Y, "x holds .* NaN"),
-        (X, np.where(Y > 2, np.inf, Y), "y holds .* infinite"),
-        (X, Y[:50], "unequal numbers of samples"),
-        (np.ones((60, 2)), Y, "x is constant"),
-        (X, np.ones(60), "y is constant"),
+        (np.where(X > 2, np.nan, X), Y, "`x`.*NaN"),
+        (X, np.where(Y > 2, np.inf, Y), "`y`.*infinite"),
+        (X, Y[:50], "inconsistent numbers of samples"),
+        (np.ones((60, 2)), Y, "x.* constant"),
+        (X, np.ones(60), "y.* constant"),
         (X, np.zeros(60, int), "single class"),
         (X[:2], Y[:2], "2 samples"),
         (X, np.array(["a"] * 60), "single class"),
-        (X[:, None, None], Y, "x has shape"),
-        (np.array(["a"] * 60), Y, "x could"),
+        (X[:, None, None], Y, "`x`.*shape"),
+        (np.array(["a"] * 60), Y, "`x` must"),
         (X, np.r_[np.zeros(59, int), 1], "class of 1"),
         (X, np.round(1000 * Y[:, 0]).astype(int), "give them as floats"),
         (
@@ -562,7 +562,7 @@ def test_bad_data(method, x, y, message):
     [
         ("histogram", {}, "method"),
         ("ksg", {"neighbours": 3}, "neighbours is not an option"),
-        ("ksg", {"k": 0}, "k is 0"),
+        ("ksg", {"k": 0}, "`k`.*got 0"),
         ("ksg", {"k": 60}, "too few for k = 60"),
         ("ksg", {"rescale": "yes"}, "rescale"),
         ("ksg", {"runs": 0}, "runs"),
