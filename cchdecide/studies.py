@@ -65,9 +65,9 @@ from torch import Tensor, nn
 
 from cchlib import check
 from cchdecide.rivals import rival_criteria
-from cchlib.criterion.decision import decide
-from cchlib.criterion.heads import Gain
-from cchlib.criterion.outputs import Target, target_of
+from cchdecide.decision import decide
+from cchdecide.heads import Gain
+from cchdecide.outputs import Target, target_of
 from cchlib.gaussian import predicted_gain
 from cchlib.gaussian.held_out import additive_lambda
 from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many
@@ -82,7 +82,7 @@ COMPONENTS = 64
 HIDDEN = (64,)
 EPOCHS = 30
 PATIENCE = 5
-#: rows of a batch; fewer where the training rows make less than ten batches of it
+#: rows of a batch; fewer where the training rows make less than four batches of it
 BATCH = 128
 FEWEST_IN_BATCH = 16
 #: rows drawn a repeat from larger data; the test part stays whole
@@ -181,8 +181,8 @@ def draw_parts(
         if poor is not None:
             raise ValueError(
                 f"labels: the {poor} rows of a repeat hold a single class; at least "
-                "two in each part are wanted" + (" (of groups)" if groups is not None
-                else "")
+                "two in each part are wanted"
+                + (" (of groups)" if groups is not None else "")
             )
         hidden = _hidden(target, part.train, pairs, rng)
         parts.append(replace(part, labelled=~hidden))
@@ -345,7 +345,10 @@ class _Data:
         self, target: Target, parts: list[Part], settings: Settings, seed: int
     ):
         self.target, self.parts, self.settings, self.seed = (
-            target, parts, settings, seed,
+            target,
+            parts,
+            settings,
+            seed,
         )
         self.y: list[Tensor] = []
         self.y_validation: list[Tensor] = []
@@ -360,8 +363,10 @@ class _Data:
             centre, spread = known.mean(0), known.std(0)
             spread = np.where(spread > 0, spread, 1.0)
             self.units.append((centre, spread))
-            for rows, into in ((part.train, self.y), (part.validation,
-                                                      self.y_validation)):
+            for rows, into in (
+                (part.train, self.y),
+                (part.validation, self.y_validation),
+            ):
                 scaled = (target.y[rows] - centre) / spread
                 into.append(torch.from_numpy(scaled).float())
 
@@ -422,7 +427,7 @@ class _Data:
         temperature = torch.tensor([job.temperature for job in jobs])
         loss = _class_loss if self.target.discrete else _square_loss
         n = min(len(job.rows) for job in jobs)
-        batch = int(np.clip(n // 10, FEWEST_IN_BATCH, settings.batch_size))
+        batch = int(np.clip(n // 4, FEWEST_IN_BATCH, settings.batch_size))
         with_soft = [soft, told] if softly else []
         v_with_soft = [vsoft, vtold] if softly else []
 
@@ -451,7 +456,6 @@ class _Data:
             share = 1 - job.lam if job.soft_validation is None else 1.0
             found[job.key] = _Fitted(network, float(low) / share)
         return found
-
 
     def soft(self, output: Tensor, temperature: float) -> Tensor:
         """The target that these outputs make of an imitator."""
@@ -518,9 +522,7 @@ class _Arm:
 class _Bench:
     """The arms of every pair of views. What belongs to one view alone is done once."""
 
-    def __init__(
-        self, views: Mapping[str, np.ndarray], data: _Data, pairs: bool
-    ):
+    def __init__(self, views: Mapping[str, np.ndarray], data: _Data, pairs: bool):
         self.views, self.data, self.pairs = views, data, pairs
         self.settings = data.settings
         parts = range(len(data.parts))
@@ -534,7 +536,9 @@ class _Bench:
     def seen(self, name: str) -> list[Seen]:
         if name not in self._seen:
             self._seen[name] = _seen(
-                self.views[name], self.data.parts, self.settings.components,
+                self.views[name],
+                self.data.parts,
+                self.settings.components,
                 self.data.seed,
             )
         return self._seen[name]
@@ -564,7 +568,13 @@ class _Bench:
         rates = self.plain(name).rates
         jobs = [
             _Job(
-                (p, c), p, rows[p], c, rates[p], lam, temperature,
+                (p, c),
+                p,
+                rows[p],
+                c,
+                rates[p],
+                lam,
+                temperature,
                 self.data.soft(outputs[p][rows[p]], temperature),
             )
             for p in self.parts
@@ -577,7 +587,13 @@ class _Bench:
         rates = self.plain(name).rates
         jobs = [
             _Job(
-                (p, c), p, self.labelled[p], c, rates[p], lam, temperature,
+                (p, c),
+                p,
+                self.labelled[p],
+                c,
+                rates[p],
+                lam,
+                temperature,
                 self._smooth(teacher.train[p], p, temperature),
             )
             for p in self.parts
@@ -607,8 +623,15 @@ class _Bench:
         soft = self.data.soft
         jobs = [
             _Job(
-                (p, 0), p, rows[p], 0, rates[p], 1.0, 1.0,
-                soft(teacher.train[p][rows[p]], 1.0), soft(teacher.validation[p], 1.0),
+                (p, 0),
+                p,
+                rows[p],
+                0,
+                rates[p],
+                1.0,
+                1.0,
+                soft(teacher.train[p][rows[p]], 1.0),
+                soft(teacher.validation[p], 1.0),
             )
             for p in self.parts
         ]
@@ -629,7 +652,9 @@ class _Bench:
             for rows in ("train", "validation", "test")
         }
         return _Arm(
-            networks, **said, rates=[rates[p, best[p]] for p in self.parts],
+            networks,
+            **said,
+            rates=[rates[p, best[p]] for p in self.parts],
             losses=losses,
         )
 
@@ -709,8 +734,12 @@ class _Criteria:
         arrays = [arm.validation[p].double().numpy() for arm in (taught_by, plain)]
         h1, h2 = self.features(teacher, p), self.features(student, p)
         found = rival_criteria(
-            *arrays, labels, h1, h2,
-            imitator_output=imitators.validation[p].double().numpy(), lam=lams[0],
+            *arrays,
+            labels,
+            h1,
+            h2,
+            imitator_output=imitators.validation[p].double().numpy(),
+            lam=lams[0],
         )
         found.pop("teacher_size")
         target, said = np.asarray(labels, float), arrays[1]
@@ -726,12 +755,17 @@ class _Criteria:
         settings = self.data.settings
         try:
             decision = decide(
-                self.features(teacher, p), self.features(student, p),
+                self.features(teacher, p),
+                self.features(student, p),
                 self.labels(p),
                 teacher_output=taught_by.validation[p].double().numpy(),
                 student_output=plain.validation[p].double().numpy(),
-                cch=False, lams=settings.lams, temperatures=settings.temperatures,
-                repeats=1, seed=self.data.seed, device=settings.device,
+                cch=False,
+                lams=settings.lams,
+                temperatures=settings.temperatures,
+                repeats=1,
+                seed=self.data.seed,
+                device=settings.device,
             )
         except ValueError:  # a class too rare for the pilot's folds
             return {}
@@ -762,7 +796,8 @@ class _Criteria:
                 if i_ts is None or i_sl is None:
                     continue
                 values = {
-                    "i_ts": i_ts.value, "i_sl": i_sl.value,
+                    "i_ts": i_ts.value,
+                    "i_sl": i_sl.value,
                     "cch": i_ts.value - i_sl.value,
                     "saturated": float(i_ts.saturated),
                 }
@@ -933,9 +968,19 @@ def study(
     """
     views = {"teacher": teacher_view, "student": student_view}
     (found,) = study_views(
-        views, labels, groups=groups, split=split, pairs=pairs, repeats=repeats,
-        seed=seed, device=device, progress=progress, confidence=confidence,
-        estimates=estimates, decisions=decisions, which=[("teacher", "student")],
+        views,
+        labels,
+        groups=groups,
+        split=split,
+        pairs=pairs,
+        repeats=repeats,
+        seed=seed,
+        device=device,
+        progress=progress,
+        confidence=confidence,
+        estimates=estimates,
+        decisions=decisions,
+        which=[("teacher", "student")],
         **settings,
     ).values()
     return found
@@ -993,8 +1038,13 @@ def study_views(
                 f"`which` must hold pairs of two of {', '.join(arrays)}, got {pair}"
             )
     parts = draw_parts(
-        target, groups=groups, split=split, pairs=pairs, repeats=repeats,
-        max_rows=chosen.max_rows, seed=seed,
+        target,
+        groups=groups,
+        split=split,
+        pairs=pairs,
+        repeats=repeats,
+        max_rows=chosen.max_rows,
+        seed=seed,
     )
     bench = _Bench(arrays, _Data(target, parts, chosen, seed), pairs is not None)
     criteria = _Criteria(bench, estimates, decisions)
@@ -1006,7 +1056,13 @@ def study_views(
             progress((number + 0.7) / len(ordered))
         known = criteria.of(teacher, student) if estimates else pd.DataFrame()
         found[teacher, student] = _answer(
-            teacher, student, bench, arms, known, split is not None, confidence,
+            teacher,
+            student,
+            bench,
+            arms,
+            known,
+            split is not None,
+            confidence,
             start,
         )
         if progress is not None:
@@ -1057,8 +1113,14 @@ def _checked_groups(groups: Any, split: Any, n: int):
 
 
 def _answer(
-    teacher: str, student: str, bench: _Bench, arms: dict[str, _Arm],
-    known: pd.DataFrame, official: bool, confidence: float, start: float,
+    teacher: str,
+    student: str,
+    bench: _Bench,
+    arms: dict[str, _Arm],
+    known: pd.DataFrame,
+    official: bool,
+    confidence: float,
+    start: float,
 ) -> Study:
     data, parts = bench.data, bench.data.parts
     target = data.target
@@ -1092,14 +1154,27 @@ def _answer(
     best = int(arms[distilled].losses.mean(0).argmin())
     lam, temperature = data.settings.grid[best]
     return Study(
-        teacher=teacher, student=student, table=pd.DataFrame(table),
-        gain=test.mean, std_error=test.std_error, interval=(test.low, test.high),
-        p_value=test.p_value, verdict=verdict, lam=lam,
+        teacher=teacher,
+        student=student,
+        table=pd.DataFrame(table),
+        gain=test.mean,
+        std_error=test.std_error,
+        interval=(test.low, test.high),
+        p_value=test.p_value,
+        verdict=verdict,
+        lam=lam,
         temperature=temperature if target.discrete else float("nan"),
-        criteria=_summary(known), by_repeat=by_repeat, criteria_by_repeat=known,
-        right=right, distilled=distilled, control=control, n_samples=len(target.y),
-        repeats=len(parts), pairs=_share(parts) if bench.pairs else None,
-        confidence=float(confidence), discrete=target.discrete,
+        criteria=_summary(known),
+        by_repeat=by_repeat,
+        criteria_by_repeat=known,
+        right=right,
+        distilled=distilled,
+        control=control,
+        n_samples=len(target.y),
+        repeats=len(parts),
+        pairs=_share(parts) if bench.pairs else None,
+        confidence=float(confidence),
+        discrete=target.discrete,
         seconds=time.perf_counter() - start,
     )
 
@@ -1136,7 +1211,10 @@ def _row_variance(data: _Data, ours: list, theirs: list) -> float:
 
 
 def _resampled(
-    gains: np.ndarray, parts: list[Part], official: bool, sampling: float,
+    gains: np.ndarray,
+    parts: list[Part],
+    official: bool,
+    sampling: float,
     confidence: float,
 ) -> Gain:
     """The corrected resampled t-test of a mean gain over repeats, two-sided."""
