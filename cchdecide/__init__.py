@@ -2,6 +2,7 @@
 
 `collect` records what two networks say, `pilot` distils heads on frozen features, and
 `decide` asks every criterion and answers by one rule; `cch assess` does it for a file.
+`study` distils for real, and answers by what happened.
 
 Nothing is loaded before it is asked for. No module of this package is named like a
 function of it: the module would hide the function.
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cchdecide.decision import decide, decide_teachers
     from cchdecide.heads import Gain, Pilot, pilot
     from cchdecide.report import Decision, Ranking
+    from cchdecide.studies import Study, study, study_views
     from cchdecide.transfer import logme
 
 _NAMES = {
@@ -29,6 +31,9 @@ _NAMES = {
     "pilot": "heads",
     "Decision": "report",
     "Ranking": "report",
+    "Study": "studies",
+    "study": "studies",
+    "study_views": "studies",
     "logme": "transfer",
 }
 
@@ -38,11 +43,14 @@ __all__ = [
     "Pilot",
     "Ranking",
     "Representations",
+    "Study",
     "collect",
     "decide",
     "decide_teachers",
     "logme",
     "pilot",
+    "study",
+    "study_views",
 ]
 
 

@@ -59,15 +59,15 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
-from cchlib import check
-from cchdecide.rivals import rival_criteria
 from cchdecide.decision import decide
 from cchdecide.heads import Gain
 from cchdecide.outputs import Target, target_of
+from cchdecide.rivals import rival_criteria
+from cchlib import check
 from cchlib.gaussian import predicted_gain
 from cchlib.gaussian.held_out import additive_lambda
 from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many
@@ -85,8 +85,10 @@ PATIENCE = 5
 #: rows of a batch; fewer where the training rows make less than four batches of it
 BATCH = 128
 FEWEST_IN_BATCH = 16
-#: rows drawn a repeat from larger data; the test part stays whole
+#: rows of training and validation parts (and the test part they imply) drawn a repeat
+#: from larger data, and the most test rows
 MOST_ROWS = 10_000
+MOST_TEST_ROWS = 5_000
 #: standardised values beyond this are cut off: a column that hardly varies among the
 #: training rows can be anything elsewhere
 FURTHEST = 10.0
@@ -114,6 +116,7 @@ class Settings:
     patience: int = PATIENCE
     batch_size: int = BATCH
     max_rows: int = MOST_ROWS
+    max_test_rows: int = MOST_TEST_ROWS
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -132,6 +135,7 @@ class Settings:
         for name in ("components", "epochs", "patience", "batch_size"):
             check.integer(name, getattr(self, name), 1)
         check.integer("max_rows", self.max_rows, 20)
+        check.integer("max_test_rows", self.max_test_rows, 10)
 
     @property
     def grid(self) -> list[tuple[float, float]]:
@@ -165,6 +169,7 @@ def draw_parts(
     pairs: float | None = None,
     repeats: int = 20,
     max_rows: int = MOST_ROWS,
+    max_test_rows: int = MOST_TEST_ROWS,
     seed: int = 0,
 ) -> list[Part]:
     """Training, validation and test rows of every repeat: see the module's text."""
@@ -172,7 +177,7 @@ def draw_parts(
     for repeat in range(repeats):
         rng = np.random.default_rng([seed, repeat])
         for _ in range(MOST_TRIES):
-            part = _one_part(target, groups, split, max_rows, rng)
+            part = _one_part(target, groups, split, max_rows, max_test_rows, rng)
             poor = _poor(target, part)
             if poor is None:
                 break
@@ -189,7 +194,7 @@ def draw_parts(
     return parts
 
 
-def _one_part(target, groups, split, max_rows, rng) -> Part:
+def _one_part(target, groups, split, max_rows, max_test_rows, rng) -> Part:
     every = np.arange(len(target.y))
     if split is None:
         rest, test = _cut(every, TEST, target, groups, rng)
@@ -201,6 +206,9 @@ def _one_part(target, groups, split, max_rows, rng) -> Part:
     most = int(max_rows * (1 - VALIDATION - TEST))
     train = _at_most(train, most, target, rng)
     validation = _at_most(validation, int(max_rows * VALIDATION), target, rng)
+    if split is not None:  # one test part for all repeats
+        rng = np.random.default_rng(0)
+    test = _at_most(test, max_test_rows, target, rng)
     return Part(train, validation, test, np.ones(len(train), bool))
 
 
@@ -870,8 +878,9 @@ class Study:
         Columns repeat, arm, and the scores.
     criteria_by_repeat : DataFrame
         Columns repeat, criterion, value.
-    right : dict of arm -> list of bool arrays
-        Which test rows are classified rightly; of a regression the predictions.
+    outputs : dict of arm -> list of arrays (n_test, K), one a repeat
+        Logits on the test rows, or predictions in the labels' units.
+    test_rows : list of arrays (n_test,)
     """
 
     teacher: str
@@ -887,7 +896,8 @@ class Study:
     criteria: pd.DataFrame = field(repr=False)
     by_repeat: pd.DataFrame = field(repr=False)
     criteria_by_repeat: pd.DataFrame = field(repr=False)
-    right: dict[str, list[np.ndarray]] = field(repr=False)
+    outputs: dict[str, list[np.ndarray]] = field(repr=False)
+    test_rows: list[np.ndarray] = field(repr=False)
     distilled: str
     control: str
     n_samples: int
@@ -898,17 +908,14 @@ class Study:
     seconds: float
 
     def __repr__(self) -> str:
-        return "\n".join(study_lines(self))
-
-    def _repr_html_(self) -> str:
-        return study_html(self)
-
-    def __rich__(self) -> Any:
-        return study_rich(self)
-
-    def save_html(self, path: Any) -> None:
-        """Write the report, a page of its own."""
-        save_study(path, {self.student: self})
+        low, high = self.interval
+        unit = "accuracy" if self.discrete else "squared error over Var y"
+        return (
+            f"{self.verdict}: distilling {self.teacher} into {self.student} gains "
+            f"{self.gain:+.3f} in {unit} over {self.control} "
+            f"({self.confidence:.0%} interval {low:+.3f} to {high:+.3f}, "
+            f"{self.repeats} splits)\n{self.table.round(3).to_string(index=False)}"
+        )
 
 
 def study(
@@ -954,7 +961,7 @@ def study(
         Of these, repeats on which `decide` is asked as well.
     **settings
         lams, temperatures, learning_rates, hidden, components, epochs, patience,
-        batch_size, max_rows: see `Settings`.
+        batch_size, max_rows, max_test_rows: see `Settings`.
 
     Returns
     -------
@@ -1044,6 +1051,7 @@ def study_views(
         pairs=pairs,
         repeats=repeats,
         max_rows=chosen.max_rows,
+        max_test_rows=chosen.max_test_rows,
         seed=seed,
     )
     bench = _Bench(arrays, _Data(target, parts, chosen, seed), pairs is not None)
@@ -1124,11 +1132,12 @@ def _answer(
 ) -> Study:
     data, parts = bench.data, bench.data.parts
     target = data.target
-    rows, right = [], {}
+    rows = []
+    outputs = {}
     for name, arm in arms.items():
-        scores = [_score(data, p, arm.test[p]) for p in bench.parts]
-        rows += [dict(repeat=p, arm=name, **s) for p, (s, _) in enumerate(scores)]
-        right[name] = [kept for _, kept in scores]
+        outputs[name] = [_in_units(data, p, arm.test[p]) for p in bench.parts]
+        for p, output in enumerate(outputs[name]):
+            rows.append(dict(repeat=p, arm=name, **_score(data, p, output)))
     by_repeat = pd.DataFrame(rows)
     control, distilled = ITSELF, DISTILLED
     if bench.pairs:
@@ -1145,7 +1154,7 @@ def _answer(
             gains = (sign * (wide[distilled] - wide[name])).to_numpy()
             sampling = 0.0
             if official:
-                sampling = _row_variance(data, right[distilled], right[name])
+                sampling = _row_variance(data, outputs[distilled], outputs[name])
             tests[name] = _resampled(gains, parts, official, sampling, confidence)
             row |= {"gain": tests[name].mean, "std_error": tests[name].std_error}
         table.append(row)
@@ -1167,7 +1176,8 @@ def _answer(
         criteria=_summary(known),
         by_repeat=by_repeat,
         criteria_by_repeat=known,
-        right=right,
+        outputs=outputs,
+        test_rows=[part.test for part in parts],
         distilled=distilled,
         control=control,
         n_samples=len(target.y),
@@ -1183,26 +1193,37 @@ def _share(parts: list[Part]) -> float:
     return float(np.mean([1 - part.labelled.mean() for part in parts]))
 
 
-def _score(data: _Data, p: int, output: Tensor) -> tuple[dict[str, float], np.ndarray]:
-    """Scores on the test rows, and what is kept of each of them."""
+def _in_units(data: _Data, p: int, output: Tensor) -> np.ndarray:
+    """Logits as they are, predictions in the labels' units."""
+    if data.target.discrete:
+        return output.numpy()
+    centre, spread = data.units[p]
+    return output.double().numpy() * spread + centre
+
+
+def _score(data: _Data, p: int, output: np.ndarray) -> dict[str, float]:
+    """Scores on the test rows."""
     target, rows = data.target, data.parts[p].test
     if target.codes is None:
-        centre, spread = data.units[p]
-        said = output.double().numpy() * spread + centre
-        square = ((said - target.y[rows]) ** 2).sum(1).mean()
-        return {"error": float(square / target.y.var(0).sum())}, said
-    log_p = output.double().log_softmax(1).numpy()
+        square = ((output - target.y[rows]) ** 2).sum(1).mean()
+        return {"error": float(square / target.y.var(0).sum())}
     codes = target.codes[rows]
-    right = output.argmax(1).numpy() == codes
-    log_loss = -log_p[np.arange(len(rows)), codes].mean()
-    return {"accuracy": float(right.mean()), "log_loss": float(log_loss)}, right
+    log_p = log_softmax(output.astype(float), 1)
+    return {
+        "accuracy": float((output.argmax(1) == codes).mean()),
+        "log_loss": float(-log_p[np.arange(len(rows)), codes].mean()),
+    }
 
 
 def _row_variance(data: _Data, ours: list, theirs: list) -> float:
     """Variance of the mean gain over the one test part's rows."""
     rows = data.parts[0].test
     if data.target.codes is not None:
-        each = np.mean([a.astype(float) - b for a, b in zip(ours, theirs)], axis=0)
+        codes = data.target.codes[rows]
+        right = [
+            [output.argmax(1) == codes for output in arm] for arm in (ours, theirs)
+        ]
+        each = np.mean(right[0], axis=0) - np.mean(right[1], axis=0)
     else:
         y = data.target.y[rows]
         gains = [((b - y) ** 2 - (a - y) ** 2).sum(1) for a, b in zip(ours, theirs)]

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cchbook.chapters import rivals
 from cchbook.chapters.metrics import mean_se_over_splits
+from cchdecide import rivals
 from cchlib import check
 
 NOT_CONDITIONS = ("seed", "run", "metric", "value", "unit")

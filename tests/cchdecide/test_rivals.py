@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cchbook.chapters.rivals import (
+from cchdecide.rivals import (
     NAMES,
     linear_cka,
     rival_criteria,

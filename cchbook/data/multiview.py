@@ -1,0 +1,173 @@
+"""Samples that were seen several ways: `multiview/NAME.npz` below the data home.
+
+A file holds plain arrays: `view_NAME` (n, p), two or more of them, `label` (n,), which
+is whole numbers for classes and floats for a regression, and where the source has them
+`group` (n,) and `split` (n,), 0 for training and 1 for test rows. Whatever files lie
+there are found; pickled ones are refused.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn import datasets
+
+from cchbook.data import catalogue
+from cchbook.data.catalogue import DataSource, data_home
+from cchbook.data.download import sha256_of
+from cchlib import check
+
+FOLDER = "multiview"
+#: as many sets are taken where none are named
+SMALLEST = 2
+
+
+@dataclass(frozen=True)
+class MultiView:
+    """One set of samples.
+
+    Attributes
+    ----------
+    views : dict of name -> array (n, p)
+    labels : (n,) whole numbers, or (n, 1) floats of a regression
+    groups, split : (n,) int, or None
+    """
+
+    name: str
+    views: dict[str, np.ndarray] = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    groups: np.ndarray | None = field(repr=False)
+    split: np.ndarray | None = field(repr=False)
+    source: DataSource
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All ordered pairs of views: who teaches, who learns."""
+        return list(permutations(self.views, 2))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The arrays of one file: `views` (a dict), `labels`, `groups`, `split`.
+
+    Raises
+    ------
+    ValueError
+        Not such a file: fewer than two views, no label, lengths that differ, pickled
+        objects.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {
+                name: stored[name]
+                for name in stored.files
+                if name.startswith("view_") or name in ("label", "group", "split")
+            }
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path.name} could not be read: {error}") from None
+    views = {k[5:]: v for k, v in arrays.items() if k.startswith("view_")}
+    if len(views) < 2 or "label" not in arrays:
+        raise ValueError(
+            f"{path.name} holds {sorted(arrays)}; at least two arrays view_NAME and "
+            "one label are wanted"
+        )
+    views = {k: v[:, None] if v.ndim == 1 else v for k, v in views.items()}
+    labels = arrays["label"]
+    if labels.dtype.kind == "f":
+        # said to be a regression by its type, however few its values
+        labels = labels.reshape(len(labels), -1)
+    extras = {k: arrays[k] for k in ("group", "split") if k in arrays}
+    check.same_length(**views, label=labels, **extras)
+    return {
+        "views": views,
+        "labels": labels,
+        "groups": extras.get("group"),
+        "split": extras.get("split"),
+    }
+
+
+def found() -> list[str]:
+    """Names of the sets at hand, smallest file first."""
+    files = (data_home() / FOLDER).glob("*.npz")
+    return [path.stem for path in sorted(files, key=_size)]
+
+
+def load(name: str) -> MultiView:
+    """One set at hand.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there; the message says what is.
+    """
+    path = data_home() / FOLDER / f"{name}.npz"
+    if not path.is_file():
+        at_hand = ", ".join(found()) or "none"
+        raise FileNotFoundError(f"no set {name!r} in {path.parent}; at hand: {at_hand}")
+    note = "a set of the user's"
+    if f"{FOLDER}/{name}.npz" in catalogue.get(FOLDER).files:
+        note = catalogue.get(FOLDER).note
+    source = DataSource(f"{FOLDER}/{name}", "real", sha256_of(path), path.parent, note)
+    return MultiView(name, **read(path), source=source)
+
+
+def load_sets(names: Sequence[str] = (), source: str = "auto") -> list[MultiView]:
+    """The sets named, all at hand for ["all"], the two smallest for none.
+
+    Where none is named and none is at hand, or for source "embedded", the sets that
+    scikit-learn ships.
+    """
+    check.one_of("source", source, catalogue.SOURCES)
+    at_hand = [] if source == "embedded" else found()
+    if source == "embedded" or (not at_hand and not names and source == "auto"):
+        return shipped()
+    if list(names) == ["all"]:
+        names = at_hand
+    return [load(name) for name in names or at_hand[:SMALLEST]]
+
+
+def shipped() -> list[MultiView]:
+    """Sets that scikit-learn brings: two halves of digits, three kinds of measures of
+    tumours, acids and colours of wine.
+    """
+    digits = datasets.load_digits()
+    images = digits.data.reshape(-1, 8, 8)
+    tumours = datasets.load_breast_cancer()
+    wine = datasets.load_wine()
+    named = {
+        "digits_left_right": (
+            {
+                "left": images[:, :, :4].reshape(-1, 32),
+                "right": images[:, :, 4:].reshape(-1, 32),
+            },
+            digits.target,
+        ),
+        "tumours_mean_error_worst": (
+            {
+                "mean": tumours.data[:, :10],
+                "error": tumours.data[:, 10:20],
+                "worst": tumours.data[:, 20:],
+            },
+            tumours.target,
+        ),
+        "wine_acids_colours": (
+            {"acids": wine.data[:, :5], "colours": wine.data[:, 5:]},
+            wine.target,
+        ),
+    }
+    sets = []
+    for name, (views, labels) in named.items():
+        payload = b"".join(np.ascontiguousarray(v).tobytes() for v in views.values())
+        origin = catalogue.embedded(name, payload, "shipped with scikit-learn")
+        sets.append(MultiView(name, views, labels, None, None, origin))
+    return sets
+
+
+def _size(path: Path) -> tuple[int, str]:
+    return path.stat().st_size, path.name
