@@ -691,7 +691,7 @@ def _said(network: nn.Module, x: Tensor, method: str = "forward") -> Tensor:
 # ------------------------------------------------------------------------ criteria
 
 #: the estimator of the CCH that speaks for it: the default of `assess`
-CCH_METHOD = "lmi"
+CCH_METHOD = "latent"
 OTHER_METHODS = ("gaussian", "ksg")
 WITHOUT_ERROR = {"gaussian": {"repeats": 0}, "ksg": {"parts": 0}}
 #: a class of fewer validation rows is left out of the estimates of information
