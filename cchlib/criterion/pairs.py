@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cchlib import check
+from cchlib.ambient import own_state
 from cchlib.criterion.slope import (
     HypothesisTest,
     _basis,
@@ -28,6 +29,7 @@ from cchlib.gaussian import pairs_coefficients, unlabelled_factor
 Array = NDArray[np.float64]
 
 
+@own_state()
 def pairs_slope_test(
     features: ArrayLike, target: ArrayLike, teacher: ArrayLike, m: int
 ) -> HypothesisTest:
@@ -72,6 +74,7 @@ def pairs_slope_test(
     return _label_coefficient(features, target, teacher, worth, intercept=False)
 
 
+@own_state()
 def pairs_shrinkage_test(
     features: ArrayLike,
     target: ArrayLike,
@@ -211,6 +214,7 @@ class PairsEstimate:
         )
 
 
+@own_state()
 def estimate_pairs(
     features: ArrayLike,
     target: ArrayLike,

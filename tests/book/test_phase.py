@@ -87,3 +87,77 @@ def test_colours_of_the_diagram(page):
         for s12 in (0.1, 0.359, 0.361, 0.399, 0.401, 0.6)
     ]
     assert kinds == ["shrinks", "shrinks", "missed", "missed", "both", "both"]
+
+
+# κ, r, and whole numbers that give them for 20 features: n = 20κ, m = (r − 1)n
+WITH_PAIRS = {(2.5, 3.0): (50, 100), (0.8, 5.0): (16, 64), (1.2, 1.5): (24, 12)}
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("rows", WITH_PAIRS)
+def test_formulas_of_the_diagram_with_pairs(page, point, rows):
+    model = white(*point)
+    w1 = model.teacher_star
+    n, m = WITH_PAIRS[rows]
+    arguments = ", ".join(map(str, (*point, *rows)))
+    for lam in (0.0, 0.3, 4.0, np.inf):
+        said = str(lam).replace("inf", "Infinity")
+        shown = page.evaluate(f"cchPhase.view({arguments}).risk({said})")
+        true = gaussian.pairs_excess_risk(model, w1, lam, n, m, kind="proportional")
+        assert shown == pytest.approx(true, rel=1e-9)
+    best = page.evaluate(f"1 / cchPhase.view({arguments}).best")
+    true = gaussian.optimal_pairs_lambda(model, w1, n, m, kind="proportional")
+    assert best == pytest.approx(1 / true, rel=2e-3)
+    view = f"cchPhase.view({arguments})"
+    low, shrunk, together = page.evaluate(
+        f"(v => [v.low, v.shrunk, v.together])({view})"
+    )
+    scales = np.linspace(0, 4, 401)[:, None] * w1
+    lams = np.r_[0.0, np.geomspace(1e-4, 1e4, 600), np.inf][:, None]
+    searched = gaussian.pairs_excess_risk(
+        model, scales, lams, n, m, kind="proportional"
+    )
+    assert shrunk == pytest.approx(searched[:, 0].min(), rel=1e-3)
+    assert low == pytest.approx(searched[:, 100].min(), rel=1e-3)
+    assert together <= min(shrunk, low) * (1 + 1e-9)
+    if searched.min(0).argmin() < 400:
+        assert together == pytest.approx(searched.min(), rel=1e-3)
+    beats = page.evaluate(
+        f"cchPhase.beyond({point[0]}, {point[1]}, {point[2]}, {rows[1]})"
+    )
+    assert beats == gaussian.beats_shrinkage_with_pairs(model, w1, n, m)
+
+
+def test_boundary_moves_away_from_the_cch_with_pairs(page):
+    # Figure 1's teacher turns at σ12 = 0.36 / (0.84 r + 0.16), the CCH at 0.4
+    for r in (1, 2, 10):
+        turn = 0.36 / (0.84 * r + 0.16)
+        kinds = [
+            page.evaluate(f"cchPhase.kind({s12}, 0.9, 0.4, 3, {r})")
+            for s12 in (turn - 0.001, turn + 0.001, 0.399, 0.401)
+        ]
+        assert kinds == ["shrinks", "missed", "missed", "both"]
+
+    # and the slider draws it: the solid line goes left, the dashed ones stay
+    def drawn():
+        return [
+            page.locator(f"#cch-phase path.{name}").first.get_attribute("d")
+            for name in ("beyond-line", "cch-line")
+        ]
+
+    def slide(value):
+        page.locator("#cch-phase input[name=r]").evaluate(
+            "(node, value) => { node.value = value;"
+            " node.dispatchEvent(new Event('input', { bubbles: true })); }",
+            value,
+        )
+
+    solid, dashed = drawn()
+    assert page.locator("#cch-phase path.pairs-line").count() == 0
+    slide(0.7)
+    moved, stayed = drawn()
+    assert moved != solid and stayed == dashed
+    assert page.locator("#cch-phase path.pairs-line").count() >= 1
+    assert "r_eff" in page.locator("#cch-phase .says").inner_text()
+    slide(0)
+    assert drawn() == [solid, dashed]
