@@ -4,7 +4,6 @@ to the arrays that the criterion reads.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +16,12 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor, nn
+from torch import nn
 
-from cchdecide.writing import written_beside
+from cchdecide.reading import Read, TorchReader, part_of
+from cchdecide.writing import expanded, written_beside
 from cchlib import check
+from cchlib.names import listed, word
 from cchlib.training import resolve_device
 
 #: keys under which a batch that is a dict may hold its parts without being asked
@@ -45,6 +46,10 @@ class Representations:
     teacher_output, student_output : ndarray (n, K) float32, or None
         Logits or probabilities, or predictions of a regression; None where a network
         gives representations only.
+    classes : tuple, or None
+        Of the outputs' columns, where they are known by name.
+    notes : tuple of str
+        How the representations were read.
     """
 
     teacher: np.ndarray
@@ -52,6 +57,8 @@ class Representations:
     labels: np.ndarray
     teacher_output: np.ndarray | None = None
     student_output: np.ndarray | None = None
+    classes: tuple | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         outputs = [
@@ -67,11 +74,19 @@ class Representations:
             f"  teacher {self.teacher.shape}, student {self.student.shape}, "
             f"labels {self.labels.dtype} {self.labels.shape}\n"
             f"  {', '.join(outputs) or 'no outputs'}"
+            + "".join(f"\n  {note}" for note in self.notes)
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that are there, by the keys of an .npz for `cch assess`."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        held = {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and name != "notes"
+        }
+        if self.classes is not None:
+            held["classes"] = np.array([str(name) for name in self.classes])
+        return held
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write an .npz that `cch assess` reads; first beside it, then renamed.
@@ -81,7 +96,7 @@ class Representations:
         ValueError
             On a name that does not end in .npz.
         """
-        path = Path(path)
+        path = expanded(path)
         if path.suffix.lower() != ".npz":
             raise ValueError(f"path is {path.name}; a name ending in .npz is wanted")
         with written_beside(path) as part, part.open("wb") as file:
@@ -96,9 +111,11 @@ def collect(
     loader: Iterable[Any],
     *,
     layer: str | Sequence[str | None] | None = None,
+    channels: int | Sequence[int | None] | None = None,
     teacher_input: Any = None,
     student_input: Any = None,
     label: Any = None,
+    classes: Sequence[Any] | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> Representations:
@@ -107,26 +124,34 @@ def collect(
     Parameters
     ----------
     teacher, student : nn.Module, or a fitted scikit-learn model
-        Trained *without* distillation. A module's output may be a tensor, a tuple
-        whose first entry is one, or hold ``.logits`` or ``.last_hidden_state`` as
-        those of Hugging Face do. Of a scikit-learn model the output is
-        ``predict_proba`` and the representation its log-odds; ``predict`` where it is
-        a regression.
+        Trained *without* distillation. A module's output may be a tensor, or one among
+        several in a tuple, a dict or an object: ``.logits``, or what the head makes.
+        Of a scikit-learn model the output is ``predict_proba`` and the representation
+        its log-odds, or both are ``decision_function``, or ``predict`` where it is a
+        regression.
     loader : iterable of batches, such as a DataLoader
         Of subjects that neither network was trained on. A batch is a tuple, a list or a
         dict of tensors or arrays.
     layer : str, or (teacher's, student's), optional
         Dotted name of the module whose *output* is the representation, as in
-        ``named_modules()``. By default it is the *input* of the Linear layer that is
-        called last; of a network without outputs, its ``last_hidden_state``.
+        ``named_modules()``, or with ``.input`` at the end whose *input*. By default it
+        is the input of the head, the layer whose output is the network's; of a network
+        without outputs, its ``last_hidden_state``.
+    channels : int, or (teacher's, student's), optional
+        The axis of a layer's channels, where it has more than two axes and its kind
+        does not say which.
     teacher_input, student_input : int, str, list or dict, optional
         Where a batch holds what each network reads: a position or key; a list of them
         (positions go in that order, keys by their names); or a dict from the
-        network's argument to the batch's key. By default (teacher's, student's,
+        network's argument to the batch's key, or to a list of keys, which it is given
+        as a dict. By default (teacher's, student's,
         label) for a batch of three, (of both, label) for a batch of two, and for a
         dict the keys ``teacher``, ``student``, ``label`` and the like.
     label : int or str, optional
         Where a batch holds the labels.
+    classes : sequence, optional
+        The classes in the order of the networks' columns, and of labels that are
+        numbers. A scikit-learn model's ``classes_`` are matched to them.
     device : str
         "auto" (the GPU where there is one), "cpu", "cuda"…; the networks come back to
         where they were. A network spread over several devices stays there.
@@ -137,23 +162,25 @@ def collect(
     -------
     Representations
         Half precision as float32. Representations with more than two axes are means
-        over tokens (of those that ``attention_mask`` keeps) or over pixels.
+        over tokens (of those that ``attention_mask`` keeps, or that
+        ``src_key_padding_mask`` does not leave out) or over pixels.
 
     Raises
     ------
     ValueError
         On a loader without batches, parts that a batch does not hold, a layer that is
-        not there or is not called, unequal numbers of rows, NaN or infinity.
+        not there, or is called never or several times, an output that no layer makes,
+        a mask that does not fit, unequal numbers of rows, NaN or infinity.
 
     Notes
     -----
     Both networks are in evaluation mode and without gradients for the time being, and
     every one of their modules is in its own mode again afterwards.
     """
-    first, second = _two("layer", layer)
+    layers, axes = _two("layer", layer), _two("channels", channels)
     readers = {
-        "teacher": _reader("teacher", teacher, first),
-        "student": _reader("student", student, second),
+        "teacher": _reader("teacher", teacher, layers[0], axes[0]),
+        "student": _reader("student", student, layers[1], axes[1]),
     }
     where = resolve_device(device)
     size = _subjects(loader)
@@ -165,13 +192,13 @@ def collect(
             restored.enter_context(reader.reading(where))
         for number, batch in enumerate(batches):
             places = _places(batch, teacher_input, student_input, label)
-            labels = _label_array(_part(batch, places["label"], "label"))
+            labels = _label_array(part_of(batch, places["label"], "label"))
             found = {"labels": labels}
             for name, reader in readers.items():
-                features, output = reader(batch, places[name])
-                found[name] = features
-                if output is not None:
-                    found[f"{name}_output"] = output
+                read = reader(batch, places[name], len(labels))
+                found[name] = read.features
+                if read.output is not None:
+                    found[f"{name}_output"] = read.output
             _agree(found, number)
             for name, rows in found.items():
                 kept.setdefault(name, _Rows(size)).append(name, rows)
@@ -182,7 +209,9 @@ def collect(
     if labels.shape[1:] == (1,) and np.isin(labels, (0, 1)).all():
         # what a binary cross-entropy wants: most likely classes, so let `decide` ask
         arrays["labels"] = labels[:, 0]
-    return Representations(**arrays)
+    order = _in_one_order(arrays, readers, classes)
+    notes = tuple(note for reader in readers.values() for note in reader.notes)
+    return Representations(**arrays, classes=order, notes=notes)
 
 
 class _Rows:
@@ -218,139 +247,64 @@ class _Rows:
         return cast(np.ndarray, self.rows)[: self.n]
 
 
-class _TorchReader:
-    """Reads representation and output of one module through a forward hook."""
-
-    def __init__(self, name: str, network: nn.Module, layer: str | None):
-        self.name, self.network, self.layer = name, network, layer
-        self.caught: Tensor | None = None
-        modules = dict(network.named_modules())
-        if layer is not None and (layer not in modules or not layer):
-            near = difflib.get_close_matches(layer, modules, n=3, cutoff=0.3)
-            near = near or [key for key in modules if key][-3:]
-            raise ValueError(
-                f"layer is {layer!r}, which the {name} has not; one of its modules is "
-                f"wanted, such as {', '.join(near)}"
-            )
-        self.linears = [m for m in modules.values() if isinstance(m, nn.Linear)]
-
-    @contextmanager
-    def reading(self, where: torch.device) -> Iterator[None]:
-        """Evaluation mode, no gradients, hooks, and the device; undone afterwards."""
-        modes = {module: module.training for module in self.network.modules()}
-        tensors = [*self.network.parameters(), *self.network.buffers()]
-        homes = {tensor.device for tensor in tensors}
-        move = len(homes) == 1
-        self.device = where if move or not homes else tensors[0].device
-        floats = [t.dtype for t in tensors if t.is_floating_point()]
-        self.dtype = floats[0] if floats else torch.float32
-        hooks = []
-        try:
-            self.network.eval()
-            if move:
-                self.network.to(where)
-            if self.layer is not None:
-                module = self.network.get_submodule(self.layer)
-                hooks.append(module.register_forward_hook(self._catch_output))
-            else:
-                for module in self.linears:
-                    hooks.append(module.register_forward_hook(self._catch_input))
-            with torch.no_grad():
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-            if move:
-                self.network.to(homes.pop())
-            for module, mode in modes.items():
-                module.training = mode
-            self.caught = None
-
-    def _catch_output(self, module: nn.Module, inputs: tuple, output: Any) -> None:
-        self.caught = _tensor_of(output)
-
-    def _catch_input(self, module: nn.Module, inputs: tuple, output: Any) -> None:
-        if inputs:
-            self.caught = inputs[0]
-
-    def __call__(self, batch: Any, place: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Representation (b, p) and output (b, K) of a batch."""
-        args, kwargs = self._inputs(batch, place)
-        self.caught = None
-        said = self.network(*args, **kwargs)
-        output = _logits(said)
-        hidden = _attribute(said, "last_hidden_state")
-        mask = kwargs.get("attention_mask")
-        if self.layer is None and output is None and hidden is not None:
-            features = hidden
-        else:
-            features = self.caught
-        if features is None:
-            wanted = (
-                f"layer is {self.layer!r}, which was not called and"
-                if self.layer
-                else "layer is None and no Linear layer was called, which"
-            )
-            raise ValueError(
-                f"{wanted} leaves the {self.name} without a representation; the name "
-                "of a module that its forward calls is wanted"
-            )
-        found = _numbers(self.name, _pooled(features, mask))
-        if output is None:
-            return found, None
-        if output.ndim == 1:
-            output = output[:, None]
-        return found, _numbers(f"{self.name}_output", _pooled(output, mask))
-
-    def _inputs(self, batch: Any, place: Any) -> tuple[list, dict]:
-        argument = f"{self.name}_input"
-
-        def given(key: Any) -> Any:
-            value = check.as_tensor(argument, _part(batch, key, argument))
-            kind = self.dtype if value.is_floating_point() else value.dtype
-            return value.to(self.device, kind)
-
-        if isinstance(place, Mapping):
-            return [], {name: given(key) for name, key in place.items()}
-        if isinstance(place, (list, tuple)):
-            args = [given(key) for key in place if not isinstance(key, str)]
-            return args, {key: given(key) for key in place if isinstance(key, str)}
-        return [given(place)], {}
-
-
 class _SklearnReader:
     """Reads the outputs of a fitted scikit-learn model."""
 
     def __init__(self, name: str, model: Any):
         self.name, self.model = name, model
+        self.notes: list[str] = []
+        classes = getattr(model, "classes_", None)
+        if isinstance(classes, list):
+            raise ValueError(f"`{name}` must have one output, got several")
+        self.classes = None if classes is None else np.asarray(classes)
 
     @contextmanager
     def reading(self, where: torch.device) -> Iterator[None]:
+        """Nothing to prepare."""
         yield
 
-    def __call__(self, batch: Any, place: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, batch: Any, place: Any, rows: int) -> Read:
+        """Representation and output of a batch."""
         argument = f"{self.name}_input"
         if isinstance(place, (list, tuple, Mapping)):
             raise ValueError(
                 f"{argument} is {place!r}; a scikit-learn model reads one array, and "
                 "one position or key is wanted"
             )
-        x = check.features(argument, _part(batch, place, argument))
-        if not hasattr(self.model, "predict_proba"):
-            output = check.features(self.name, self.model.predict(x))
-            return output.astype(np.float32), output.astype(np.float32)
-        output = np.asarray(self.model.predict_proba(x), np.float64)
-        if output.ndim != 2:
-            raise ValueError(f"{self.name} has several outputs; a single one is wanted")
-        clipped = np.maximum(output, LEAST_PROBABILITY)
-        odds = np.log(clipped[:, 1:] / clipped[:, :1])
-        return odds.astype(np.float32), output.astype(np.float32)
+        x = check.features(argument, part_of(batch, place, argument))
+        if hasattr(self.model, "predict_proba"):
+            output = np.asarray(self.model.predict_proba(x), np.float64)
+            if output.ndim != 2:
+                raise ValueError(
+                    f"{self.name} has several outputs; a single one is wanted"
+                )
+            clipped = np.maximum(output, LEAST_PROBABILITY)
+            odds = np.log(clipped[:, 1:] / clipped[:, :1])
+            return Read(odds.astype(np.float32), output.astype(np.float32))
+        if hasattr(self.model, "decision_function"):
+            scores = check.features(self.name, self.model.decision_function(x))
+            kind = type(self.model).__name__
+            self.notes = [
+                f"{self.name}: decision_function of {kind}, uncalibrated scores read "
+                "as logits."
+            ]
+            return Read(scores.astype(np.float32), scores.astype(np.float32))
+        if self.classes is not None:
+            raise ValueError(
+                f"`{self.name}` must give probabilities or scores, got a "
+                f"{type(self.model).__name__}, which gives labels only"
+            )
+        output = check.features(self.name, self.model.predict(x)).astype(np.float32)
+        return Read(output, output)
 
 
-def _reader(name: str, model: Any, layer: str | None) -> _TorchReader | _SklearnReader:
+def _reader(
+    name: str, model: Any, layer: str | None, channels: int | None
+) -> TorchReader | _SklearnReader:
     if isinstance(model, nn.Module):
-        return _TorchReader(name, model, layer)
-    if hasattr(model, "predict_proba") or hasattr(model, "predict"):
+        return TorchReader(name, model, layer, channels)
+    methods = ("predict_proba", "decision_function", "predict")
+    if any(hasattr(model, method) for method in methods):
         if layer is not None:
             raise ValueError(
                 f"layer is {layer!r}, and the {name} is no torch module; None is wanted"
@@ -362,15 +316,96 @@ def _reader(name: str, model: Any, layer: str | None) -> _TorchReader | _Sklearn
     )
 
 
-def _two(name: str, value: Any) -> tuple[Any, Any]:
-    if value is None or isinstance(value, str):
+def _two(argument: str, value: Any) -> tuple[Any, Any]:
+    """Of the teacher and of the student."""
+    if value is None or isinstance(value, (str, int)):
         return value, value
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ValueError(
-            f"{name} is {value!r}; a dotted name, or the teacher's and the student's, "
-            "is wanted"
+            f"{argument} is {value!r}; one, or the teacher's and the student's, are "
+            "wanted"
         )
     return value[0], value[1]
+
+
+def _in_one_order(
+    arrays: dict[str, np.ndarray],
+    readers: Mapping[str, TorchReader | _SklearnReader],
+    classes: Sequence[Any] | None,
+) -> tuple | None:
+    """Bring the columns of scikit-learn models into one order of the classes, and
+    return it; None where only places are known.
+    """
+    own = {
+        name: [word(c) for c in reader.classes.tolist()]
+        for name, reader in readers.items()
+        if isinstance(reader, _SklearnReader) and reader.classes is not None
+    }
+    if not own:
+        return None if classes is None else tuple(classes)
+    labels = arrays["labels"]
+    order = _class_order(own, labels, classes, _widths(arrays, own))
+    for name, names in own.items():
+        output = arrays[f"{name}_output"]
+        if strangers := [known for known in names if known not in order]:
+            raise ValueError(
+                f"`{name}` must be of the classes {listed(order)}, got classes_ "
+                f"{listed(strangers)}: give `classes`, the names in the order of the "
+                "labels and of the other model's columns"
+            )
+        if output.shape[1] == 1:  # the score of the second of two classes
+            output = np.hstack([0 * output, output])
+        if output.shape[1] != len(names):
+            raise ValueError(
+                f"`{name}` must give one column a class, got {output.shape[1]} for "
+                f"{len(names)} classes (one against one?)"
+            )
+        if len(names) < len(order) and not hasattr(
+            readers[name].model, "predict_proba"
+        ):
+            raise ValueError(
+                f"`{name}` must know all classes {listed(order)}, got scores for "
+                f"{listed(names)} only"
+            )
+        table = np.zeros((len(output), len(order)), output.dtype)
+        table[:, [order.index(known) for known in names]] = output
+        arrays[f"{name}_output"] = table
+    return tuple(order)
+
+
+def _widths(arrays: dict[str, np.ndarray], own: Mapping[str, list]) -> list[int]:
+    """How many columns the outputs of the other models have."""
+    return [
+        arrays[f"{name}_output"].shape[1]
+        for name in ("teacher", "student")
+        if name not in own and f"{name}_output" in arrays
+    ]
+
+
+def _class_order(
+    own: Mapping[str, list[str]],
+    labels: np.ndarray,
+    classes: Sequence[Any] | None,
+    widths: list[int],
+) -> list[str]:
+    """The order of the classes, from their names."""
+    if classes is not None:
+        return [word(name) for name in classes]
+    if labels.ndim != 1:
+        raise ValueError("`labels` must be classes (n,) for a classifier's outputs")
+    known = {name for names in own.values() for name in names}
+    said = {word(label) for label in np.unique(labels).tolist()}
+    if said.isdisjoint(known):
+        raise ValueError(
+            f"`label` must hold the classes of the models ({listed(sorted(known))}), "
+            f"got {listed(sorted(said))}: give `classes`, the names in the order of "
+            "the labels and columns"
+        )
+    numbers = all(name.isdigit() for name in known | said)
+    places = [str(k) for k in range(max(widths, default=0))]
+    if numbers and known | said <= set(places):
+        return places  # of the columns of the other model
+    return sorted(known | said, key=int if numbers else str)
 
 
 def _subjects(loader: Any) -> int | None:
@@ -438,16 +473,6 @@ def _places(batch: Any, teacher: Any, student: Any, label: Any) -> dict[str, Any
     }
 
 
-def _part(batch: Any, place: Any, argument: str) -> Any:
-    try:
-        return batch[place]
-    except (KeyError, IndexError, TypeError):
-        held = list(batch) if isinstance(batch, Mapping) else f"{len(batch)} parts"
-        raise ValueError(
-            f"{argument} is {place!r}, and a batch holds {held}; one of them is wanted"
-        ) from None
-
-
 def _label_array(value: Any) -> np.ndarray:
     array = check.as_array("label", value)
     if array.ndim == 0:
@@ -456,56 +481,6 @@ def _label_array(value: Any) -> np.ndarray:
         check.all_finite("label", array)
     column_of_classes = array.shape[1:] == (1,) and array.dtype.kind != "f"
     return array[:, 0] if column_of_classes else array
-
-
-def _attribute(said: Any, name: str) -> Any:
-    if isinstance(said, Mapping):
-        return said.get(name)
-    return getattr(said, name, None)
-
-
-def _logits(said: Any) -> Tensor | None:
-    """The output of a forward: a tensor, .logits, or the first entry; None for hidden
-    states alone.
-    """
-    logits = _attribute(said, "logits")
-    if isinstance(logits, Tensor):
-        return logits
-    if _attribute(said, "last_hidden_state") is not None:
-        return None
-    return _tensor_of(said)
-
-
-def _tensor_of(said: Any) -> Tensor | None:
-    """The tensor that a module's output is, or that its first entry is."""
-    if isinstance(said, Tensor):
-        return said
-    hidden = _attribute(said, "last_hidden_state")
-    if isinstance(hidden, Tensor):
-        return hidden
-    if isinstance(said, Mapping):
-        said = list(said.values())
-    if isinstance(said, (list, tuple)) and said:
-        return _tensor_of(said[0])
-    return None
-
-
-def _pooled(value: Tensor, mask: Tensor | None) -> Tensor:
-    """(b, p) from (b, p), (b, tokens, p) or (b, channels, height, width)."""
-    value = value.float()
-    if value.ndim == 3:
-        if mask is None or mask.shape != value.shape[:2]:
-            return value.mean(1)
-        weight = mask.to(value.dtype)[..., None]
-        return (value * weight).sum(1) / weight.sum(1).clamp(min=1)
-    if value.ndim > 3:
-        return value.flatten(2).mean(2)
-    return value[:, None] if value.ndim == 1 else value
-
-
-def _numbers(name: str, value: Tensor) -> np.ndarray:
-    check.all_finite(name, value)
-    return value.cpu().numpy()
 
 
 def _agree(found: Mapping[str, np.ndarray], number: int) -> None:

@@ -36,7 +36,7 @@ noise costs the student more than `smallest`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -48,7 +48,9 @@ from cchdecide.collecting import Representations
 from cchdecide.heads import LAMS, TEMPERATURES, Gain, Pilot, _over_folds, pilot
 from cchdecide.outputs import (
     Target,
+    classes_in_headers,
     columns_of,
+    forms_of,
     outputs_of,
     predictions_of,
     target_of,
@@ -61,6 +63,7 @@ from cchlib.ambient import own_state
 from cchlib.criterion.cch import Assessment, assess, assess_teachers, between
 from cchlib.criterion.slope import shrinkage_test, slope_test
 from cchlib.gaussian import additive_lambda, best_mixture
+from cchlib.names import groups_of, joined, match_rows, repeated_rows
 
 #: share of the plain student's error below which a gain is not worth having
 SMALLEST = 0.01
@@ -103,6 +106,8 @@ def decide(
     folds: int = 5,
     repeats: int = 2,
     groups: Any = None,
+    classes: Sequence[Any] | None = None,
+    outputs: str | Sequence[str | None] | None = None,
     confidence: float = 0.95,
     smallest: float = SMALLEST,
     seed: int = 0,
@@ -133,7 +138,10 @@ def decide(
         Of the pilot.
     groups : array (n,), optional
         Subjects' groups (patients, speakers), for the pilot, the standard errors of
-        rows 1 and 3, and the CCH. The tests of row 2 take rows for independent.
+        rows 1 and 3, and the CCH. The tests of row 2 take rows for independent. Rows
+        that repeat one another are put into one group.
+    classes, outputs
+        Of the outputs' columns and their form, as for `pilot`.
     confidence : float
     smallest : float
         Gain, as a share of the plain student's error, that is worth having.
@@ -152,7 +160,9 @@ def decide(
     ValueError
         As `assess` and `pilot`.
     """
+    notes: tuple[str, ...] = ()
     if isinstance(teacher, Representations):
+        notes = teacher.notes
         if student is not None or labels is not None:
             raise ValueError(
                 "student or labels given beside Representations, which hold them; one "
@@ -166,11 +176,32 @@ def decide(
         student_output = (
             held.student_output if student_output is None else student_output
         )
+        classes = held.classes if classes is None else classes
     if student is None or labels is None:
         missing = "student" if student is None else "labels"
         raise ValueError(f"{missing} is not given; an array a subject a row is wanted")
     check.within("smallest", smallest, 0.0, 1.0)
     tell = progress or (lambda what, share: None)
+    given = dict(
+        teacher=teacher,
+        student=student,
+        labels=labels,
+        teacher_output=teacher_output,
+        student_output=student_output,
+        groups=groups,
+    )
+    matched = match_rows(**given)
+    checks = [*notes, _rows_words(given, matched)]
+    teacher, student, labels = (matched[n] for n in ("teacher", "student", "labels"))
+    teacher_output, student_output = (
+        matched["teacher_output"],
+        matched["student_output"],
+    )
+    groups = matched["groups"]
+    if classes is None:
+        classes = classes_in_headers(labels, teacher_output, student_output)
+    forms = forms_of(outputs)
+    groups = _together(groups, [student, teacher], labels, checks)
     shape = _Shape(confidence, smallest, groups)
 
     rows: list[dict] = []
@@ -185,7 +216,7 @@ def decide(
             "the predicted gain, the pilot): they need teacher_output"
         )
     else:
-        target = target_of(labels, columns_of(teacher_output))
+        target = target_of(labels, columns_of(teacher_output), classes)
         one = pilot(
             student,
             labels,
@@ -196,13 +227,15 @@ def decide(
             folds=folds,
             repeats=repeats,
             groups=groups,
+            classes=classes,
+            outputs=forms,
             confidence=confidence,
             seed=seed,
             device=device,
             progress=lambda share: tell("pilot", share),
         )
         found = cast(Pilot, one)  # as one teacher was given, not several
-        told = outputs_of("teacher_output", teacher_output, target)
+        told = outputs_of("teacher_output", teacher_output, target, forms[0])
         said = predictions_of(told, target)
         said_by_label = _said_by_label(said, target)
         own = found.plain
@@ -213,9 +246,9 @@ def decide(
                 "a linear head on its features stands in for rows 1 and 2"
             )
         else:
-            own = predictions_of(
-                outputs_of("student_output", student_output, target), target
-            )
+            mine = outputs_of("student_output", student_output, target, forms[1])
+            own = predictions_of(mine, target)
+        checks += target.checks
         rows.append(_teacher_better(said, own, target, shape))
         rows += _theory(student, said, own, target, shape, not_asked)
         row, curve = _predicted(found, target, shape)
@@ -239,6 +272,7 @@ def decide(
         pilot=found,
         assessment=None,
         not_asked=not_asked,
+        checks=checks,
     )
     if found is not None and on_first is not None:
         on_first(first)
@@ -290,6 +324,40 @@ def _with_cch(first: Decision, assessment: Assessment) -> Decision:
     )
 
 
+def _rows_words(given: Mapping[str, Any], matched: Mapping[str, Any]) -> str:
+    """How the rows of the arrays were put side by side."""
+    if any(matched[name] is not value for name, value in given.items()):
+        return "Rows: matched by their index."
+    return "Rows: taken in the order in which they stand."
+
+
+def _together(
+    groups: Any, blocks: list[Any], labels: Any, checks: list[str]
+) -> np.ndarray | None:
+    """The groups with rows that repeat one another in one group; None where nothing
+    goes together.
+    """
+    codes = np.unique(check.as_array("labels", labels), axis=0, return_inverse=True)[1]
+    names = ("student", "teacher")
+    tables = [check.features(name, block) for name, block in zip(names, blocks)]
+    check.same_length(**dict(zip(names, tables)), labels=codes)
+    groups = None if groups is None else groups_of(groups, len(codes))
+    said = "none; rows are taken for independent"
+    if groups is not None:
+        said = f"{len(np.unique(groups))}, each held out whole"
+    checks.append(f"Groups: {said}.")
+    member = repeated_rows(*tables, codes)
+    if member is None:
+        checks.append("Repeated rows: none.")
+        return groups
+    again = len(member) - len(np.unique(member))
+    checks.append(
+        f"Repeated rows: {again} of {len(member)} repeat others; equal rows are held "
+        "out together and count once in the errors."
+    )
+    return joined(groups, member)
+
+
 @dataclass(frozen=True)
 class _Shape:
     """What all rows share: how sure, how much, and what goes together."""
@@ -305,8 +373,7 @@ class _Shape:
         if self.groups is None:
             n = len(values)
             return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)), n - 1
-        groups = check.as_array("groups", self.groups)
-        member = np.unique(groups, return_inverse=True)[1]
+        member = np.unique(self.groups, return_inverse=True)[1]
         left = values - values.mean()
         sums = np.bincount(member, left)
         count = len(sums)
@@ -693,6 +760,26 @@ def decide_teachers(
             "no teacher's name; "
             f"names among {', '.join(map(str, teachers))} are wanted"
         )
+    rows = match_rows(
+        **{f"teacher {name}": value for name, value in teachers.items()},
+        **{f"teacher_output {name}": value for name, value in outputs.items()},
+        student=student,
+        labels=labels,
+        student_output=student_output,
+        groups=options.get("groups"),
+    )
+    teachers = {name: rows[f"teacher {name}"] for name in teachers}
+    outputs = {name: rows[f"teacher_output {name}"] for name in outputs}
+    student, labels, student_output = (
+        rows[name] for name in ("student", "labels", "student_output")
+    )
+    options["groups"] = _together(
+        rows["groups"], [student, next(iter(teachers.values()))], labels, []
+    )
+    if options.get("classes") is None:
+        options["classes"] = classes_in_headers(
+            labels, *outputs.values(), student_output
+        )
     found = {}
     for name, features in teachers.items():
         found[name] = decide(
@@ -723,7 +810,7 @@ def decide_teachers(
         found = {name: _with_cch(d, assessed[name]) for name, d in found.items()}
     found = dict(sorted(found.items(), key=lambda item: _merit(item[1]), reverse=True))
     best = next(iter(found.values()))
-    rows = []
+    ranked = []
     for name, decision in found.items():
         row: dict[str, Any] = {"teacher": name, "code": decision.code}
         if decision.pilot is not None:
@@ -737,8 +824,9 @@ def decide_teachers(
         row["width"] = check.features("teacher", teachers[name]).shape[1]
         if decision.assessment is not None:
             row["gap"] = decision.assessment.gap
-        rows.append(row)
-    return Ranking(found, pd.DataFrame(rows), _mixture(found, labels))
+        ranked.append(row)
+    mixture = _mixture(found, labels, options["classes"])
+    return Ranking(found, pd.DataFrame(ranked), mixture)
 
 
 def _telling(
@@ -773,13 +861,15 @@ def _behind(best: Pilot, other: Pilot) -> dict[str, float]:
     }
 
 
-def _mixture(found: Mapping[str, Decision], labels: Any) -> dict[str, float] | None:
+def _mixture(
+    found: Mapping[str, Decision], labels: Any, classes: Sequence[Any] | None
+) -> dict[str, float] | None:
     """The best mixture of the label and all teachers, from held-out residuals."""
     pilots = {name: d.pilot for name, d in found.items() if d.pilot is not None}
     if len(pilots) < 2:
         return None
     first = next(iter(pilots.values()))
-    target = target_of(labels, first.plain.shape[1])
+    target = target_of(labels, first.plain.shape[1], classes)
     predictions = [first.plain, *(p.imitator for p in pilots.values())]
     residuals = np.array([(target.y - p).ravel() for p in predictions])
     shares = best_mixture(residuals @ residuals.T / len(target.y))

@@ -47,14 +47,17 @@ from torch import Tensor
 from cchdecide.outputs import (
     Target,
     checked_groups,
+    classes_in_headers,
     columns_of,
     folds_of,
+    forms_of,
     outputs_of,
     predictions_of,
     target_of,
 )
 from cchlib import check
 from cchlib.ambient import own_state
+from cchlib.names import joined, match_rows, repeated_rows
 from cchlib.training import resolve_device
 
 LAMS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -153,6 +156,8 @@ def pilot(
     folds: int = 5,
     repeats: int = 2,
     groups: Any = None,
+    classes: Sequence[Any] | None = None,
+    outputs: str | Sequence[str | None] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "auto",
@@ -179,7 +184,13 @@ def pilot(
     folds, repeats : int
         The folds, and how often they are drawn anew.
     groups : array (n,), optional
-        Subjects' groups (patients, speakers): whole ones are held out.
+        Subjects' groups (patients, speakers): whole ones are held out. So are rows
+        that repeat one another.
+    classes : sequence, optional
+        The classes of the outputs' columns, where neither their headers nor the labels'
+        categories name them and they are not in sorted order.
+    outputs : {"probabilities", "logits"}, or (teacher's, student's), optional
+        What the outputs are, where it can't be seen.
     confidence : float in (0, 1)
     seed : int
     device : str
@@ -211,14 +222,29 @@ def pilot(
         raise ValueError(f"confidence is {confidence!r}; one in (0, 1) is wanted")
 
     first = next(iter(teachers.values()))
-    target = target_of(labels, columns_of(first))
-    outputs = {name: outputs_of(name, t, target) for name, t in teachers.items()}
-    x = check.features("student_features", student_features)
+    rows = match_rows(
+        student_features=student_features,
+        labels=labels,
+        student_output=student_output,
+        groups=groups,
+        **{_asked(name): value for name, value in teachers.items()},
+    )
+    labels, student_output = rows["labels"], rows["student_output"]
+    teachers = {name: rows[_asked(name)] for name in teachers}
+    if classes is None:
+        classes = classes_in_headers(labels, *teachers.values(), student_output)
+    target = target_of(labels, columns_of(first), classes)
+    form, own_form = forms_of(outputs)
+    said = {name: outputs_of(name, t, target, form) for name, t in teachers.items()}
+    x = check.features("student_features", rows["student_features"])
     n = check.same_length(student_features=x, labels=target.y)
     own = None
     if student_output is not None:
-        own = outputs_of("student_output", student_output, target)
-    groups = checked_groups(groups, n, folds)
+        own = outputs_of("student_output", student_output, target, own_form)
+    groups = checked_groups(rows["groups"], n, folds)
+    member = repeated_rows(x, target.y, *said.values())
+    if member is not None:
+        groups = checked_groups(joined(groups, member), n, folds)
     design = _Design.of(x, resolve_device(device))
     rng = np.random.default_rng(check.integer("seed", seed))
     parts = _Parts.draw(target, folds, repeats, groups, rng)
@@ -226,16 +252,21 @@ def pilot(
     heads = kind(design, target, parts)
 
     found = {}
-    for index, (name, output) in enumerate(outputs.items()):
+    for index, (name, output) in enumerate(said.items()):
 
         def share(done: float, before: int = index) -> None:
             if progress is not None:
-                progress((before + done) / len(outputs))
+                progress((before + done) / len(said))
 
         found[name] = _pilot_of(
             heads, output, own, lams, temperatures, confidence, share
         )
     return found["teacher_outputs"] if single else found
+
+
+def _asked(name: str) -> str:
+    """What an error calls a teacher's outputs."""
+    return name if name == "teacher_outputs" else f"teacher_outputs {name}"
 
 
 def _pilot_of(heads, output, itself, lams, temperatures, confidence, progress) -> Pilot:

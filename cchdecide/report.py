@@ -62,6 +62,9 @@ class Decision:
         Of the CCH.
     not_asked : list of str
         Questions that the arrays could not answer, and what they lack.
+    checks : list of str
+        What was found about the arrays: how rows and columns were matched, the form of
+        the outputs, repeated rows, groups.
     """
 
     code: str
@@ -77,6 +80,7 @@ class Decision:
     pilot: Pilot | None = field(repr=False, compare=False)
     assessment: Assessment | None = field(repr=False, compare=False)
     not_asked: list[str] = field(repr=False, compare=False)
+    checks: list[str] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def additive_lam(self) -> float:
@@ -135,6 +139,7 @@ class Decision:
                 for row in self.table.to_dict("records")
             ],
             "not_asked": list(self.not_asked),
+            "checks": list(self.checks),
         }
 
 
@@ -256,6 +261,7 @@ def decision_rich(decision: Decision) -> Group:
     """The verdict, the table and the notes."""
     frame = decision_rows(decision).drop(columns="unit")
     notes = [Text(note) for note in decision.notes]
+    notes += [Text(f"Checked: {found}", style="dim") for found in decision.checks]
     return Group(Text(decision.verdict, style="bold"), _rich_table(frame), *notes)
 
 
@@ -285,10 +291,12 @@ def _html_table(frame: pd.DataFrame) -> str:
 def decision_html(decision: Decision) -> str:
     """The verdict, the table and the notes, as a part of a page."""
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in decision.notes)
+    checks = "".join(f"<li>{html.escape(found)}</li>" for found in decision.checks)
     return (
         f"<p class='verdict'>{html.escape(decision.verdict)}</p>"
         f"{_html_table(decision_rows(decision))}"
         + (f"<ul>{notes}</ul>" if notes else "")
+        + (f"<p>What was checked of the arrays:</p><ul>{checks}</ul>" if checks else "")
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from cchdecide.outputs import target_of
 from cchlib import check
 from cchlib.ambient import own_state
+from cchlib.names import match_rows
 
 MOST_ROUNDS = 100
 
@@ -36,6 +37,8 @@ def logme(features: Any, labels: Any) -> float:
     K. You, Y. Liu, J. Wang, M. Long, "LogME: Practical Assessment of Pre-trained Models
     for Transfer Learning", ICML 2021, Algorithm 1.
     """
+    rows = match_rows(features=features, labels=labels)
+    features, labels = rows["features"], rows["labels"]
     x = check.features("features", features)
     target = target_of(labels)
     n, p = x.shape

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def expanded(path: str | os.PathLike) -> Path:
+    """The path, `~` as the home folder."""
+    return Path(path).expanduser()
+
+
+def distinct_places(read: Iterable[Path], **written: Path | None) -> None:
+    """Refuse to write over what is read, or two things to one place."""
+    taken = {path.resolve(): "is read" for path in read}
+    for name, path in written.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in taken:
+            raise ValueError(
+                f"`{name}` must be a file of its own, got {path}, which {taken[place]}"
+            )
+        taken[place] = f"`{name}` is written to"
 
 
 @contextmanager

@@ -65,7 +65,7 @@ import pandas as pd
 from scipy import stats
 from scipy.linalg import hadamard
 
-from cchlib import check
+from cchlib import check, names
 from cchlib.ambient import own_state
 from cchlib.criterion import surrogates
 from cchlib.mi import (
@@ -410,6 +410,10 @@ def assess_teachers(
             "`teachers` must be a mapping {name: representation} of at least one, "
             f"got {type(teachers).__name__}"
         )
+    rows = {f"teacher {name}": value for name, value in teachers.items()}
+    rows = names.match_rows(**rows, student=student, labels=labels, groups=groups)
+    teachers = {name: rows[f"teacher {name}"] for name in teachers}
+    student, labels, groups = rows["student"], rows["labels"], rows["groups"]
     teachers = {
         name: _representation(
             "teacher" if name == "teacher" else f"teacher {name}", value
@@ -826,11 +830,7 @@ def _by_group(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     """An order (n,) that brings the rows of one group together, and where each group
     starts in it.
     """
-    groups = check.as_array("groups", groups)
-    if groups.shape != (n,):
-        raise ValueError(
-            f"`groups` must have shape ({n},), one subject a row, got {groups.shape}"
-        )
+    groups = names.groups_of(groups, n)
     found, codes = np.unique(groups, return_inverse=True)
     if len(found) < FEWEST_GROUPS:
         raise ValueError(
@@ -948,21 +948,24 @@ def _representation(name: str, value: Any) -> np.ndarray:
 
 
 def _labels(value: Any) -> tuple[np.ndarray, bool]:
-    """The labels and whether they are classes:
-    (n,) integers, booleans or strings are.
+    """The labels and whether they are classes: (n,) integers, booleans or strings are;
+    a column (n, 1) of numbers is a target.
     """
     array = check.as_array("labels", value)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
             f"`labels` must have shape (n,), one label a subject, got {array.shape}"
         )
-    if array.dtype.kind in "biuUS":
-        array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    column = array.shape[1:] == (1,)
+    if array.dtype.kind in "bUS" or (array.dtype.kind in "iu" and not column):
+        array = array[:, 0] if column else array
         if array.ndim != 1:
             raise ValueError(
                 "`labels` must be classes of shape (n,), not one-hot, got "
                 f"{array.shape}"
             )
+        names.none_missing("labels", array)
+        names.all_labelled(array)
         if len(np.unique(array)) < 2:
             raise ValueError(
                 f"`labels` must hold at least two classes, got {array[0]!s} alone"

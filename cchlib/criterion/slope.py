@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from cchlib import check
+from cchlib import check, names
 from cchlib.ambient import own_state
 
 Array = NDArray[np.float64]
@@ -116,10 +116,11 @@ def _label_coefficient(
     """The t-test of the coefficient of y, worth − c/σ², in the regression of
     worth·y − T on (x2, y).
     """
+    rows = names.match_rows(features=features, target=target, teacher=teacher)
     x, y, told = (
-        check.features("features", features),
-        _outputs("target", target)[:, 0],
-        _outputs("teacher", teacher)[:, 0],
+        check.features("features", rows["features"]),
+        _outputs("target", rows["target"])[:, 0],
+        _outputs("teacher", rows["teacher"])[:, 0],
     )
     n = check.same_length(features=x, target=y, teacher=told)
     if intercept:
@@ -187,10 +188,9 @@ def shrinkage_test(
         On bad arrays, unequal shapes, fewer than four rows, a constant target, or a
         student or teacher that is a linear function of the target.
     """
+    rows = names.match_rows(student=student, target=target, teacher=teacher)
     outputs = {
-        "student": _outputs("student", student, columns=True),
-        "target": _outputs("target", target, columns=True),
-        "teacher": _outputs("teacher", teacher, columns=True),
+        name: _outputs(name, value, columns=True) for name, value in rows.items()
     }
     n = check.same_length(**outputs)
     shapes = {array.shape for array in outputs.values()}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cchlib import check
+from cchlib.names import match_rows
 
 Array = NDArray[np.float64]
 
@@ -151,6 +152,7 @@ def residual_correlation(
 
 
 def _predictions(**arrays: ArrayLike) -> list[Array]:
+    arrays = match_rows(**arrays)
     shapes = {name: check.finite(name, array).shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())

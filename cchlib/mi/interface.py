@@ -14,6 +14,7 @@ from cchlib import check
 from cchlib.ambient import own_state
 from cchlib.mi._common import continuous, entropy, is_discrete, variable
 from cchlib.mi.estimators import ESTIMATORS
+from cchlib.names import match_rows
 from cchlib.training import resolve_device
 
 AT_ONCE = 2**30  # numbers that a stack may hold: 4 GB
@@ -193,7 +194,10 @@ def estimate_mi_many(
             f"is estimated by {', '.join(map(repr, conditional))}"
         )
     samples = [
-        _read(x, y, None if given is None else given[i], reported.get("k", NEIGHBOURS))
+        _read(
+            **match_rows(x=x, y=y, given=None if given is None else given[i]),
+            k=reported.get("k", NEIGHBOURS),
+        )
         for i, (x, y) in enumerate(pairs)
     ]
 

@@ -197,7 +197,10 @@ def test_save_is_whole_and_read_back(case, tmp_path):
             dict(loader=[{"a": 1}]),
             "teacher_input and student_input and label not given",
         ),
-        (dict(teacher=nn.Flatten()), "layer is None and no Linear layer was called"),
+        (
+            dict(teacher=nn.Flatten()),
+            "layer is None and no layer.s output is the teacher",
+        ),
     ],
 )
 def test_bad_input_is_refused_by_name(case, change, message):
