@@ -246,7 +246,7 @@ def _order(
     both = set(words) & set(headers)
     if both == set(words):
         return np.array([headers.index(known) for known in words]), "by their names"
-    if both:
+    if both and not all(header.isdigit() for header in headers):
         raise ValueError(
             f"`{name}` must have columns named by the classes ({listed(words)}), got "
             f"{listed(headers)}"

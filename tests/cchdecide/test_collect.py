@@ -216,7 +216,7 @@ def test_bad_input_is_refused_by_name(case, change, message):
 def test_nan_and_unequal_rows_are_refused(case):
     x1 = case.x1.clone()
     x1[3, 0] = torch.nan
-    with pytest.raises(ValueError, match="teacher holds NaN"):
+    with pytest.raises(ValueError, match="teacher.* must be finite"):
         quiet(case.teacher, case.student, loader(x1, case.x2, case.y))
     batches = [(case.x1, case.x2[:5], case.y)]
     with pytest.raises(ValueError, match="batch 0: .*student 5"):
@@ -228,5 +228,5 @@ def test_nan_and_unequal_rows_are_refused(case):
 def test_a_label_that_is_no_number_is_refused(case, gap):
     labels = case.y.double()
     labels[3] = gap
-    with pytest.raises(ValueError, match="label holds NaN or infinity"):
+    with pytest.raises(ValueError, match="label.* must be finite"):
         quiet(case.teacher, case.student, loader(case.x1, case.x2, labels))
