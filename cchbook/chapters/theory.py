@@ -218,6 +218,22 @@ def line(gains: pd.DataFrame, turns: Mapping[str, float]) -> None:
     plt.show()
 
 
+def pairs(turns: pd.DataFrame) -> None:
+    """Least σ12 over r, a curve a column: this teacher, any teacher, the CCH."""
+    figure, axis = plt.subplots(figsize=(7.2, 3.0))
+    styles = ({"color": GREEN, "lw": 2}, {"color": "k", "ls": "-."}, {"color": ORANGE})
+    for name, style in zip(turns, styles):
+        axis.plot(turns.index, turns[name], label=name, **style)
+    first, last = turns.iloc[:, 0], turns.iloc[:, -1]
+    axis.fill_between(turns.index, first, last, color=ORANGE, alpha=0.15, lw=0)
+    axis.set(xscale="log", xlabel="r = (n + m) / n", ylabel="σ₁₂ above", ylim=(0, 0.5))
+    ticks = [1, 2, 5, 10, 20]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.minorticks_off()
+    axis.legend()
+    plt.show()
+
+
 def gain(curves: pd.DataFrame, scores: pd.DataFrame) -> None:
     """Predicted and true gain over λ, and z-scores over refits.
 
