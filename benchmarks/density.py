@@ -1,4 +1,6 @@
-"""How dense the code is: tokens a line and lines beyond 88 columns, a row a part.
+"""How much code there is, and how dense: code lines, tokens a line and lines beyond 88
+columns of each package, the tests and the benchmarks; of the running of things alone;
+and the visible code of each notebook.
 
 A report and no cap: a cap on numbers is met by packing what is below it. Run it with
 `python benchmarks/density.py [ROOT]`.
@@ -8,8 +10,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import tokenize
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 WIDTH = 88
@@ -22,7 +26,16 @@ LAYOUT = {
     tokenize.ENCODING,
     tokenize.ENDMARKER,
 }
-PARTS = ("cchlib", "cchbook", "tests", "benchmarks")
+PACKAGES = ("cchlib", "cchdecide", "cchbook")
+# Files and folders that make a row together
+PARTS = {
+    **{package: (package,) for package in PACKAGES},
+    "all packages": PACKAGES,
+    "cchbook/runs and its cli": ("cchbook/runs", "cchbook/cli.py", "cchbook/cli"),
+    "tests": ("tests",),
+    "benchmarks": ("benchmarks",),
+}
+HIDDEN = {"hide-input", "remove-input", "remove-cell", "hide-cell"}
 
 
 def counted(text: str) -> tuple[int, int, int]:
@@ -42,7 +55,7 @@ def counted(text: str) -> tuple[int, int, int]:
         )
         docstring = token.type == tokenize.STRING and statement_begins
         if token.type not in LAYOUT and not docstring:
-            lines.add(token.start[0])
+            lines.update(range(token.start[0], token.end[0] + 1))
             tokens += 1
         if token.type != tokenize.COMMENT:
             previous = token.type
@@ -50,47 +63,50 @@ def counted(text: str) -> tuple[int, int, int]:
     return len(lines), tokens, long
 
 
-def visible_code(notebook: Path) -> list[str]:
-    """The code cells that a reader of the page sees."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    hidden = {"hide-input", "remove-input", "remove-cell", "hide-cell"}
-    found = []
-    for cell in cells:
-        tags = set(cell["metadata"].get("tags", []))
+def sources(root: Path, places: Iterable[str]) -> Iterator[str]:
+    """The Python below the places that there are."""
+    for place in places:
+        path = root / place
+        for file in [path] if path.suffix == ".py" else sorted(path.rglob("*.py")):
+            if file.is_file():
+                yield file.read_text(encoding="utf-8")
+
+
+def visible_code(notebook: Path) -> Iterator[str]:
+    """The code cells that a reader of the page sees: none of a solution, and none that
+    a tag hides.
+    """
+    in_solution = False
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
-        if cell["cell_type"] == "code" and not tags & hidden and "%" != text[:1]:
-            found.append(text)
-    return found
+        if cell["cell_type"] == "markdown":
+            for gate in re.findall(r"\{solution-(start|end)\}", text):
+                in_solution = gate == "start"
+            continue
+        tags = set(cell["metadata"].get("tags", []))
+        if cell["cell_type"] == "code" and not in_solution and not tags & HIDDEN:
+            # what IPython adds to the language is no Python to be counted
+            yield re.sub(r"^[%!].*", "", text, flags=re.M)
 
 
-def total(texts: list[str]) -> tuple[int, int, int]:
-    """Sums of `counted` over texts."""
-    rows = [counted(text) for text in texts]
-    return (
-        sum(lines for lines, _, _ in rows),
-        sum(tokens for _, tokens, _ in rows),
-        sum(long for _, _, long in rows),
-    )
+def row(name: str, texts: Iterable[str]) -> None:
+    """Print a row, where there is anything to count."""
+    counts = [counted(text) for text in texts]
+    lines = sum(lines for lines, _, _ in counts)
+    tokens = sum(tokens for _, tokens, _ in counts)
+    long = sum(long for _, _, long in counts)
+    if lines:
+        print(f"{name:28} {lines:7} {tokens / lines:14.1f} {long:10}")
 
 
 def report(root: Path) -> None:
-    """Print a row for each package and for the notebooks' visible cells."""
+    """Print a row for each part and each notebook's visible cells."""
     print(f"{'part':28} {'lines':>7} {'tokens a line':>14} {f'beyond {WIDTH}':>10}")
-    groups = {
-        name: [
-            p.read_text(encoding="utf-8") for p in sorted((root / name).rglob("*.py"))
-        ]
-        for name in PARTS
-    }
-    groups["notebooks, visible cells"] = [
-        text
-        for path in sorted((root / "notebooks").glob("*.ipynb"))
-        for text in visible_code(path)
-    ]
-    for name, texts in groups.items():
-        lines, tokens, long = total(texts)
-        if lines:
-            print(f"{name:28} {lines:7} {tokens / lines:14.1f} {long:10}")
+    for name, places in PARTS.items():
+        row(name, sources(root, places))
+    print("visible code of a notebook")
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        row(f"  {notebook.stem}", visible_code(notebook))
 
 
 if __name__ == "__main__":
