@@ -74,8 +74,8 @@ def assess(
             return
         if file is None:
             raise ValueError(
-                "FILE is not given; a .npz or .csv file is wanted "
-                "(cch assess --example writes one)"
+                "FILE must be given, a .npz or .csv file (cch assess --example writes "
+                "one)"
             )
         ranking = decide_file(
             file,

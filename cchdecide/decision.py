@@ -165,8 +165,8 @@ def decide(
         notes = teacher.notes
         if student is not None or labels is not None:
             raise ValueError(
-                "student or labels given beside Representations, which hold them; one "
-                "or the other is wanted"
+                "`student` and `labels` must not be given beside Representations, "
+                "which hold them"
             )
         held = teacher
         teacher, student, labels = held.teacher, held.student, held.labels
@@ -179,7 +179,7 @@ def decide(
         classes = held.classes if classes is None else classes
     if student is None or labels is None:
         missing = "student" if student is None else "labels"
-        raise ValueError(f"{missing} is not given; an array a subject a row is wanted")
+        raise ValueError(f"`{missing}` must be given, an array with a subject a row")
     check.within("smallest", smallest, 0.0, 1.0)
     tell = progress or (lambda what, share: None)
     given = dict(
@@ -750,15 +750,15 @@ def decide_teachers(
     """
     if not isinstance(teachers, Mapping) or not teachers:
         raise ValueError(
-            "teachers is empty or no mapping; {name: representation} is wanted"
+            "`teachers` must be a mapping {name: representation} of at least one, "
+            f"got {type(teachers).__name__}"
         )
     outputs = dict(teacher_outputs or {})
     strangers = [name for name in outputs if name not in teachers]
     if strangers:
         raise ValueError(
-            f"teacher_outputs holds {', '.join(map(str, strangers))}, "
-            "no teacher's name; "
-            f"names among {', '.join(map(str, teachers))} are wanted"
+            f"`teacher_outputs` must have names among {', '.join(map(str, teachers))}, "
+            f"got {', '.join(map(str, strangers))}"
         )
     rows = match_rows(
         **{f"teacher {name}": value for name, value in teachers.items()},

@@ -449,7 +449,7 @@ def save_page(
     """Write `page`, first beside its place, then renamed."""
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"path is {path.name}; a name ending in .html is wanted")
+        raise ValueError(f"`path` must end in .html, got {path.name}")
     with written_beside(path) as part:
         part.write_text(page(decisions, title, ranking), encoding="utf-8")
     return path

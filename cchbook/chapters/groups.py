@@ -123,6 +123,6 @@ class Groups(dict[Hashable, list[nn.Module]]):
     def _all_there(self, name: str, of: Mapping) -> None:
         if missing := [key for key in self if key not in of]:
             raise ValueError(
-                f"{name} has nothing for {missing[0]!r}; something for each of the "
-                f"{len(self)} keys is wanted"
+                f"`{name}` must have something for each of the {len(self)} keys, and "
+                f"has nothing for {missing[0]!r}"
             )

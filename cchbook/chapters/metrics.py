@@ -48,21 +48,21 @@ def classification_metrics(logits: Any, labels: Any) -> dict[str, np.ndarray]:
     labels = check.as_array("labels", labels)
     if logits.ndim < 2 or logits.shape[-1] < 2 or logits.shape[-2] < 1:
         raise ValueError(
-            f"logits has shape {logits.shape}; (..., n, K) with n ≥ 1 and K ≥ 2 is "
-            "wanted"
+            "`logits` must have shape (..., n, K) with n ≥ 1 and K ≥ 2, got "
+            f"{logits.shape}"
         )
     if labels.dtype.kind not in "iu" or labels.shape not in (
         logits.shape[:-1],
         logits.shape[-2:-1],
     ):
         raise ValueError(
-            f"labels is {labels.dtype} of shape {labels.shape}; class indices of shape "
-            f"{logits.shape[:-1]} or {logits.shape[-2:-1]} are wanted"
+            f"`labels` must be class indices of shape {logits.shape[:-1]} or "
+            f"{logits.shape[-2:-1]}, got {labels.dtype} of shape {labels.shape}"
         )
     classes = logits.shape[-1]
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
-            f"labels has a value outside [0, {classes}); class indices are wanted"
+            f"`labels` must be class indices in [0, {classes}), got one outside"
         )
 
     identity = np.eye(classes, dtype=bool)

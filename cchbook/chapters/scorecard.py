@@ -95,7 +95,7 @@ def conditions(
     levels = _levels(metrics, gain)
     if not levels:
         raise ValueError(
-            f"metrics has no rows of {gain!r}; a run that measured gains is wanted"
+            f"`metrics` must hold rows of {gain!r}, of a run that measured gains"
         )
     parts = []
     for columns, rows in levels:

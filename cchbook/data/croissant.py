@@ -140,9 +140,8 @@ def _checksums(entry: DataSet) -> dict[str, str]:
         return {file: known[file] for file in entry.files}
     if missing := entry.missing():
         raise ValueError(
-            f"name is {entry.name!r}, of which nobody publishes checksums, and "
-            f"{missing[0]} is not in {catalogue.data_home()} to take its own; "
-            "a set with checksums, or one that is here, is wanted"
+            "`name` must be a set with published checksums, or one that is here, got "
+            f"{entry.name!r}: {missing[0]} is not in {catalogue.data_home()}"
         )
     return catalogue._file_checksums(entry)
 
@@ -228,5 +227,5 @@ def _reference(key: str) -> str:
         flags=re.MULTILINE | re.DOTALL,
     )
     if found is None:
-        raise ValueError(f"citation is {key!r}; a key of {file} is wanted")
+        raise ValueError(f"`citation` must be a key of {file}, got {key!r}")
     return found[0]

@@ -88,7 +88,7 @@ def download(
     urls, path = [urls] if isinstance(urls, str) else list(urls), Path(path)
     check.integer("attempts", attempts, 1)
     if not urls:
-        raise ValueError("urls is empty; at least one address is wanted")
+        raise ValueError("`urls` must hold at least one address, got none")
 
     if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
         return path
@@ -225,7 +225,7 @@ def _members(
         write_bytes(path, content)
     if left:
         raise ValueError(
-            f"{archive} lacks {len(left)} of {len(wanted)} wanted files (first: "
+            f"{archive} lacks {len(left)} of {len(wanted)} files asked for (first: "
             f"{next(iter(left))})"
         )
 

@@ -114,8 +114,8 @@ def blend(
     digits, patches = _images("digits", digits), _images("patches", patches)
     if digits.shape != patches.shape:
         raise ValueError(
-            f"patches has shape {patches.shape}; that of digits, {digits.shape}, is "
-            "wanted"
+            f"`patches` must have the shape of `digits`, {digits.shape}, got "
+            f"{patches.shape}"
         )
     return (alpha * (digits > threshold) + (1 - alpha) * patches).astype(np.float32)
 
@@ -174,8 +174,8 @@ def _images(name: str, value: np.ndarray) -> np.ndarray:
     images = check.as_array(name, value)
     if images.ndim < 2 or images.dtype.kind not in "biuf":
         raise ValueError(
-            f"{name} is {images.dtype.name} of shape {images.shape}; numbers of shape "
-            "(..., height, width) are wanted"
+            f"`{name}` must hold numbers of shape (..., height, width), got "
+            f"{images.dtype.name} of shape {images.shape}"
         )
     check.all_finite(name, images)
     if images.dtype in (np.float32, np.float64):
@@ -192,8 +192,8 @@ def _mnist(source: catalogue.DataSource) -> Digits:
         labels = read_idx(folder / f"{split}-labels-idx1-ubyte.gz")
         if images.shape != (count, SIDE, SIDE) or labels.shape != (count,):
             raise ValueError(
-                f"{folder}: {split} has images {images.shape} and labels "
-                f"{labels.shape}; {count} of {SIDE} × {SIDE} pixels are wanted"
+                f"{folder}: {split} must have {count} images of {SIDE} × {SIDE} pixels "
+                f"and as many labels, got {images.shape} and {labels.shape}"
             )
         parts[f"{split}_images"] = images.astype(np.float32) / 255
         parts[f"{split}_labels"] = labels.astype(np.int64)
@@ -226,8 +226,8 @@ def read_idx(path: str | Path) -> np.ndarray:
     shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
     if axes == 0 or len(content) != start + math.prod(shape):
         raise ValueError(
-            f"{path}: holds {len(content)} bytes that are no IDX array of unsigned "
-            "bytes; the published file is wanted"
+            f"{path} must be an IDX array of unsigned bytes, as published, got "
+            f"{len(content)} bytes that are none"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -249,8 +249,8 @@ def _bsds500(source: catalogue.DataSource) -> Photographs:
     train, test = read("train", "val"), read("test")
     if (len(train), len(test)) != (300, 200):
         raise ValueError(
-            f"BSDS500 in {source.path} has {len(train)} + {len(test)} photographs; 300 "
-            "+ 200 are wanted"
+            f"BSDS500 in {source.path} must have 300 + 200 photographs, got "
+            f"{len(train)} + {len(test)}"
         )
     return Photographs(train, test, source)
 

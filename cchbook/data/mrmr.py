@@ -23,7 +23,7 @@ def numbers(name: str, value) -> np.ndarray:
     """Numbers in their own precision, float64 where that is rarer."""
     array = check.as_array(name, value)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} holds {array.dtype.name}; numbers are wanted")
+        raise ValueError(f"`{name}` must hold numbers, got {array.dtype.name}")
     usual = array.dtype.kind in "iu" or array.dtype in (np.float32, np.float64)
     kind = array.dtype.newbyteorder("=") if usual else np.dtype(np.float64)
     return array.astype(kind, copy=False)
@@ -69,14 +69,12 @@ def select(
     """
     x = numbers("x", x)
     if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(f"x has shape {x.shape}; (n, p) with n, p ≥ 1 is wanted")
+        raise ValueError(f"`x` must have shape (n, p) with n, p ≥ 1, got {x.shape}")
     if bad := int((~np.isfinite(x)).sum()):
-        raise ValueError(
-            f"x holds {bad} NaN or infinite entries; only finite numbers are wanted"
-        )
+        raise ValueError(f"`x` must be finite, got {bad} NaN or infinite entries")
     y = check.as_array("y", y)
     if y.ndim != 1:
-        raise ValueError(f"y has shape {y.shape}; one label a sample, (n,), is wanted")
+        raise ValueError(f"`y` must have shape (n,), one label a sample, got {y.shape}")
     check.same_length(x=x, y=y)
     if y.dtype.kind == "f":
         check.all_finite("y", y)
@@ -85,12 +83,10 @@ def select(
     check.one_of("scheme", scheme, SCHEMES)
     classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y has {len(classes)} class; at least two are wanted")
+        raise ValueError(f"`y` must have at least two classes, got {len(classes)}")
     varying = np.flatnonzero(x.max(0) > x.min(0))
     if varying.size == 0:
-        raise ValueError(
-            "x is constant in every feature; at least one that varies is wanted"
-        )
+        raise ValueError("`x` must have a feature that varies, got constant ones")
     score = (
         _Correlation(x[:, varying], labels)
         if relevance == "f"

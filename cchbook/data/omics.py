@@ -271,8 +271,8 @@ def load_joined(path: str | Path, cohort: str = "KIPAN") -> Cohort:
     ]
     if not patients:
         raise ValueError(
-            f"{file}: none of its {len(table)} patients is among the {len(other)} with "
-            "CNV and RPPA; tables of one cohort are wanted"
+            f"{file}: the tables must be of one cohort, but none of its {len(table)} "
+            f"patients is among the {len(other)} with CNV and RPPA"
         )
     rows = [row[patient] for patient in patients]
     subtype = [other.classes[label] for label in other.labels[rows]]
@@ -398,11 +398,9 @@ def top_features(
     if labels.dtype.kind == "f":
         check.all_finite("labels", labels)
     if x.ndim != 2:
-        raise ValueError(f"x has shape {x.shape}; (n, p) is wanted")
+        raise ValueError(f"`x` must have shape (n, p), got {x.shape}")
     if np.isinf(x).any():
-        raise ValueError(
-            "x holds infinite entries; numbers, or NaN for gaps, are wanted"
-        )
+        raise ValueError("`x` must hold numbers, or NaN for gaps, got infinite entries")
     n = check.same_length(x=x, labels=labels)
     train = _rows("train", train, n)
     x = _filled(x, train)
@@ -422,8 +420,8 @@ def _rows(name: str, value, n: int) -> np.ndarray:
         rows = np.flatnonzero(rows)
     if rows.dtype.kind not in "iu" or rows.ndim != 1 or rows.size == 0:
         raise ValueError(
-            f"{name} is {rows.dtype} of shape {rows.shape}; numbers of rows, or a mask "
-            f"({n},), at least one row, are wanted"
+            f"`{name}` must be numbers of rows, or a mask ({n},), of at least one row, "
+            f"got {rows.dtype} of shape {rows.shape}"
         )
     if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
         raise ValueError(f"{name} must name rows 0 … {n - 1}, each at most once")
@@ -497,15 +495,15 @@ def _cohort(
     for modality, values in modalities.items():
         if values.shape != (len(subtype), len(features[modality])):
             raise ValueError(
-                f"{name}: {modality} has shape {values.shape}; {len(subtype)} labelled "
-                "patients × "
-                f"{len(features[modality])} named features is wanted"
+                f"{name}: {modality} must have shape ({len(subtype)}, "
+                f"{len(features[modality])}), labelled patients × named features, got "
+                f"{values.shape}"
             )
     classes, labels = np.unique(subtype, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"{name}: every patient is of class {classes[0]!r}; at least two classes "
-            "are wanted"
+            f"{name}: there must be at least two classes, but every patient is of "
+            f"class {classes[0]!r}"
         )
     return Cohort(
         name,
@@ -533,13 +531,13 @@ def _unique_patients(path: Path, patients: pd.Index) -> None:
     strange = [who for who in patients if not xena.PATIENT.fullmatch(str(who))]
     if strange:
         raise ValueError(
-            f"{path}: {len(strange)} of {len(patients)} rows are no TCGA patient "
-            f"(first: {strange[0]!r}); TCGA-XX-XXXX in the first column is wanted"
+            f"{path}: the first column must be TCGA-XX-XXXX, but {len(strange)} of "
+            f"{len(patients)} rows are no TCGA patient (first: {strange[0]!r})"
         )
     if patients.has_duplicates:
         raise ValueError(
-            f"{path}: patient {patients[patients.duplicated()][0]} occurs twice; one "
-            "row a patient is wanted"
+            f"{path}: there must be one row a patient, but "
+            f"{patients[patients.duplicated()][0]} occurs twice"
         )
 
 
@@ -551,8 +549,8 @@ def _numbered_pam50(path: Path) -> dict[str, str]:
     for patient, number in table["target"].items():
         if number not in range(len(PAM50_NUMBERS)):
             raise ValueError(
-                f"{path}: {patient} has target {number!r}; a whole number from 0 to "
-                f"{len(PAM50_NUMBERS) - 1} is wanted"
+                f"{path}: the target of {patient} must be an integer from 0 to "
+                f"{len(PAM50_NUMBERS) - 1}, got {number!r}"
             )
         found[patient] = xena.PAM50[PAM50_NUMBERS[int(number)]]
     return found

@@ -32,17 +32,15 @@ def appendix_b_coefficients(
     sigma12, sigma13, sigma23 = _correlations(sigma12, sigma13, sigma23)
     phi = 1 - sigma23**2
     if phi <= 0:
-        raise ValueError(
-            f"sigma23 is {sigma23}; a correlation inside (-1, 1) is wanted"
-        )
+        raise ValueError(f"`sigma23` must be a correlation in (-1, 1), got {sigma23}")
     a = (sigma12 - sigma13 * sigma23) / phi
     b = (sigma13 - sigma12 * sigma23) / phi
     v = 1 - (sigma12**2 + sigma13**2 - 2 * sigma12 * sigma13 * sigma23) / phi
     if v <= 0:
         raise ValueError(
-            f"sigma12 = {sigma12}, sigma13 = {sigma13}, sigma23 = {sigma23} give the "
-            "residual variance "
-            f"v = {v:.4g}; v > 0 is wanted: a smaller |sigma12 - sigma13 * sigma23|"
+            "`sigma12`, `sigma13` and `sigma23` must leave a residual variance v > 0, "
+            f"got {sigma12}, {sigma13} and {sigma23} with v = {v:.4g}; try a smaller "
+            "|sigma12 - sigma13 * sigma23|"
         )
     return a, b, v
 
@@ -138,13 +136,12 @@ def sample_gaussian(
         or covariance.shape[0] % 2 == 0
     ):
         raise ValueError(
-            f"covariance has shape {covariance.shape}; (2p + 1, 2p + 1) is wanted"
+            f"`covariance` must have shape (2p + 1, 2p + 1), got {covariance.shape}"
         )
     if not np.allclose(covariance, covariance.T, rtol=1e-9, atol=1e-12):
         raise ValueError(
-            "covariance differs from its transpose by "
-            f"{np.abs(covariance - covariance.T).max():.4g}; a "
-            "symmetric matrix is wanted"
+            "`covariance` must be symmetric, got entries that differ by up to "
+            f"{np.abs(covariance - covariance.T).max():.4g}"
         )
     try:
         factor = np.linalg.cholesky(covariance)
@@ -152,9 +149,8 @@ def sample_gaussian(
         values, vectors = np.linalg.eigh(covariance)
         if values[0] < -1e-10 * values[-1]:
             raise ValueError(
-                f"covariance has the smallest eigenvalue {values[0]:.4g}; a positive "
-                "semi-definite matrix "
-                "is wanted"
+                "`covariance` must be positive semi-definite, got the smallest "
+                f"eigenvalue {values[0]:.4g}"
             ) from None
         factor = vectors * np.sqrt(values.clip(0))
     rng = check.generator("seed", seed)

@@ -28,8 +28,8 @@ def named(path: Path) -> Iterator[None]:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(
-            f"{path}: could not be read ({type(error).__name__}: {error}); the whole "
-            "file, as it was published, is wanted"
+            f"{path}: could not be read ({type(error).__name__}: {error}); expected "
+            "the whole file, as published"
         ) from error
 
 

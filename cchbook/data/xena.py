@@ -116,10 +116,9 @@ def join(
             f"{modality} {len(chosen)}" for modality, chosen in columns.items()
         )
         raise ValueError(
-            f"cohort {cohort}: no patient is in every modality and labelled (patients "
-            "with a primary "
-            f"tumour: {counts}; with a label: {len(labels)}); tables of the same "
-            "cohort are wanted"
+            f"cohort {cohort}: the tables must be of one cohort, but no patient is in "
+            f"every modality and labelled (patients with a primary tumour: {counts}; "
+            f"with a label: {len(labels)})"
         )
     read = {
         modality: _read_projects(
@@ -150,8 +149,7 @@ def join(
         if not keep.any():
             raise ValueError(
                 f"{modality}: every feature is missing in more than {max_missing:.0%} "
-                "of the "
-                f"{len(patients)} joined patients; a larger max_missing is wanted"
+                f"of the {len(patients)} joined patients; try a larger `max_missing`"
             )
         modalities[modality] = values if keep.all() else values[:, keep]
         features[modality] = [name for name, kept in zip(names, keep) if kept]
@@ -175,9 +173,9 @@ def samples(path: Path) -> list[str]:
     strange = [name for name in header if not BARCODE.fullmatch(name)]
     if not header or strange:
         raise ValueError(
-            f"{path}: {len(strange)} of {len(header)} columns are no TCGA barcode "
-            f"(first: {next(iter(strange), None)!r}); features × samples, "
-            "tab-separated, are wanted"
+            f"{path} must be features × samples, tab-separated, but {len(strange)} of "
+            f"{len(header)} columns are no TCGA barcode (first: "
+            f"{next(iter(strange), None)!r})"
         )
     return header
 
@@ -212,16 +210,15 @@ def read_matrix(path: Path, columns: Sequence[int]) -> tuple[list[str], np.ndarr
             parts.append(chunk.to_numpy()[:, back])
     except tables.BROKEN as error:
         raise ValueError(
-            f"{path}: could not be read after {len(names)} features ({error}); numbers "
-            "or empty cells, "
-            "tab-separated, are wanted"
+            f"{path}: could not be read after {len(names)} features ({error}); "
+            "expected numbers or empty cells, tab-separated"
         ) from error
     if not names:
-        raise ValueError(f"{path}: holds no feature; a line a feature is wanted")
+        raise ValueError(f"{path} must have a line a feature, got none")
     if repeated := len(names) - len(set(names)):
         raise ValueError(
-            f"{path}: {repeated} features have a name that occurred before; one line a "
-            "feature is wanted"
+            f"{path} must have one line a feature, but {repeated} features have a name "
+            "that occurred before"
         )
     values = np.empty((len(columns), len(names)), np.float32)
     start = 0
@@ -231,7 +228,7 @@ def read_matrix(path: Path, columns: Sequence[int]) -> tuple[list[str], np.ndarr
         start += len(part)
     if np.isinf(values).any():
         raise ValueError(
-            f"{path}: holds infinite values; numbers or empty cells are wanted"
+            f"{path} must hold numbers or empty cells, got infinite values"
         )
     return names, values
 
@@ -261,7 +258,8 @@ def label_table(
         table = tables.read(Path(table), sep=None, engine="python", dtype=str)
     if table.shape[1] < 2:
         raise ValueError(
-            f"{source}: has {table.shape[1]} column; patient and label are wanted"
+            f"{source} must have the columns patient and label, got {table.shape[1]} "
+            "column"
         )
     patient, label = patient or table.columns[0], label or table.columns[1]
     if lacking := [name for name in (patient, label) if name not in table.columns]:
@@ -315,9 +313,8 @@ def _patients(
             own.setdefault(code[:12], (project, column))
         if both := chosen.keys() & own.keys():
             raise ValueError(
-                f"{path}: {len(both)} patients (first: {min(both)}) are in "
-                f"{paths[0].name} or another "
-                "project too; each patient in one project is wanted"
+                f"{path}: each patient must be in one project, but {len(both)} (first: "
+                f"{min(both)}) are in {paths[0].name} or another project too"
             )
         chosen |= own
     steps += [
@@ -345,8 +342,8 @@ def _read_projects(
     names = [name for name in next(iter(tables.values()))[0] if name in shared]
     if not names:
         raise ValueError(
-            f"{paths[0].name} and its other projects share no feature; tables of one "
-            "kind are wanted"
+            f"the tables must be of one kind, but {paths[0].name} and its other "
+            "projects share no feature"
         )
     values = np.empty((len(places), len(names)), np.float32)
     for project, (own, table) in tables.items():

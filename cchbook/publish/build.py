@@ -88,14 +88,13 @@ def build(
         and (not Path(out).is_dir() or any(Path(out).iterdir()))
     ):
         raise ValueError(
-            f"out is {out}, which holds something else than a book; "
-            "a new or empty folder, or that of an earlier book, is wanted, "
-            "since its content is replaced"
+            "`out` must be a new or empty folder, or that of an earlier book, since "
+            f"its content is replaced, got {out}, which holds something else"
         )
     root = records.repository()
     if root is None or not (root / "_toc.yml").is_file():
         raise FileNotFoundError(
-            "no _toc.yml in this folder or above it; a checkout of the book is wanted"
+            "there must be a checkout of the book here or above, with a _toc.yml"
         )
     out = Path(out or records.build_dir() / "html").absolute()
     folder = records.build_dir()
@@ -186,7 +185,7 @@ def finished_runs(
         return {}
     batch = Batch(names, profile, settings, output=runs)
     if not batch.store.local and scratch is None:
-        raise ValueError(f"runs is {runs}; a folder to copy from there to is wanted")
+        raise ValueError(f"`runs` must be a folder to copy from there to, got {runs}")
     done = batch.complete()
     found = {job.notebook: job for job in (*batch.first, *batch.late(done))}
     missing = [name for name in names if found[name].run not in done]

@@ -63,7 +63,7 @@ def mnistm_explorer(
         images = check.within(name, check.finite(name, images), 0, 1)
         if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
             raise ValueError(
-                f"{name} has shape {images.shape}; (k, 28, 28) with k ≥ 1 is wanted"
+                f"`{name}` must have shape (k, 28, 28) with k ≥ 1, got {images.shape}"
             )
         pictures[name] = base64.b64encode(
             np.rint(255 * images).astype(np.uint8).tobytes()
@@ -79,8 +79,8 @@ def mnistm_explorer(
     rows = found[0].merge(found[1], on=keys)
     if not len(rows) == len(found[0]) == len(found[1]):
         raise ValueError(
-            "accuracy_table and mi_table hold other or repeated conditions; the same "
-            "(alpha, gamma), each once, are wanted"
+            "`accuracy_table` and `mi_table` must hold the same (alpha, gamma), each "
+            "once"
         )
     data = {
         **pictures,
@@ -112,13 +112,10 @@ def bias_explorer(frame: pd.DataFrame) -> str:
         "frame", frame, ["problem", "method"], ["n", "truth", "estimate"], ["std_error"]
     )
     if (rows.groupby("problem")["truth"].nunique() > 1).any():
-        raise ValueError(
-            "frame has a problem with several truths; one truth a problem is wanted"
-        )
+        raise ValueError("`frame` must have one truth a problem, got one with several")
     if rows.duplicated(["problem", "method", "n"]).any():
         raise ValueError(
-            "frame repeats a (problem, method, n); "
-            "means over repetitions are wanted, one row each"
+            "`frame` must have one row a (problem, method, n), means over repetitions"
         )
     return _figure(
         "Bias explorer",
@@ -144,8 +141,8 @@ def _columns(
     if missing or not len(table):
         wanted = ", ".join((*keys, *numbers))
         raise ValueError(
-            f"{name} lacks {', '.join(missing) or 'rows'}; "
-            f"the columns {wanted} are wanted"
+            f"`{name}` must have the columns {wanted}, and lacks "
+            f"{', '.join(missing) or 'rows'}"
         )
     for column in (*keys, *numbers):
         if column not in ("problem", "method"):
@@ -185,7 +182,7 @@ const root = document.getElementById("{name}"), data = {text};
     weight = len(page.encode())
     if weight > HEAVIEST:
         raise ValueError(
-            f"the figure weighs {weight} bytes; at most {HEAVIEST} are wanted: "
-            "fewer samples or rows"
+            f"the figure must weigh at most {HEAVIEST} bytes, got {weight}: take fewer "
+            "samples or rows"
         )
     return page

@@ -190,8 +190,8 @@ def _refuse_no_source(said: str, root: Path, place: str) -> None:
     elif said == "exact" or (root / said).is_file():
         return
     raise ValueError(
-        f"{place}: source is {said!r}; a file of this checkout, `exact`, or "
-        "`trial NOTEBOOK parameter=value` is wanted"
+        f"{place}: source must be a file of this checkout, `exact`, or `trial NOTEBOOK "
+        f"parameter=value`, got {said!r}"
     )
 
 

@@ -262,7 +262,7 @@ def test_several_teachers_are_ranked_paired_and_mixed():
     shares = found.mixture
     assert sum(shares.values()) == pytest.approx(1) and shares["law"] > shares["noise"]
     assert found.verdict.startswith("law: ") and "<table>" in found._repr_html_()
-    with pytest.raises(ValueError, match="teacher_outputs holds stranger"):
+    with pytest.raises(ValueError, match="`teacher_outputs`.*got stranger"):
         decide_teachers({"a": x}, x, y, teacher_outputs={"stranger": said})
 
 
@@ -300,8 +300,8 @@ def test_the_worth_is_said_where_it_is_known():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (dict(student=None), "student is not given"),
-        (dict(labels=None), "labels is not given"),
+        (dict(student=None), "`student` must be given"),
+        (dict(labels=None), "`labels` must be given"),
         (dict(smallest=2), "`smallest`.*got 2"),
         (dict(teacher_output=np.zeros((60, 2))), "labels. must hold 2 classes"),
         (dict(student_output=np.zeros((60, 5))), "student_output. must .* got 5"),

@@ -147,9 +147,9 @@ def _checked(path: Path, content: object) -> dict[str, dict[str, StoredArray]]:
                 else type(container).__name__
             )
             raise ValueError(
-                f"{where} has no {name!r} (it has {has}); MultiBench's file, with "
-                "train, valid and test "
-                "and in each text, audio, vision and labels, is wanted"
+                f"{where} must be MultiBench's file, with train, valid and test and in "
+                f"each text, audio, vision and labels, but has no {name!r} (it has "
+                f"{has})"
             )
         return container[name]
 
@@ -162,18 +162,16 @@ def _checked(path: Path, content: object) -> dict[str, dict[str, StoredArray]]:
         }
         for name, array in arrays.items():
             if not isinstance(array, StoredArray) or array.dtype.kind not in "fiub":
-                raise ValueError(
-                    f"{where}: {name} is no array of numbers; one is wanted"
-                )
+                raise ValueError(f"{where}: {name} must be an array of numbers")
             if name == "labels" and (array.shape == () or 0 in array.shape):
                 raise ValueError(
-                    f"{where}: labels has shape {array.shape}; (n,) or (n, columns), "
-                    "with the sentiment first, is wanted"
+                    f"{where}: labels must have shape (n,) or (n, columns), with the "
+                    f"sentiment first, got {array.shape}"
                 )
             if name != "labels" and (len(array.shape) != 3 or 0 in array.shape):
                 raise ValueError(
-                    f"{where}: {name} has shape {array.shape}; (n, steps, features) is "
-                    "wanted"
+                    f"{where}: {name} must have shape (n, steps, features), got "
+                    f"{array.shape}"
                 )
         try:
             check.same_length(**arrays)
@@ -182,16 +180,14 @@ def _checked(path: Path, content: object) -> dict[str, dict[str, StoredArray]]:
         steps = {name: arrays[name].shape[1] for name in MODALITIES}
         if len(set(steps.values())) > 1:
             raise ValueError(
-                f"{where}: modalities have unequal numbers of steps, {steps}: text "
-                "can't say where the "
-                "others begin; the word-aligned file is wanted"
+                f"{where} must be word-aligned, or text can't say where the others "
+                f"begin, but its modalities have unequal numbers of steps, {steps}"
             )
     for name in MODALITIES:
         sizes = {split: checked[split][name].shape[2] for split in SPLITS}
         if len(set(sizes.values())) > 1:
             raise ValueError(
-                f"{path}: {name} has unequal numbers of features, {sizes}; one number "
-                "is wanted"
+                f"{path}: {name} must have one number of features, got {sizes}"
             )
     return checked
 

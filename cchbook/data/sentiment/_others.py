@@ -199,7 +199,7 @@ def _h5(path: Path) -> np.ndarray:
 def _present(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is not there; the files of the set, as data/SHA256SUMS lists "
-            "them, are wanted"
+            f"{path} is not there; the files of the set are those that data/SHA256SUMS "
+            "lists"
         )
     return path

@@ -127,7 +127,9 @@ class _DType:
 
     def __init__(self, name: str, align: bool = False, copy: bool = False):
         if not (isinstance(name, str) and re.fullmatch(r"[biufSUO]\d*", name)):
-            raise ValueError(f"arrays of type {name!r}; numbers or strings are wanted")
+            raise ValueError(
+                f"arrays must hold numbers or strings, got the type {name!r}"
+            )
         self.name, self.order = name, "="
 
     def __setstate__(self, state: tuple) -> None:

@@ -64,13 +64,13 @@ def pool(sequences: np.ndarray, rows: int = 256) -> np.ndarray:
     if not isinstance(sequences, np.memmap):
         sequences = check.as_array("sequences", sequences)
     if sequences.dtype.kind not in "biuf":
-        raise ValueError(f"sequences holds {sequences.dtype.name}; numbers are wanted")
+        raise ValueError(f"`sequences` must hold numbers, got {sequences.dtype.name}")
     if sequences.ndim == 2:
         check.all_finite("sequences", sequences)
         return np.asarray(sequences, np.float32)
     if sequences.ndim != 3:
         raise ValueError(
-            f"sequences has shape {sequences.shape}; (n, L, d) or (n, d) is wanted"
+            f"`sequences` must have shape (n, L, d) or (n, d), got {sequences.shape}"
         )
     means = np.empty((len(sequences), sequences.shape[2]), np.float32)
     for low in range(0, len(sequences), rows):
@@ -136,7 +136,7 @@ def add_noise(
     level = check.number("level", level, 0.0, highest)
     x = check.as_array("x", x)
     if x.dtype.kind not in "biuf":
-        raise ValueError(f"x holds {x.dtype.name}; numbers are wanted")
+        raise ValueError(f"`x` must hold numbers, got {x.dtype.name}")
     check.all_finite("x", x)
     noise = check.generator("seed", seed).standard_normal(x.shape, np.float32)
     signal = 1 - level if definition == "convex" else 1

@@ -88,7 +88,7 @@ def test_study_logs_coverage_and_verdicts():
     assert list(found["draws"]) == [2, 2]
     assert found["covers"].dropna().between(0, 1).all()
     assert len(coverage.table(frame)) == 2 and coverage.table(frame, "report").empty
-    with pytest.raises(ValueError, match="coverage_cases is 'magic'"):
+    with pytest.raises(ValueError, match="`coverage_cases`.*got 'magic'"):
         coverage.study(run, ["magic"], ["gaussian"], 1)
 
 

@@ -337,10 +337,10 @@ def test_addresses_of_files_that_lie_elsewhere(home, monkeypatch):
     "call", [catalogue.get, catalogue.resolve, catalogue.verify, catalogue.fetch]
 )
 def test_unknown_names(call):
-    with pytest.raises(ValueError, match="name is 'imagenet'"):
+    with pytest.raises(ValueError, match="`name`.*got 'imagenet'"):
         call("imagenet")
 
 
 def test_unknown_source():
-    with pytest.raises(ValueError, match="source is 'fake'"):
+    with pytest.raises(ValueError, match="`source`.*got 'fake'"):
         catalogue.resolve("mnist", "fake")

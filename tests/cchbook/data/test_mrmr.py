@@ -144,15 +144,15 @@ def test_integer_calls_and_perfect_features():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"x": np.zeros(4)}, "x has shape"),
+        ({"x": np.zeros(4)}, "`x`.*shape"),
         ({"x": np.full((4, 2), np.nan)}, "NaN"),
         ({"x": np.ones((4, 2))}, "constant"),
-        ({"x": np.eye(3)}, "unequal"),
-        ({"y": np.zeros(4)}, "1 class"),
-        ({"k": 0}, "k is 0"),
-        ({"k": 2.0}, "k is 2.0"),
-        ({"relevance": "chi2"}, "relevance is 'chi2'"),
-        ({"scheme": "ratio"}, "scheme is 'ratio'"),
+        ({"x": np.eye(3)}, "inconsistent"),
+        ({"y": np.zeros(4)}, "two classes, got 1"),
+        ({"k": 0}, "`k`.*got 0"),
+        ({"k": 2.0}, "`k`.*got 2.0"),
+        ({"relevance": "chi2"}, "`relevance`.*got 'chi2'"),
+        ({"scheme": "ratio"}, "`scheme`.*got 'ratio'"),
     ],
 )
 def test_bad_input_is_named(change, named):

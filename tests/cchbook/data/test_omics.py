@@ -184,7 +184,7 @@ HEADER = "id\t" + "\t".join(barcode(i) for i in range(12)) + "\n"
             "2 of 2 columns are no TCGA barcode",
         ),
         ("id\n", "columns are no TCGA barcode"),
-        (HEADER, "holds no feature"),
+        (HEADER, "a line a feature, got none"),
         (HEADER + "A" + "\t1" * 12 + "\nA" + "\t2" * 12 + "\n", "occurred before"),
         (HEADER + "A" + "\tmany" * 12 + "\n", "could not be read after 0"),
         (HEADER + "A" + "\tinf" * 12 + "\n", "infinite"),
@@ -242,7 +242,7 @@ def test_a_patient_in_two_projects_is_an_error(tmp_path):
                 [barcode(1), barcode(2)],
                 np.ones((2, 2)),
             )
-    with pytest.raises(ValueError, match="2 patients.*each patient in one project"):
+    with pytest.raises(ValueError, match="each patient must be in one project, but 2"):
         omics.load_xena(tmp_path, "KIPAN")
 
 
@@ -383,9 +383,7 @@ def test_kipan198_format(tmp_path):
     cohort = omics.load_kipan198(tmp_path)
     assert cohort.class_counts().to_dict() == {"KICH": 1, "KIRC": 2, "KIRP": 2}
     (tmp_path / "labels.csv").write_text("0\n1\n1\n2\n")
-    with pytest.raises(
-        ValueError, match=r"mRNA has shape \(5, 4\); 4 labelled patients"
-    ):
+    with pytest.raises(ValueError, match=r"mRNA must have shape \(4, .*got \(5, 4\)"):
         omics.load_kipan198(tmp_path)
     (tmp_path / "labels.csv").write_text("0\n1\n1\n2\n3\n")
     with pytest.raises(ValueError, match=r"labels\.csv"):
@@ -499,7 +497,7 @@ def test_brca_counts_whose_subtype_agrees(joined):
         ("rna", lambda text: text.replace("1.25", "many"), "numbers"),
         ("rna", lambda text: text.replace("1.25", ""), "NaN"),
         ("rna", lambda text: text.replace("-AB-", "-ZZ-"), "none of its 8 patients"),
-        ("target", lambda text: text.replace("4.0", "5.0"), "target 5.0"),
+        ("target", lambda text: text.replace("4.0", "5.0"), "target .*5.0"),
         ("target", lambda text: text.replace("target", "class"), "lacks column"),
     ],
 )
@@ -511,7 +509,9 @@ def test_a_joined_file_of_another_form_is_named(joined, file, change, said):
 
 
 def test_joined_has_no_lihc(joined):
-    with pytest.raises(ValueError, match="cohort is 'LIHC'; one of 'KIPAN', 'BRCA'"):
+    with pytest.raises(
+        ValueError, match="`cohort` must be one of 'KIPAN', 'BRCA', got 'LIHC'"
+    ):
         omics.load_joined(joined, "LIHC")
 
 
@@ -630,7 +630,7 @@ def test_real_and_absent(monkeypatch, tmp_path):
     monkeypatch.setenv("CCH_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="cch data fetch tcga_brca"):
         omics.load("tcga_brca", "real")
-    with pytest.raises(ValueError, match="name is 'mnist'"):
+    with pytest.raises(ValueError, match="`name`.*got 'mnist'"):
         omics.load("mnist")
 
 

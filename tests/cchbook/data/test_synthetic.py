@@ -144,8 +144,8 @@ def test_blocks_fit_together():
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        ((0, 0.3, 0.9, 0.4), "p is 0"),
-        ((2.5, 0.3, 0.9, 0.4), "p is 2.5"),
+        ((0, 0.3, 0.9, 0.4), "`p`.*got 0"),
+        ((2.5, 0.3, 0.9, 0.4), "`p`.*got 2.5"),
         ((2, 0.3, np.nan, 0.4), "sigma13"),
         ((2, 0.3, 0.9, 3.0), "sigma23"),
     ],
@@ -159,5 +159,5 @@ def test_a_covariance_of_rank_one_is_sampled_and_an_asymmetric_one_refused():
     x1, x2, y = synthetic.sample_gaussian(np.ones((3, 3)), 50, seed=0)
     np.testing.assert_allclose(x1[:, 0], y, atol=1e-7)
     np.testing.assert_allclose(x2[:, 0], y, atol=1e-7)
-    with pytest.raises(ValueError, match="transpose"):
+    with pytest.raises(ValueError, match="symmetric"):
         synthetic.sample_gaussian([[1, 0.5, 0.2], [0.1, 1, 0.3], [0.2, 0.3, 1]], 10, 0)

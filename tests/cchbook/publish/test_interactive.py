@@ -96,7 +96,7 @@ def test_text_of_a_table_cannot_end_the_script():
         (dict(digits=2 * DIGITS), "digits"),
         (dict(patches=PATCHES[:3]), "patches"),
         (dict(accuracy_table=ACCURACY.drop(columns="student")), "student"),
-        (dict(mi_table=MI[1:]), "conditions"),
+        (dict(mi_table=MI[1:]), "`mi_table`"),
         (dict(mi_table=MI.assign(i_ts=np.nan)), "mi_table.i_ts"),
         (dict(threshold=2), "threshold"),
         (
@@ -118,8 +118,8 @@ def test_bad_arguments_of_the_explorer(change, named):
     [
         (BIAS.drop(columns="truth"), "truth"),
         (BIAS[:0], "rows"),
-        (pd.concat([BIAS, BIAS]), "repeats"),
-        (BIAS.assign(truth=np.arange(len(BIAS)) / 7), "truths"),
+        (pd.concat([BIAS, BIAS]), "one row a"),
+        (BIAS.assign(truth=np.arange(len(BIAS)) / 7), "one truth a problem"),
         (BIAS.assign(estimate=np.inf), "estimate"),
     ],
 )
