@@ -764,7 +764,7 @@ def test_bad_input_is_named():
     x, y = np.zeros((4, 2)), np.array([0, 1, 0, 1])
     for change, named in (
         ({"select_on": "test"}, "select_on"),
-        ({"labels": y[:3]}, "unequal"),
+        ({"labels": y[:3]}, "inconsistent"),
         ({}, "constant"),
     ):
         with pytest.raises(ValueError, match=named):

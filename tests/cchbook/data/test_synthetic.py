@@ -98,8 +98,8 @@ def test_seeds():
 @pytest.mark.parametrize(
     "change, said",
     [
-        (dict(n=0), "n is"),
-        (dict(p=0), "p is"),
+        (dict(n=0), "`n`.*got 0"),
+        (dict(p=0), "`p`.*got 0"),
         (dict(sigma23=1.0), "sigma23"),
         (dict(sigma12=1.5), "sigma12"),
         (dict(sigma13=np.nan), "sigma13"),
