@@ -1,7 +1,8 @@
-"""`pairs_excess_risk` against a million fits to raw rows, for five models; and what
-choosing the teacher's scale, or correcting by prediction-powered inference, is worth.
+"""`pairs_excess_risk` against a million fits to raw rows, for five models; what it is
+worth to choose the teacher's scale, or to correct by prediction-powered inference; and
+the search for the bar beyond shrinking at finite n.
 
-    python benchmarks/pairs_risk.py            # both, some minutes on one core
+    python benchmarks/pairs_risk.py            # all, some minutes on one core
     python benchmarks/pairs_risk.py risk 10000 # the first alone, 10 000 draws a model
 
 The numbers are on the book's page of proofs on unlabelled pairs.
@@ -14,7 +15,12 @@ import sys
 import numpy as np
 
 from cchlib.criterion import estimate_pairs
-from cchlib.gaussian import model_of_parts, pairs_excess_risk, random_model
+from cchlib.gaussian import (
+    model_of_parts,
+    pairs_coefficients,
+    pairs_excess_risk,
+    random_model,
+)
 
 BATCH = 20_000
 # name, features of the student, labelled rows, pairs, λ
@@ -116,8 +122,6 @@ def practice(trials, seed=0):
 
 def coefficients(p, n, m, known={}):  # noqa: B006  (a table that is kept)
     if (p, n, m) not in known:
-        from cchlib.gaussian import pairs_coefficients
-
         known[p, n, m] = np.array(pairs_coefficients(p, LAMS, n, m))
     return known[p, n, m]
 
@@ -188,6 +192,64 @@ def prediction_powered(x, told, y, n, found):
     return student + np.clip(weight, 0.0, 1.0) * (of_pairs - of_labelled)
 
 
+# ---- the search for the bar beyond shrinking at finite n -----------------------------
+
+SIZES = (
+    (2, 20, 40),
+    (2, 200, 400),
+    (3, 60, 30),
+    (5, 30, 300),
+    (10, 40, 80),
+    (5, 10, 40),
+    (5, 3, 40),
+    (20, 10, 60),
+)
+GRID = np.geomspace(1e-6, 1e5, 2500)
+
+
+def search(cases, seed=0):
+    """Random teachers within 20 % of r_loc: does the best λ and scale beat the best
+    shrinkage exactly where C/Δ0 > (c/σ²)/r_loc? And where it says r, or r_eff?
+    """
+    print("| p, n, m | r | r_eff | r_loc | cases | wrong: r_loc | r | r_eff |")
+    print("|---|---|---|---|---|---|---|---|")
+    rng = np.random.default_rng(seed)
+    for p, n, m in SIZES:
+        found = np.array(pairs_coefficients(p, GRID, n, m, draws=1000))
+        bias, label, cross, teacher = found
+        r = (n + m) / n
+        spare = (n - p) * (n - p - 3)
+        factor = 1 + m * (n - 1) / spare if n > p + 3 else np.inf
+        wrong, bars, count = np.zeros(3, int), [], 0
+        for _ in range(cases):
+            noise = rng.lognormal()
+            student = noise * rng.lognormal(sigma=1.5)
+            silent = student * bias + noise * label
+            at = silent.argmin()
+            bar = student * bias[at] / (noise * cross[at])
+            bars.append(bar)
+            c = 1.5 * noise * rng.standard_normal()
+            off = 1 + 0.2 * rng.standard_normal()
+            if abs(off - 1) < 0.01:
+                continue
+            count += 1
+            towards = off * c / noise / bar * student
+            extra = rng.lognormal(size=2) * rng.choice([0.0, 0.1, 1.0], 2)
+            imitator = towards**2 / student * (1 + extra[0])
+            d = c**2 / noise * (1 + extra[1])
+            gain = np.maximum(towards * bias - c * cross, 0.0) ** 2
+            best = (silent - gain / (imitator * bias + d * teacher)).min()
+            beats = best < silent[at] * (1 - 1e-9)
+            ratio = towards / student
+            wrong += [
+                beats != (ratio > c / noise / claim) for claim in (bar, r, factor)
+            ]
+        low, middle, high = np.quantile(bars, [0, 0.5, 1])
+        said = f"{low:.1f} … {middle:.1f} … {high:.1f} | {count}"
+        print(f"| {p}, {n}, {m} | {r:.2f} | {factor:.2f} | {said} | "
+              + " | ".join(map(str, wrong)) + " |", flush=True)  # fmt: skip
+
+
 if __name__ == "__main__":
     what = sys.argv[1] if len(sys.argv) > 1 else "all"
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 0
@@ -195,3 +257,5 @@ if __name__ == "__main__":
         compare_risks(count or 1_000_000)
     if what in ("all", "practice"):
         practice(count or 2000)
+    if what in ("all", "search"):
+        search(count or 400)

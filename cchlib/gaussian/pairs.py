@@ -116,7 +116,7 @@ def pairs_excess_risk(
         "proportional": n, m and p2 large in proportion. For m = 0 it is `excess_risk`
         at κ = n/p2 > 1. Its relative error is about 1/(n + m − p2 − 1): slow where
         n + m is hardly larger than p2.
-    draws : int ≥ 2, optional
+    draws : int ≥ 10, optional
         For "exact"; the default falls with p2, as eigenvalues fluctuate less the more
         there are, for a relative standard error of about 0.1 %. It is larger for λ
         below 0.1 where n is within a few rows of p2: ask for it.
@@ -134,7 +134,7 @@ def pairs_excess_risk(
     ------
     ValueError
         On λ < 0; n + m ≤ p2 + 1, or λ = 0 and n within 1 of p2, where the mean is
-        infinite; λ = 0 and n ≤ p2 for the first order; another kind.
+        infinite (but to first order); another kind.
 
     References
     ----------
@@ -214,8 +214,9 @@ def optimal_pairs_lambda(
             best[here] = _parabola(parts[here], spread, np.ones(())).optimal_lambda
             continue
         law = _law(model.p2, int(rows), int(pairs), kind, draws, seed)
-        alone = kind != "exact" and abs(rows - model.p2) > 1 or rows < model.p2 - 1
-        best[here] = [_best_lambda(law, own, bool(alone)) for own in parts[here]]
+        # where the slope has decided, λ = 0 is not the best
+        open_at_0 = abs(rows - model.p2) > 1 and not decided[here].any()
+        best[here] = [_best_lambda(law, own, bool(open_at_0)) for own in parts[here]]
     return best[()]
 
 
@@ -456,34 +457,33 @@ def _of_shares(share: Array, spread: float, r: float) -> Array:
 
 
 def _proportional(p: int, n: int, m: int, lam: Array) -> Array:
-    """The limit: f = tr F/p is the positive root of
+    """The limit, with α = p/N, ν = n/N and t = λ/(1 + λ): f = tr F/p is the positive
+    root of
 
-    α(1 + λ)f² + (ν − α + λ(1 − 2α))f − λ(1 − α) = 0,  α = p/N, ν = n/N,
+    αf² + ((1 − t)(ν − α) + t(1 − 2α))f − t(1 − α) = 0,
 
-    and tr F(I − F)/p = λ df/dλ.
+    and tr F(I − F)/p = λ df/dλ = t(1 − t) df/dt.
     """
     alpha, nu = p / (n + m), n / (n + m)
-    finite = np.isfinite(lam)
-    lam = np.where(finite, lam, 1.0)
-    square, linear = alpha * (1 + lam), nu - alpha + lam * (1 - 2 * alpha)
-    constant = lam * (1 - alpha)
-    root = np.sqrt(linear**2 + 4 * square * constant)
+    t = mixing_weight(lam)
+    linear = (1 - t) * (nu - alpha) + t * (1 - 2 * alpha)
+    constant = t * (1 - alpha)
+    root = np.sqrt(linear**2 + 4 * alpha * constant)
     # the quotient without a difference, whatever the sign of the linear term
     with np.errstate(divide="ignore", invalid="ignore"):
         f = np.where(
-            linear > 0, 2 * constant / (linear + root), (root - linear) / (2 * square)
+            linear > 0, 2 * constant / (linear + root), (root - linear) / (2 * alpha)
         )
-    slope = (1 - alpha - (1 - 2 * alpha) * f - alpha * f**2) / root
-    square_of_f = f - lam * slope
+    slope = (1 - alpha - (1 - alpha - nu) * f) / root  # df/dt
+    mixed = t * (1 - t) * slope
     scale = 1 / (1 - alpha)
     columns = [
-        scale * (square_of_f - alpha * f**2),
-        scale * alpha * slope,
-        scale * alpha * lam * slope,
-        scale * alpha * square_of_f,
+        scale * (f - mixed - alpha * f**2),
+        scale * alpha * (1 - t) ** 2 * slope,
+        scale * alpha * mixed,
+        scale * alpha * (f - mixed),
     ]
-    imitator = np.array([1.0, 0.0, 0.0, scale * alpha])
-    return np.where(finite[:, None], np.stack(columns, axis=-1), imitator)
+    return np.stack(columns, axis=-1)
 
 
 class _Ensemble:
@@ -495,7 +495,7 @@ class _Ensemble:
         self.p, self.n, self.N, self.q = p, n, n + m, n + m - p - 1
         if draws is None:
             draws = max(200, min(10_000, 40_000 // p))
-        draws = check.integer("draws", draws, 2)
+        draws = check.integer("draws", draws, 10)
         self.theta = _jacobi_eigenvalues(p, n, m, draws, rng)
         self.controls = self._controls()
 
