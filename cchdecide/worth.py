@@ -32,7 +32,8 @@ def worth_of(criterion: str, discrete: bool) -> str:
     row = rows.iloc[0]
     always = table[(table["criterion"] == "always") & (table["kind"] == kind)].iloc[0]
     share = f"{always['right']} of {always['conditions']}"
+    never = int(always["conditions"]) - int(always["right"])
     return (
         f"right in {row['right']} of {row['conditions']} conditions ({kind}); "
-        f"“always distil” in {share}"
+        f"“always distil” in {share}, “never” in {never}"
     )

@@ -32,6 +32,10 @@ class Evidence:
         The run in words, for a caption.
     defaults : dict
         What such conditions are.
+    notebook : str
+        Whose run it is.
+    under : dict
+        Conditions to which it was narrowed (`only`).
     """
 
     name: str
@@ -39,6 +43,8 @@ class Evidence:
     parameters: dict[str, Any]
     about: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    notebook: str = ""
+    under: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def recorded(self) -> bool:
@@ -67,7 +73,31 @@ class Evidence:
                 metrics = metrics[kept].drop(columns=name)
             elif self.defaults.get(name, value) != value:
                 metrics = metrics[:0]
-        return replace(self, metrics=metrics)
+        return replace(self, metrics=metrics, under={**self.under, **where})
+
+    def verdicts(
+        self, by: str | Sequence[str], target: str = "gain", **where: Any
+    ) -> pd.DataFrame:
+        """What is called of each gain, "helps", "harms" or "undecided": columns `by`,
+        verdict.
+
+        Of a committed run that leads its chapter with all conditions of all chapters
+        judged together (`gains.called`), of any other by itself.
+        """
+        if self.recorded:
+            table = gains.called(target)
+            table = table[table["chapter"] == self.notebook]
+        else:
+            own = gains.seeds(self.metrics, self.parameters, self.notebook, target)
+            table = gains.judged_seeds([own])
+        by = [by] if isinstance(by, str) else list(by)
+        for name in by:
+            if name not in table:
+                table = table.assign(**{name: self.defaults.get(name)})
+        for name, value in {**self.under, **where}.items():
+            if name in table and table[name].notna().any():
+                table = table[table[name] == value]
+        return table[[*by, "verdict"]]
 
     def mean(self, metric: str, by: str | Sequence[str], **where: Any) -> pd.DataFrame:
         """Mean, standard error over seeds and their number: columns `by`, mean, se, n.
@@ -114,10 +144,12 @@ def of(run: records.Measurements, **defaults: Any) -> list[Evidence]:
         words = f"the run recorded on {about['start'][:10]} ({told}; {minutes:.0f} min)"
         known = _known(parameters, defaults)
         metrics = _told_by(gains.measured(record), known.get("estimator"))
-        found.append(Evidence("recorded", metrics, parameters, words, known))
+        lead = Evidence("recorded", metrics, parameters, words, known, run.notebook)
+        found.append(lead)
     metrics = with_test_error(run.frame())
     name = "this run, of a stand-in" if run.stand_in else "this run"
-    live = Evidence(name, metrics, run.parameters, "the run of this page")
+    about = "the run of this page"
+    live = Evidence(name, metrics, run.parameters, about, notebook=run.notebook or "")
     return [*found, live]
 
 
@@ -157,10 +189,21 @@ def caption(evidence: Sequence[Evidence], what: str) -> str:
     return f"{what} No larger run is recorded: the run of this page alone."
 
 
-def decided(table: pd.DataFrame) -> pd.Series:
-    """Of a table of `Evidence.mean`: further from 0 than luck reaches."""
-    reach = np.where(table["n"] > 1, scorecard.reach(table["n"]), np.inf)
-    return table["mean"].abs() > reach * table["se"].fillna(0)
+def called(
+    one: Evidence,
+    table: pd.DataFrame,
+    by: Sequence[str],
+    target: str = "gain",
+    **where: Any,
+) -> np.ndarray:
+    """Of the rows of a table with columns `by`, which gains are called: bool, by
+    `Evidence.verdicts`.
+    """
+    verdicts = one.verdicts(by, target, **where)
+    found = table[list(by)].merge(verdicts, how="left", on=list(by))["verdict"]
+    if len(found) != len(table):
+        raise ValueError(f"`by` must name one condition a row, got {list(by)}")
+    return found.isin(["helps", "harms"]).to_numpy()
 
 
 def leading_estimator(one: Evidence, **where: Any) -> str:

@@ -95,21 +95,13 @@ def seeds(
         )
         each = each.merge(table.drop(columns="gain"), on=columns)
         student = [c for c in student_of(notebook) if c in columns]
-        each["baseline"] = _words(each, student)
-        each["condition"] = _words(each, columns)
+        each["baseline"] = scorecard.in_words(each, student)
+        each["condition"] = scorecard.in_words(each, columns)
         parts.append(each)
     if not parts:
         return pd.DataFrame(columns=[*inference.COLUMNS, "sample_error", "test_share"])
     every = pd.concat(parts, ignore_index=True)
     return every.assign(chapter=notebook, test_share=held_out)
-
-
-def _words(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
-    """A row's conditions in words: "cohort = a, level = 0.2"; "all" for none."""
-    if not columns:
-        return pd.Series("all", index=frame.index)
-    words = [f"{name} = " + frame[name].map(str) for name in columns]
-    return pd.concat(words, axis=1).agg(", ".join, axis=1)
 
 
 def judged(found: Mapping[str, Record], target: str = "gain") -> pd.DataFrame:

@@ -350,13 +350,11 @@ def signs(one: Evidence, alpha: float) -> pd.DataFrame:
     DataFrame
         Columns gamma, temperature, ``gain``, ``over_control``, ``gap``, ``i_sl``,
         ``i_tl`` (of the sharp teacher), ``estimator``; ``agrees``: gap and gain have
-        one sign; ``clear``: the gain is further from 0 than luck reaches.
+        one sign; ``clear``: the gain is called by `Evidence.verdicts`.
     """
     by = ["gamma", "temperature"]
-    table = _over_samples(
-        one, "gain", one.mean("gain", by, alpha=alpha), by, alpha=alpha
-    )
-    table["clear"] = evidences.decided(table)
+    table = one.mean("gain", by, alpha=alpha)
+    table["clear"] = evidences.called(one, table, by, alpha=alpha)
     table = table.rename(columns={"mean": "gain"})
     over = one.mean("gain_over_control", by, alpha=alpha)
     over = over.rename(columns={"mean": "over_control"})
@@ -524,8 +522,8 @@ def _over_samples(
             error = np.where(np.isfinite(known), known, error)
     else:
         return found
-    se, n = scorecard.combined_error(found["se"], found["n"], error)
-    return found.assign(se=se, n=n)
+    se = np.hypot(found["se"].fillna(0), np.nan_to_num(error))
+    return found.assign(se=se.where(np.isfinite(error), found["se"]))
 
 
 def _beside(

@@ -75,9 +75,10 @@ def judge(frame: pd.DataFrame, rate: float = 0.05) -> pd.DataFrame:
     those of one chapter; variances of 0 are left out of the fit. Conditions that share
     seeds and a baseline share the luck of its plain students, so their m variances know
     less than m (n − 1) degrees of freedom: of normal gains with correlations ρ,
-    (n − 1) m² / Σρ². A condition's total never exceeds these, so d₀ is at most that
-    less d. (With d₀ itself at most that, a simulation from the recorded runs called
-    something in 11 % of draws without any effect.)
+    (n − 1) m² / Σρ², with the mean ρ² of all baselines of a chapter. A condition's
+    total never exceeds these, so d₀ is at most that less d. (With d₀ itself at most
+    that, a simulation from the recorded runs called something in 11 % of draws without
+    any effect.)
 
     The luck of shared test samples is a constant of all seeds: it adds to the variance
     of the mean, and the degrees of freedom stay those of the spread over seeds, which a
@@ -182,27 +183,39 @@ def inverse_trigamma(value: float) -> float:
     return float(y)
 
 
-def effective_df(gains: np.ndarray) -> float:
+def effective_df(gains: np.ndarray, mean_square: float | None = None) -> float:
     """Degrees of freedom of the mean of the variances of correlated columns.
 
     (n − 1) m² / Σρ² for the m columns of `gains` (n, m); m (n − 1) were they
-    independent, n − 1 were they one. Of few rows a sample correlation is too large on
-    average even where there is none, so that Σρ² is corrected for what independent
-    columns have, (1 − ρ²)/(n − 1).
+    independent, n − 1 were they one. `mean_square` is the mean of ρ² over pairs of
+    columns; by default that of `gains` (`mean_squared_correlation`).
     """
     rows, columns = gains.shape
-    df = rows - 1
+    if mean_square is None:
+        mean_square, _ = mean_squared_correlation(gains)
+    total = columns + columns * (columns - 1) * mean_square
+    return float((rows - 1) * columns**2 / total)
+
+
+def mean_squared_correlation(gains: np.ndarray) -> tuple[float, int]:
+    """Mean of ρ² over pairs of columns of `gains` (n, m), and the number of pairs.
+
+    Of few rows a sample correlation is too large on average, even where there is none,
+    which leaves fewer degrees of freedom than there are: corrected for it, a simulation
+    from the recorded runs called something in 10 % of draws without any effect. (1, 0)
+    for a single column.
+    """
+    columns = gains.shape[1]
+    pairs = columns * (columns - 1) // 2
+    if not pairs:
+        return 1.0, 0
     # a column that never varied has no correlation, and knows nothing more than others
     moves = gains.std(0) > 0
     squares = np.ones((columns, columns))
-    squares[np.ix_(moves, moves)] = np.corrcoef(gains[:, moves], rowvar=False) ** 2
-    total = squares.sum()
-    if df > 1:
-        others = columns * (columns - 1)
-        mean = (total - columns) / max(others, 1)
-        unbiased = np.clip((df * mean - 1) / (df - 1), 0, 1)
-        total = columns + others * unbiased
-    return float(df * columns**2 / total)
+    if moves.any():
+        known = np.corrcoef(gains[:, moves], rowvar=False) ** 2
+        squares[np.ix_(moves, moves)] = known
+    return float((squares.sum() - columns) / (2 * pairs)), pairs
 
 
 def shared_sample_error(differences: Any) -> float:
@@ -351,14 +364,25 @@ def _moderated(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     locations = pd.Series(location, index=fitted.index).groupby(strata).first()
 
     each = frame.pivot(index="seed", columns=KEYS[1:], values="gain")
-    for stratum, rows in several.groupby(strata):
-        if stratum not in locations:
-            continue
+    groups = {name: rows for name, rows in several.groupby(strata) if name in locations}
+    # what can be compared: the seeds that all of them have
+    together = {
+        name: each[pd.MultiIndex.from_frame(rows[KEYS[1:]])].dropna().to_numpy()
+        for name, rows in groups.items()
+    }
+    # a few seeds say little of a baseline's correlations: those of a chapter are pooled
+    squares = [
+        mean_squared_correlation(gains)
+        for gains in together.values()
+        if len(gains) > 1 and gains.shape[1] > 1
+    ]
+    values, pairs = zip(*squares) if squares else ((1.0,), (1,))
+    pooled_square = float(np.average(values, weights=pairs))
+
+    for stratum, rows in groups.items():
         own_df = df[rows.index]
-        # what can be compared: the seeds that all of them have
-        names = pd.MultiIndex.from_frame(rows[KEYS[1:]])
-        together = each[names].dropna().to_numpy()
-        effective = effective_df(together) if len(together) > 1 else 0.0
+        known = together[stratum]
+        effective = effective_df(known, pooled_square) if len(known) > 1 else 0.0
         most = (effective - own_df).clip(lower=0)
         prior = most.clip(upper=prior_df)
         pooled = prior * locations[stratum] + own_df * rows["own"]

@@ -54,7 +54,8 @@ def saturation(estimator: str, n: int) -> float:
 def sample_size(parameters: Mapping[str, Any], estimator: str) -> int:
     """Samples from which a run of the synthetic chapter estimated information."""
     n = parameters[f"n_{parameters['mi_split']}"]
-    return min(n, parameters["package_samples"]) if estimator == "lmi" else n
+    most = parameters.get("package_samples", n)  # older runs had no such limit
+    return min(n, most) if estimator == "lmi" else n
 
 
 #: a network's representations (seeds, n, h) under the conditions that it has
@@ -77,7 +78,8 @@ def log_information(
     Parameters
     ----------
     run
-        Where `i_tl`, `i_sl`, `i_ts` and `gap` are logged, in nats.
+        Where `i_tl`, `i_sl`, `i_ts` and `gap` are logged, in nats, and `saturated`, 1
+        where one of the gap's terms is near the most that its estimator can say.
     teachers, students
         Representations of the same n samples, (seeds, n, h), with their conditions.
     labels : (n,)
@@ -110,3 +112,5 @@ def log_information(
         if metric == "i_ts":
             of_label = found["i_sl", None, student, seed]
             run.log("gap", estimate.value - of_label.value, "nats", seed, **where)
+            near = estimate.saturated or of_label.saturated
+            run.log("saturated", near, seed=seed, **where)

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest, rankdata
 
+from cchbook.chapters.inference import shared_error_of_draws
 from cchlib import check
 
 METRICS = ("accuracy", "auc", "macro_f1", "weighted_f1")
@@ -137,12 +138,11 @@ def by_draw(values: np.ndarray) -> pd.DataFrame:
 
 
 def with_test_error(metrics: pd.DataFrame) -> pd.DataFrame:
-    """A run's metrics with ``gain_test_se``: how the mean gain over all networks moves
-    when the test samples are drawn again.
+    """A run's metrics with ``gain_test_se``: the error of the mean gain that comes from
+    the test samples which all networks share (`shared_error_of_draws`).
 
-    Networks share the draws, so the error is that of their mean in each draw. It is
-    made here and not in the run: a run in pieces (`cch run --split seeds`) has all
-    networks only when put together.
+    It is made here and not in the run: a run in pieces (`cch run --split seeds`) has
+    all networks only when put together.
 
     Parameters
     ----------
@@ -155,8 +155,14 @@ def with_test_error(metrics: pd.DataFrame) -> pd.DataFrame:
         return metrics
     apart = {"draw", "seed", "value", "unit"}
     by = [c for c in drawn.columns.difference(apart) if drawn[c].notna().any()]
-    means = drawn.groupby([*by, "draw"], dropna=False)["value"].mean()
-    error = means.groupby(by, dropna=False).std().reset_index()
+    wide = drawn.pivot_table(index=[*by, "seed"], columns="draw", values="value")
+    error = pd.Series(
+        {
+            where: shared_error_of_draws(rows.to_numpy())
+            for where, rows in wide.groupby(by)
+        }
+    )
+    error = error.rename_axis(by).rename("value").reset_index()
     error = error.assign(metric="gain_test_se", seed=0)
     return pd.concat([metrics, error], ignore_index=True)
 
@@ -201,7 +207,7 @@ def rule_hits(rule: pd.DataFrame) -> dict[tuple[str, str], tuple]:
     Parameters
     ----------
     rule : DataFrame
-        Columns gap (nats), gain, and clear (whether the gain can be told from 0).
+        Columns gap (nats), gain, and clear (whether the gain is called).
 
     Returns
     -------
@@ -214,7 +220,7 @@ def rule_hits(rule: pd.DataFrame) -> dict[tuple[str, str], tuple]:
         "always add KD": rule["gap"].notna() | True,
         "never add KD": rule["gap"].notna() & False,
     }
-    which = {"all pairs": rule["gain"] != 0, "gain beyond 2 s.e.": rule["clear"]}
+    which = {"all pairs": rule["gain"] != 0, "gain called": rule["clear"]}
     hits = {}
     for name, positive in says.items():
         for pairs, chosen in which.items():

@@ -1,5 +1,5 @@
-"""The statistics of the scorecard: conditions of a chapter, hit rates, rankings, and
-the rule for a verdict.
+"""The statistics of the scorecard: conditions of a chapter, which gaps are decided, hit
+rates and rankings. Gains are called in `inference`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cchbook.chapters.inference import false_discovery
+from cchbook.chapters.information import sample_size, saturation
 from cchbook.chapters.metrics import mean_se_over_splits
 from cchdecide import rivals
 from cchlib import check
@@ -18,18 +20,11 @@ from cchlib import check
 NOT_CONDITIONS = ("seed", "run", "metric", "value", "unit")
 # conditions that name the undistilled student
 STUDENT = ("reading", "batch_size", "alpha", "data", "cohort", "student")
-INFORMATION = ("i_ts", "i_sl", "i_tl", "gap")
+INFORMATION = ("i_ts", "i_sl", "i_tl", "gap", "saturated")
 # on held-out shares of the samples, where splits are repeated
 ESTIMATED = (*INFORMATION, *rivals.NAMES)
-VERDICTS = (
-    "reproduced",
-    "can't tell",
-    "direction only",
-    "differs",
-    "other settings",
-    "other data",
-    "not run",
-)
+#: fewer repetitions than this say too little of an estimate's own spread
+FEWEST_ESTIMATES = 3
 #: fewer clusters than this say too little of their own spread for resampling them
 FEW_CLUSTERS = 15
 #: metrics that are shares of the test samples, or differences of such
@@ -38,8 +33,6 @@ SHARES = ("accuracy", "weighted_f1", "f1")
 DISTILLED = ("student_accuracy_kd", "accuracy_kd")
 #: test samples of sets whose number stands in no record
 TEST_SAMPLES = {"mosi": 752, "mmmo": 80}
-#: how close is close, fixed before any run: nats, and points of accuracy or F1
-MARGINS = {"information": 0.1, "score": 0.01}
 
 
 def conditions(
@@ -80,17 +73,20 @@ def conditions(
     Returns
     -------
     DataFrame
-        Condition columns, ``gain``, ``gain_se``, ``gain_n`` (seeds, or splits, behind
-        it, in effect: see `combined_error`), each wanted metric and its ``_se``,
-        ``gap``, ``gap_se`` and ``gap_n`` (of i_ts − i_sl, paired by seed where both
-        have it), and ``baseline``, the conditions in `student`: gains that share it
-        were measured against the same undistilled students.
+        Condition columns, ``condition`` (the same in words), ``gain``, ``gain_se``
+        (over seeds and shared test samples), ``gain_n`` (seeds, or splits), each wanted
+        metric and its ``_se``, ``gap``, ``gap_se`` and ``gap_n`` (of i_ts − i_sl,
+        paired by seed where both have it), ``saturated`` (a term of the gap is near the
+        most that its estimator could say), and ``baseline``, the conditions in
+        `student`: gains that share it were measured against the same undistilled
+        students.
 
     Raises
     ------
     ValueError
         No gain was logged.
     """
+    estimator = estimator or next(iter(estimators(metrics)), None)
     metrics = of_estimator(metrics, estimator)
     levels = _levels(metrics, gain)
     if not levels:
@@ -103,24 +99,55 @@ def conditions(
             columns={"n": "gain_n"}
         )
         over_samples = sampling_errors(metrics, parameters, columns, table, gain)
-        table["gain_se"], table["gain_n"] = combined_error(
-            table["gain_se"], table["gain_n"], over_samples
-        )
+        both = np.hypot(table["gain_se"].fillna(0), np.nan_to_num(over_samples))
+        alone = np.isfinite(over_samples) | table["gain_se"].notna()
+        table["gain_se"] = both.where(alone)
         for metric in wanted:
             table = table.join(
                 _matched(metrics, metric, columns, table, _protocol(metric, parameters))
             )
-        named = [c for c in student if c in columns]
-        table["baseline"] = (
-            table[named].astype(str).agg(", ".join, axis=1) if named else "all"
-        )
+        table["baseline"] = in_words(table, [c for c in student if c in columns])
+        table["condition"] = in_words(table, columns)
         table = table.join(
             _paired_gap(metrics, columns, table, _protocol("gap", parameters))
         )
         if {"i_ts", "i_sl"} <= set(table):
             table["gap"] = table["gap"].fillna(table["i_ts"] - table["i_sl"])
+        table["saturated"] = _saturated(
+            metrics, columns, table, parameters or {}, estimator
+        )
         parts.append(table)
     return pd.concat(parts, ignore_index=True)
+
+
+def in_words(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Each row's conditions: "cohort = a, level = 0.2"; "all" for none."""
+    if not columns:
+        return pd.Series("all", index=frame.index)
+    words = [f"{name} = " + frame[name].map(str) for name in columns]
+    return pd.concat(words, axis=1).agg(", ".join, axis=1)
+
+
+def _saturated(
+    metrics: pd.DataFrame,
+    columns: list[str],
+    table: pd.DataFrame,
+    parameters: Mapping[str, Any],
+    estimator: str | None,
+) -> pd.Series:
+    """Whether a term of the gap is saturated, as the run logged it; of the synthetic
+    chapter's older runs, which did not, by what their estimator could say at most.
+    """
+    logged = _matched(metrics, "saturated", columns, table, (1, 0.0))["saturated"]
+    near = logged > 0.5
+    if (
+        logged.isna().all()
+        and estimator
+        and f"n_{parameters.get('mi_split')}" in (parameters)
+    ):
+        most = saturation(estimator, sample_size(parameters, estimator))
+        near = _matched(metrics, "i_ts", columns, table, (1, 0.0))["i_ts"] >= most
+    return near
 
 
 def estimators(metrics: pd.DataFrame) -> list[str]:
@@ -194,28 +221,6 @@ def binomial_error(accuracy: Any, n: Any) -> Any:
     return np.sqrt(np.clip(accuracy * (1 - accuracy), 0, None) / n)
 
 
-def combined_error(error: Any, n: Any, over_samples: Any) -> tuple[Any, Any]:
-    """A standard error over n seeds and one over test samples as one error.
-
-    Returns
-    -------
-    (error, n)
-        The root of the sum of squares, and the number of values that has as many
-        degrees of freedom (Welch & Satterthwaite). One seed has no error of its own: of
-        it the test samples' remains, which says nothing of other trainings, and counts
-        as known. An error over samples that isn't known counts as 0.
-    """
-    error, n = np.asarray(error, float), np.asarray(n, float)
-    over_samples = np.asarray(over_samples, float)
-    known = np.isfinite(over_samples)
-    both = np.hypot(np.nan_to_num(error), np.nan_to_num(over_samples))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = (n - 1) * (both / error) ** 4
-    alone = ~np.isfinite(error) | (error == 0)
-    effective = np.where(alone, np.inf, 1 + freedom)
-    return np.where(known, both, error), np.where(known, effective, n)
-
-
 def sampling_errors(
     metrics: pd.DataFrame,
     parameters: Mapping[str, Any] | None,
@@ -275,14 +280,11 @@ def _levels(metrics: pd.DataFrame, metric: str) -> list[tuple[list[str], pd.Data
     if "control" in rows:  # what was measured of a control is no condition's number
         rows = rows[rows["control"].isna()]
     names = [c for c in metrics.columns if c not in NOT_CONDITIONS]
-    named = (
-        rows[names].notna().apply(tuple, axis=1)
-        if len(rows)
-        else pd.Series(dtype=object)
-    )
+    there = rows[names].notna().to_numpy()
+    patterns, of_row = np.unique(there, axis=0, return_inverse=True)
     groups = [
-        ([c for c, there in zip(names, pattern) if there], part)
-        for pattern, part in rows.groupby(named, sort=False)
+        ([c for c, known in zip(names, pattern) if known], rows[of_row == number])
+        for number, pattern in enumerate(patterns)
     ]
     return sorted(groups, key=lambda group: -len(group[0]))
 
@@ -367,65 +369,6 @@ def _paired_gap(
     return merged[["gap", "gap_se", "gap_n"]]
 
 
-def reach(n: Any, errors: float = 2.0) -> Any:
-    """How many standard errors, estimated from n values, are as rarely exceeded by luck
-    as `errors` known ones.
-
-    Student's t with n − 1 degrees of freedom: 14 for n = 2, 2.3 for n = 10, 2.0 for 50;
-    nan for n = 1.
-    """
-    return stats.t.isf(stats.norm.sf(errors), np.asarray(n, float) - 1)
-
-
-def p_values(frame: pd.DataFrame, value: str, error: str) -> pd.Series:
-    """Two-sided p-value of each value against 0; nan without a standard error.
-
-    Student's t with one degree of freedom less than the number behind the error, column
-    ``<value>_n``; without that column the error counts as known.
-    """
-    statistic = frame[value].abs() / frame[error].where(frame[error] > 0)
-    if f"{value}_n" in frame:
-        p = 2 * stats.t.sf(statistic, frame[f"{value}_n"].astype(float) - 1)
-    else:
-        p = 2 * stats.norm.sf(statistic)
-    # an error of exactly 0: as sure as it can be, unless the value is 0 too
-    exact = frame[error] == 0
-    p = np.where(exact, np.where(frame[value] == 0, 1.0, 0.0), p)
-    return pd.Series(p, index=frame.index)
-
-
-def decided(
-    frame: pd.DataFrame,
-    value: str,
-    error: str,
-    errors: float = 2.0,
-    *,
-    adjust: str = "none",
-) -> pd.Series:
-    """True where a value is told from 0; one without a standard error never is.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        With columns `value`, `error` and, if at hand, ``<value>_n``: the number behind
-        the error. Without it the error counts as known.
-    errors : float
-        Known standard errors that are as rarely exceeded by luck.
-    adjust : {"none", "fdr"}
-        "fdr": of all that are called decided in `frame` at most that share by luck
-        (Benjamini & Hochberg, 1995).
-    """
-    check.one_of("adjust", adjust, ("none", "fdr"))
-    p = p_values(frame, value, error)
-    level = 2 * stats.norm.sf(errors)
-    if adjust == "fdr":
-        known = p.notna()
-        adjusted = stats.false_discovery_control(p[known]) if known.any() else []
-        p = p.copy()
-        p[known] = adjusted
-    return p < level
-
-
 def cluster_interval(
     frame: pd.DataFrame,
     statistic: Callable[[pd.DataFrame], float],
@@ -496,18 +439,33 @@ def hit_rate(frame: pd.DataFrame, score: str = "gap", threshold: float = 0.0) ->
     )
 
 
-def called(
-    frame: pd.DataFrame, errors: float = 2.0, adjust: str = "fdr"
-) -> pd.DataFrame:
-    """`frame` with columns ``gain_called`` and ``gap_called``: which are `decided`, the
-    share of false calls held over all of its rows.
+def called(frame: pd.DataFrame, rate: float = 0.05) -> pd.DataFrame:
+    """`frame` with columns ``gain_called``, by its ``verdict``, and ``gap_called``
+    (`gap_decided`).
 
     Parts of it, chapters for example, then add up to the whole.
     """
     return frame.assign(
-        gain_called=decided(frame, "gain", "gain_se", errors, adjust=adjust),
-        gap_called=decided(frame, "gap", "gap_se", errors, adjust=adjust),
+        gain_called=frame["verdict"] != "undecided",
+        gap_called=gap_decided(frame, rate),
     )
+
+
+def gap_decided(frame: pd.DataFrame, rate: float = 0.05) -> pd.Series:
+    """Which gaps can be told from 0.
+
+    By Student's t over seeds or held-out halves, with the false discovery rate of all
+    gaps in `frame` held at `rate`. A gap from fewer than `FEWEST_ESTIMATES`
+    repetitions has no error worth the name and decides nothing, nor does one of which a
+    term is ``saturated``.
+    """
+    known = (frame["gap_n"] >= FEWEST_ESTIMATES) & (frame["gap_se"] > 0)
+    known &= ~frame["saturated"]
+    told = frame[known]
+    statistic = told["gap"].abs() / told["gap_se"]
+    p = pd.Series(np.nan, index=frame.index)
+    p[known] = 2 * stats.t.sf(statistic, told["gap_n"].astype(float) - 1)
+    return false_discovery(p) <= rate
 
 
 def sign_counts(
@@ -522,15 +480,15 @@ def sign_counts(
     Returns
     -------
     dict
-        ``conditions`` (all), ``gain_decided``, of these ``helped`` and ``right``, those
-        in which the gap, whatever its error, has the sign of the gain, with
-        ``right_interval``. Of those whose gap is decided too (``decided``, of which
-        ``decided_helped``) the number that ``agree``, and their share, ``hit_rate``,
-        with its ``interval``. Intervals are of shares, by resampling baselines, or,
-        with fewer than `FEW_CLUSTERS`, by `share_interval`. For comparison ``always``,
-        the share of ``decided`` that the rule "always distil" has right.
+        ``conditions`` (all), and those whose gain ``helps`` or ``harms``. Of these with
+        a gap, ``gain_decided``, the ``helped`` and the ``right``, in which the gap,
+        whatever its error, has the sign of the gain, with ``right_interval``. Of those
+        whose gap is decided too (``decided``, of which ``decided_helped``) the number
+        that ``agree``, and their share, ``hit_rate``, with its ``interval``. Intervals
+        are of shares, by resampling baselines, or, with fewer than `FEW_CLUSTERS`, by
+        `share_interval`.
     """
-    clear = frame[frame["gain_called"]]
+    clear = frame[frame["gain_called"] & frame["gap"].notna()]
     both = clear[clear["gap_called"]]
     right = (clear["gap"] > 0) == (clear["gain"] > 0)
     agree = right[both.index]
@@ -544,6 +502,8 @@ def sign_counts(
 
     return {
         "conditions": len(frame),
+        "helps": int((frame["verdict"] == "helps").sum()),
+        "harms": int((frame["verdict"] == "harms").sum()),
         "gain_decided": len(clear),
         "helped": int((clear["gain"] > 0).sum()),
         "right": int(right.sum()),
@@ -553,7 +513,6 @@ def sign_counts(
         "agree": int(agree.sum()),
         "hit_rate": hit_rate(both),
         "interval": interval(both, agree),
-        "always": float((both["gain"] > 0).mean()) if len(both) else float("nan"),
     }
 
 
@@ -624,49 +583,6 @@ def rank_correlation(
         if found
         else float("nan")
     )
-
-
-def verdict(
-    paper: float,
-    paper_error: float,
-    ours: float,
-    our_error: float,
-    *,
-    same_data: bool,
-    signed: bool,
-    same_settings: bool = True,
-    margin: float = MARGINS["score"],
-    n: float = np.inf,
-) -> str:
-    """The fixed rule of the scorecard.
-
-    ``not run`` without a value of ours; ``other data`` where it comes from other data
-    than the paper's, ``other settings`` where from other settings or another estimator.
-    Else ``reproduced`` where the two are shown to be close: both one-sided tests at 5 %
-    put their difference within `margin` (Schuirmann, 1987). Else, where they are told
-    apart by two standard errors of the difference (ours, of `n` values, stretched by
-    `reach`): for a signed quantity (a gap, a difference) ``direction only`` where the
-    signs agree, otherwise ``differs``. Else ``can't tell``: neither close nor apart. An
-    error that the paper does not print counts as 0; a value of ours without one can't
-    be told from anything.
-    """
-    if not np.isfinite(ours):
-        return "not run"
-    if not same_data:
-        return "other data"
-    if not same_settings:
-        return "other settings"
-    if not np.isfinite(our_error):
-        return "can't tell"
-    printed = paper_error if np.isfinite(paper_error) else 0.0
-    difference = abs(paper - ours)
-    one_sided = stats.t.isf(0.05, n - 1) if n < np.inf else stats.norm.isf(0.05)
-    if difference + np.hypot(1.645 * printed, one_sided * our_error) <= margin:
-        return "reproduced"
-    apart = np.hypot(2 * printed, (reach(n) if n < np.inf else 2) * our_error)
-    if difference <= apart:
-        return "can't tell"
-    return "direction only" if signed and np.sign(paper) == np.sign(ours) else "differs"
 
 
 def measured(

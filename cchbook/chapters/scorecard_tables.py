@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from cchbook.chapters import plots, replication, scorecard
-from cchbook.chapters.metrics import with_test_error
+from cchbook.chapters import gains, plots, replication, scorecard
+from cchbook.chapters.metrics import mean_se_over_splits
 from cchbook.runs.records import Record, paper
 
 CHAPTERS = {
@@ -83,7 +83,10 @@ def runs_behind(kinds: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataF
 
 
 def counts_of_cells(cells: pd.DataFrame) -> pd.DataFrame:
-    """Of all printed cells how many have each verdict, recorded and live runs apart."""
+    """Of the distinct printed numbers how many have each verdict, recorded and live
+    runs apart.
+    """
+    cells = cells[cells["distinct"]]
     rows = []
     for kind in ("recorded", "live"):
         own = cells[cells["run"] == kind]["verdict"].value_counts()
@@ -91,19 +94,22 @@ def counts_of_cells(cells: pd.DataFrame) -> pd.DataFrame:
     none = cells[cells["run"] == "–"]["verdict"].value_counts()
     rows.append({"our number": "none", **none})
     rows.append({"our number": "all", **cells["verdict"].value_counts()})
-    columns = ["our number", *scorecard.VERDICTS]
+    columns = ["our number", *replication.VERDICTS]
     table = pd.DataFrame(rows, columns=columns).fillna(0)
-    table[list(scorecard.VERDICTS)] = table[list(scorecard.VERDICTS)].astype(int)
-    return table.assign(cells=table[list(scorecard.VERDICTS)].sum(axis=1))
+    table[list(replication.VERDICTS)] = table[list(replication.VERDICTS)].astype(int)
+    return table.assign(numbers=table[list(replication.VERDICTS)].sum(axis=1))
 
 
 def counts_by_table(cells: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of each printed table."""
+    """The verdicts of each printed table, every cell counted."""
     groups = cells.groupby("table", sort=False)["verdict"]
     counts = groups.value_counts().unstack(fill_value=0)
-    counts = counts.reindex(columns=list(scorecard.VERDICTS), fill_value=0)
+    counts = counts.reindex(columns=list(replication.VERDICTS), fill_value=0)
     bare = counts.index.isin(replication.WITHOUT_ERRORS)
     counts.insert(0, "errors printed", np.where(bare, "no", "yes"))
+    of_table = cells.groupby("table", sort=False)
+    counts["close"] = of_table["close"].sum()
+    counts["distinct numbers"] = of_table["distinct"].sum()
     return counts.reset_index().rename_axis(columns=None)
 
 
@@ -112,20 +118,33 @@ def all_cells(cells: pd.DataFrame, confidence: float) -> dict[str, pd.DataFrame]
 
     What is the same in all cells of a table stands in its name.
     """
-    tail = (1 - confidence) / 2
-    half = stats.t.isf(tail, cells["n"].clip(lower=1) - 1) * cells["our_error"]
+    half = stats.t.isf((1 - confidence) / 2, cells["df"]) * cells["our_error"]
     intervals = [
         f"{value - h:.3g} to {value + h:.3g}" if np.isfinite(h) else "–"
         for value, h in zip(cells["ours"], half)
     ]
-    shown = cells.drop(columns=["paper_error", "our_error", "n", "key"]).assign(
+    ratios = [
+        f"{ratio:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(ratio) else "–"
+        for ratio, low, high in zip(
+            cells["ratio"], cells["ratio_low"], cells["ratio_high"]
+        )
+    ]
+    hidden = ["paper_error", "paper_spread", "our_error", "df", "key", "informs"]
+    hidden += ["signed", "same_data", "p_value", "half_width"]
+    hidden += ["ratio_low", "ratio_high"]
+    shown = cells.drop(columns=hidden).assign(
         paper=[plots.pm(*v) for v in zip(cells["paper"], cells["paper_error"])],
         ours=[plots.pm(*v) for v in zip(cells["ours"], cells["our_error"])],
+        ratio=ratios,
+        close=np.where(cells["close"], "close", ""),
+        distinct=np.where(cells["distinct"], "", "printed twice or follows"),
     )
     shown.insert(list(shown).index("ours") + 1, f"{confidence:.0%} interval", intervals)
     names = {
         "data": "our data",
         "verdict_bits": "read as bits",
+        "q_value": "q of the difference",
+        "ratio": "ours / paper",
         "other_readings": "other readings of the noise",
     }
     shown = shown.rename(columns=names)
@@ -142,46 +161,58 @@ def all_cells(cells: pd.DataFrame, confidence: float) -> dict[str, pd.DataFrame]
     return tables
 
 
-def conditions_of(found: Runs, gain: str = "gain") -> pd.DataFrame:
-    """All conditions of the chapters' runs, with the criteria measured there.
+def conditions_of(
+    found: Runs, gain: str = "gain", estimator: str | None = None
+) -> pd.DataFrame:
+    """All conditions of the chapters' runs under which a gain was measured, with its
+    verdict and the criteria measured there.
 
     `gain` names the target: "gain" over the plain student, or "gain_over_control" over
-    the best control. Chapters that did not log it are left out.
+    the control named beforehand. Verdicts are those of `gains.judged`: of all
+    conditions together, whether or not a gap was measured. `estimator` is "first" (each
+    run's first, the paper's where it has that) or "last"; by default the first.
     """
     wanted = ["i_ts", "i_sl", "i_tl", *scorecard.rivals.NAMES, *TEACHER_SCORES]
+    verdicts = gains.judged(found, gain)
+    if verdicts.empty:
+        return pd.DataFrame()
     parts = []
     for name, run in found.items():
-        if gain not in set(run.metrics["metric"]):
+        metrics = gains.measured(run)
+        if gain not in set(metrics["metric"]):
             continue
-        fusion = name == "06_fusion"
+        known = scorecard.estimators(metrics)
+        chosen = known[-1] if known and estimator == "last" else None
         part = scorecard.conditions(
-            with_test_error(run.metrics),
+            metrics,
             wanted,
             gain,
             parameters=run.record["parameters"],
-            student=["cohort"] if fusion else scorecard.STUDENT,
+            student=gains.student_of(name),
+            estimator=chosen,
         )
-        part["baseline"] = name + ": " + part["baseline"]
+        # two builds of one cohort share most patients: one student, not two
+        baseline = part["baseline"].replace(gains.ONE_DATA_SET, regex=True)
+        part["baseline"] = name + ": " + baseline
         parts.append(part.assign(notebook=name))
-    if not parts:
-        return pd.DataFrame()
     frame = pd.concat(parts, ignore_index=True)
     frame["teacher_information"] = frame["i_tl"] - frame["i_sl"]
     scores = [sign * frame[name] for name, sign in TEACHER_SCORES.items()]
     frame["teacher_score"] = pd.concat(scores, axis=1).bfill(axis=1).iloc[:, 0]
-    return frame[frame["gap"].notna()].reset_index(drop=True)
+    told = verdicts.rename(columns={"chapter": "notebook", "std_error": "gain_se"})
+    told = told[["notebook", "condition", "gain_se", "df", "q_value", "verdict"]]
+    frame = frame.drop(columns="gain_se")
+    return frame.merge(told, how="left", on=["notebook", "condition"])
 
 
-def signs(
-    frames: Mapping[str, pd.DataFrame], errors: float = 2.0, **settings
-) -> pd.DataFrame:
+def signs(frames: Mapping[str, pd.DataFrame], **settings) -> pd.DataFrame:
     """Sign of the gap against sign of the gain, a row a chapter, over all decided gains
-    and over those whose gap is decided too, with "always distil" and "never" beside.
-    `settings` are those of `sign_counts`.
+    that have a gap and over those whose gap is decided too, with "always distil" and
+    "never" beside. `settings` are those of `sign_counts`.
     """
     rows = []
     for kind, frame in frames.items():
-        frame = scorecard.called(frame, errors)
+        frame = scorecard.called(frame)
         parts = {CHAPTERS[name]: part for name, part in frame.groupby("notebook")}
         for label, part in {**parts, "all": frame}.items():
             counts = scorecard.sign_counts(part, **settings)
@@ -190,7 +221,9 @@ def signs(
                     "chapter": label,
                     "run": kind,
                     "conditions": counts["conditions"],
-                    "gain decided": counts["gain_decided"],
+                    "helps": counts["helps"],
+                    "harms": counts["harms"],
+                    "of these with a gap": counts["gain_decided"],
                     "“always” right": counts["helped"],
                     "“never” right": counts["gain_decided"] - counts["helped"],
                     "CCH right": counts["right"],
@@ -209,30 +242,36 @@ def _interval(share: tuple[float, float]) -> str:
     return "–" if np.isnan(low) else f"{_percent(low)} to {_percent(high)}"
 
 
-def answer(frames: Mapping[str, pd.DataFrame], errors: float = 2.0, **settings) -> str:
-    """The central count in two sentences, of the recorded runs where there are any."""
+def answer(frames: Mapping[str, pd.DataFrame], **settings) -> str:
+    """The central count in words, of the recorded runs where there are any."""
     if not frames:
-        return "No run measured gaps and gains."
+        return "No run measured gains."
     recorded = "recorded" in frames
     where = "In the recorded runs" if recorded else "In the runs made with these pages"
-    frame = scorecard.called(frames["recorded" if recorded else "live"], errors)
+    frame = scorecard.called(frames["recorded" if recorded else "live"])
     counts = scorecard.sign_counts(frame, **settings)
     clear = counts["gain_decided"]
-    if not clear:
+    if not counts["helps"] + counts["harms"]:
         return (
             f"{where}, no gain of {counts['conditions']} conditions is decided: their "
             "seeds or splits are too few."
         )
     said = (
-        f"**{where} the gain can be told from zero in {clear} of "
-        f"{counts['conditions']} conditions. The gap has its sign in "
-        f"{counts['right']} of these** "
-        f"({_percent(counts['right'] / clear)}; "
-        f"{_interval(counts['right_interval'])}); “always distil” is right in "
-        f"{counts['helped']}, “never” in {clear - counts['helped']}"
+        f"**{where} distilling helps in {counts['helps']} and harms in "
+        f"{counts['harms']} of {counts['conditions']} conditions; the others can't be "
+        "told from no effect.** "
     )
+    if not clear:
+        return said + "No gap was measured under those that are decided."
+    said += (
+        f"A gap was measured in {clear} of the decided ones, and **has the gain's sign "
+        f"in {counts['right']}** ({_interval(counts['right_interval'])}); “always "
+        f"distil” is right in {counts['helped']} of the same, “never” in "
+        f"{clear - counts['helped']}"
+    )
+    decided = frame[frame["gain_called"] & frame["gap"].notna()]
     for name in ("teacher_advantage", "predicted_gain"):
-        known = frame[frame["gain_called"] & frame[name].notna()]
+        known = decided[decided[name].notna()]
         if len(known):
             hits = int(((known[name] > 0) == (known["gain"] > 0)).sum())
             said += f", “{CRITERIA[name]}” in {hits} of {len(known)}"
@@ -241,35 +280,35 @@ def answer(frames: Mapping[str, pd.DataFrame], errors: float = 2.0, **settings) 
     return said + (
         f". Where the gap can be told from zero too, it has the gain's sign in "
         f"{counts['agree']} of {counts['decided']} "
-        f"({_interval(counts['interval'])}), and “always distil” is right in "
-        f"{counts['decided_helped']}."
+        f"({_interval(counts['interval'])}), “always distil” in "
+        f"{counts['decided_helped']}, and “never” in "
+        f"{counts['decided'] - counts['decided_helped']}."
     )
 
 
-def headline(
-    frames: Mapping[str, pd.DataFrame], errors: float = 2.0, **settings
-) -> dict[str, int | str]:
+def headline(frames: Mapping[str, pd.DataFrame], **settings) -> dict[str, int | str]:
     """The recorded runs' counts that the front page cites; dashes where none are."""
-    names = ("conditions", "gain_decided", "right", "helped", "decided", "agree")
+    names = ("conditions", "helps", "harms", "gain_decided", "right", "helped")
+    names = (*names, "decided", "agree", "decided_helped")
     if "recorded" not in frames:
-        return dict.fromkeys([*names, "harmed", "decided_helped", "interval"], "–")
-    frame = scorecard.called(frames["recorded"], errors)
+        return dict.fromkeys([*names, "harmed", "interval"], "–")
+    frame = scorecard.called(frames["recorded"])
     counts = scorecard.sign_counts(frame, **settings)
-    return {name: counts[name] for name in (*names, "decided_helped")} | {
+    return {name: counts[name] for name in names} | {
         "harmed": counts["gain_decided"] - counts["helped"],
         "interval": _interval(counts["right_interval"]),
     }
 
 
 def rivals_table(
-    frame: pd.DataFrame, errors: float, confidence: float, resamples: int, seed: int
+    frame: pd.DataFrame, confidence: float, resamples: int, seed: int
 ) -> pd.DataFrame:
     """Criteria against each other, and against "always" and "never".
 
     Right: the share of decided gains whose sign the criterion's own zero tells. AUC by
     chapter with the number of its pairs, then over pairs within chapters.
     """
-    clear = frame[scorecard.decided(frame, "gain", "gain_se", errors, adjust="fdr")]
+    clear = frame[frame["verdict"] != "undecided"]
     helped = float((clear["gain"] > 0).mean()) if len(clear) else np.nan
     rows = [
         {"criterion": "always distil", "right": _percent(helped)},
@@ -309,6 +348,145 @@ def rivals_table(
     return table[
         [*order, *by_chapter, *[c for c in rest if c not in by_chapter]]
     ].fillna("–")
+
+
+#: what stands for a number on the front page that no recorded run gives
+UNKNOWN = "–"
+#: data sets of the front page, on unmodified inputs: name -> chapter, conditions
+CLEAN = {
+    "brca705": ("05_cancer", {"cohort": "brca705", "noise_level": 0.0}),
+    "brca": ("05_cancer", {"cohort": "joined:BRCA", "noise_level": 0.0}),
+    "kipan": ("05_cancer", {"cohort": "joined:KIPAN", "noise_level": 0.0}),
+    "mosi": ("04_sentiment", {"data": "mosi", "noise": "none"}),
+    "digits": ("03_image", {"gamma": 0.0, "temperature": 3.0}),
+}
+
+
+def usable(found: Runs) -> dict[str, str | int]:
+    """What the front page says, from the recorded runs: the mean gain on unmodified
+    inputs, how gains move, and who tells their sign; dashes where no run says it.
+    """
+    said: dict[str, str | int] = {}
+    for target, suffix in (("gain", ""), ("gain_over_control", "_over_control")):
+        for name, (notebook, where) in CLEAN.items():
+            said[f"clean_{name}{suffix}"] = _mean_gain(
+                found.get(notebook), notebook, target, where
+            )
+    for name, (notebook, along, up) in MOVES.items():
+        moved, count = _moves(found.get(notebook), notebook, along, up)
+        said[f"moves_{name}"], said[f"moves_{name}_of"] = moved, count
+    return said | _tellers(found)
+
+
+#: how the paper says that a gain moves: name -> chapter, along what, whether upwards
+MOVES = {
+    "blur": ("03_image", "gamma", False),
+    "noise": ("05_cancer", "noise_level", False),
+    "sigma": ("02_synthetic", "sigma12", True),
+}
+
+
+def _mean_gain(
+    run: Record | None, notebook: str, target: str, where: Mapping[str, object]
+) -> str:
+    """Mean over the conditions of a data set, ± standard error over seeds or splits."""
+    if run is None:
+        return UNKNOWN
+    parameters = run.record["parameters"]
+    rows = gains.seeds(gains.measured(run), parameters, notebook, target)
+    for name, value in where.items():
+        rows = rows[rows[name] == value] if name in rows else rows[:0]
+    if rows.empty:
+        return UNKNOWN
+    each = rows.groupby("seed")["gain"].mean().rename("value").reset_index()
+    share = rows["test_share"].iloc[0]
+    one = mean_se_over_splits(each.assign(all=0), "all", seeds=1, test_fraction=share)
+    mean, error = one[["mean", "se"]].iloc[0]
+    return f"{mean:+.3f} ± {error:.3f}".replace("-", "−")
+
+
+def _moves(
+    run: Record | None, notebook: str, along: str, up: bool
+) -> tuple[int | str, int | str]:
+    """In how many series the gain moves as the paper says: a least-squares slope along
+    a condition, all others held; series of one weight λ's student count once.
+    """
+    if run is None:
+        return UNKNOWN, UNKNOWN
+    rows = gains.seeds(gains.measured(run), run.record["parameters"], notebook)
+    beside = {"gain", "seed", "sample_error", "test_share", "chapter", "baseline"}
+    others = [c for c in rows.columns.difference({*beside, "condition", along, "lam"})]
+    slopes = []
+    for _, series in rows.groupby(others, dropna=False) if others else [((), rows)]:
+        means = series.groupby(along)["gain"].mean()
+        if len(means) > 1:
+            slopes.append(np.polyfit(means.index.astype(float), means, 1)[0])
+    right = [slope > 0 if up else slope < 0 for slope in slopes]
+    return int(sum(right)), len(right)
+
+
+def _tellers(found: Runs) -> dict[str, str | int]:
+    """How often the gap, by each run's first and last estimator, and the better teacher
+    tell the sign of the same decided gains, and "always" and "never" beside.
+    """
+    names = ["told_of", "told_gap", "told_last", "told_teacher"]
+    names += ["told_always", "told_never"]
+    nothing = dict.fromkeys(names, UNKNOWN)
+    frame = conditions_of(found)
+    if frame.empty:
+        return nothing
+    last = conditions_of(found, estimator="last")
+    key = ["notebook", "condition"]
+    frame = frame.merge(
+        last[[*key, "gap"]], on=key, suffixes=("", "_last"), validate="1:1"
+    )
+    told = frame[frame["verdict"] != "undecided"]
+    told = told.dropna(subset=["gap", "gap_last", "teacher_advantage"])
+    helped = told["gain"] > 0
+    columns = {"gap": "gap", "last": "gap_last", "teacher": "teacher_advantage"}
+    hits = {
+        f"told_{name}": int(((told[column] > 0) == helped).sum())
+        for name, column in columns.items()
+    }
+    always = int(helped.sum())
+    return hits | {
+        "told_of": len(told),
+        "told_always": always,
+        "told_never": len(told) - always,
+    }
+
+
+def image_verdict(run: Record) -> pd.DataFrame:
+    """Of the decided gains of the image chapter, how often three gaps have their sign:
+    the paper's printed ones, and ours by each estimator of the run.
+    """
+    printed = paper("table1").query("quantity == 'mi_gap'").set_index("gamma")["value"]
+    metrics = gains.measured(run)
+    verdicts = gains.called()
+    verdicts = verdicts[verdicts["chapter"] == "03_image"]
+    decided = verdicts[verdicts["verdict"] != "undecided"]
+    gaps = {"with the paper's printed gaps": decided["gamma"].map(printed)}
+    for estimator in scorecard.estimators(metrics):
+        table = scorecard.conditions(
+            metrics, [], parameters=run.record["parameters"], estimator=estimator
+        )
+        own = table.set_index("condition")["gap"]
+        gaps[f"with ours by {estimator}"] = decided["condition"].map(own)
+    helped = decided["mean"] > 0
+    rows = []
+    for name, gap in gaps.items():
+        known = gap.notna()
+        right = ((gap > 0) == helped)[known].sum()
+        rows.append(
+            {
+                "gap": name,
+                "decided gains": int(known.sum()),
+                "sign right": int(right),
+                "“always” right": int(helped[known].sum()),
+                "“never” right": int((~helped)[known].sum()),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def gap_and_gain(frame: pd.DataFrame) -> Figure:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cchbook.chapters import evidence as evidences
-from cchbook.chapters import plots
+from cchbook.chapters import plots, scorecard
 from cchbook.chapters.evidence import Evidence
 from cchbook.runs import records
 
@@ -136,7 +136,7 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
         on=["reading", "sigma12"],
     )
     table["agrees"] = (table["gap"] > 0) == (table["mean"] > 0)
-    table["clear"] = evidences.decided(table)
+    table["clear"] = evidences.called(first, table, by, lam=lam)
     shown = table[["reading", "sigma12"]].rename(columns={"sigma12": "σ12"})
     shown["reading"] = shown["reading"].map(plots.named)
     shown.insert(1, "batch", [batch_name(size) for size in table["batch_size"]])
@@ -153,7 +153,7 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
         ]
     shown["gap (nats)"] = table["gap"].map("{:+.3f}".format)
     shown["signs agree"] = table["agrees"].map(YES)
-    shown["gain beyond 2 s.e."] = table["clear"].map(YES)
+    shown["gain called"] = table["clear"].map(YES)
     shown["Eq. 17, linear"] = np.where(table["eq17"] > 0, "helps", "never helps")
     plots.show_table(
         shown,
@@ -564,7 +564,7 @@ def fusion_rules(
             "best": np.select(
                 [rule["gain"] > 0, rule["gain"] < 0], ["add KD", "don't"], "either"
             ),
-            "beyond 2 s.e.": np.where(rule["clear"], "yes", "no"),
+            "gain called": np.where(rule["clear"], "yes", "no"),
         }
     )
     plots.show_table(shown, f"The rule, pair by pair. From {about}.")
@@ -748,7 +748,8 @@ def sentiment_by_split(
 def conditions(one: Evidence, by: Sequence[str]) -> pd.DataFrame:
     """Gap and gain of every condition, and whether each can be told from 0.
 
-    Where a run resampled its test samples, that error is part of the gain's.
+    Gains are called by `Evidence.verdicts`, gaps by `scorecard.gap_decided`. Where a
+    run resampled its test samples, that error is part of the gain's.
     """
     gain = one.mean("gain", by)
     over_samples = one.mean("gain_test_se", by)[[*by, "mean"]]
@@ -756,8 +757,9 @@ def conditions(one: Evidence, by: Sequence[str]) -> pd.DataFrame:
     gain["se"] = np.hypot(gain["se"], gain["mean_test"].fillna(0))
     gap = one.mean("gap", by, estimator=evidences.leading_estimator(one))
     table = gain.merge(gap, how="left", on=list(by), suffixes=("", "_gap"))
-    table["gain_clear"] = evidences.decided(table)
-    told = table[["mean_gap", "se_gap", "n_gap"]].set_axis(["mean", "se", "n"], axis=1)
-    table["gap_clear"] = evidences.decided(told)
+    table["gain_clear"] = evidences.called(one, table, by)
+    told = table[["mean_gap", "se_gap", "n_gap"]]
+    told = told.set_axis(["gap", "gap_se", "gap_n"], axis=1).assign(saturated=False)
+    table["gap_clear"] = scorecard.gap_decided(told)
     names = {"mean": "gain", "se": "gain_se", "mean_gap": "gap", "se_gap": "gap_se"}
     return table.rename(columns=names).drop(columns=["n", "n_gap", "mean_test"])

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cchbook.chapters import plots, scorecard, scorecard_tables
-from cchbook.chapters.metrics import with_test_error
+from cchbook.chapters import gains, plots, scorecard_tables
 from cchbook.runs import records
 from cchdecide.worth import TABLE
 
@@ -35,31 +34,25 @@ METRICS = {
 
 
 def counts() -> pd.DataFrame:
-    """A row a criterion and kind: conditions with a decided gain, and in how many the
-    criterion's sign was the gain's; "always" and "never" distil beside them.
+    """A row a criterion and kind: the conditions whose gain is called
+    (`gains.judged`) and under which every criterion was measured, and in how many of
+    these the criterion's sign was the gain's; "always" and "never" distil beside them.
     """
-    parts = []
-    for notebook, kind in KINDS.items():
-        run = records.leading(notebook)
-        if run is not None:
-            frame = scorecard.conditions(
-                with_test_error(run.metrics),
-                ["i_ts", "i_sl", *(m for m in METRICS.values() if m != "gap")],
-                parameters=run.record["parameters"],
-                student=["cohort"] if notebook == "06_fusion" else scorecard.STUDENT,
-            )
-            source = f"{notebook}/{run.record['key']}"
-            parts.append(frame.assign(kind=kind, source=source))
-    every = pd.concat(parts, ignore_index=True)
-    every = every[scorecard.decided(every, "gain", "gain_se")]
+    found = gains.leading()
+    every = scorecard_tables.conditions_of(found)
+    keys = {name: run.record["key"] for name, run in found.items()}
+    every = every.assign(
+        kind=every["notebook"].map(KINDS),
+        source=[f"{name}/{keys[name]}" for name in every["notebook"]],
+    )
+    called = every[every["verdict"] != "undecided"]
+    # criteria are compared on the same conditions
+    called = called.dropna(subset=list(METRICS.values()))
     rows = []
-    for kind, frame in every.groupby("kind", sort=True):
+    for kind, frame in called.groupby("kind", sort=True):
         helped = frame["gain"] > 0
-        said = {name: frame[metric] for name, metric in METRICS.items()}
-        for name, score in said.items():
-            known = score.notna()
-            right = (score[known] > 0) == helped[known]
-            rows.append(_row(name, kind, right, frame[known]))
+        for name, metric in METRICS.items():
+            rows.append(_row(name, kind, (frame[metric] > 0) == helped, frame))
         rows.append(_row("always", kind, helped, frame))
         rows.append(_row("never", kind, ~helped, frame))
     return pd.DataFrame(rows)
@@ -75,15 +68,11 @@ def _row(criterion: str, kind: str, right: pd.Series, frame: pd.DataFrame) -> di
     }
 
 
-def leading() -> dict[str, records.Record]:
-    """The run that speaks for each chapter."""
-    found = {name: records.leading(name) for name in KINDS}
-    return {name: run for name, run in found.items() if run is not None}
-
-
 def sources() -> str:
     """Which runs the figure shows."""
-    return " ".join(f"{name}/{run.record['key']}" for name, run in leading().items())
+    return " ".join(
+        f"{name}/{run.record['key']}" for name, run in gains.leading().items()
+    )
 
 
 def main() -> None:
@@ -94,7 +83,9 @@ def main() -> None:
     if root is None:
         raise FileNotFoundError("no checkout to write the front page's figure into")
     plots.use_style()
-    figure = scorecard_tables.gap_and_gain(scorecard_tables.conditions_of(leading()))
+    figure = scorecard_tables.gap_and_gain(
+        scorecard_tables.conditions_of(gains.leading())
+    )
     path = root / FIGURE
     figure.savefig(path, dpi=150, metadata={"Source": sources()})
     print(f"Wrote {path}")

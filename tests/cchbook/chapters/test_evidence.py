@@ -78,11 +78,40 @@ def test_beside_has_a_column_a_run_and_a_row_a_condition(told):
     assert shown["gain, this run"].tolist() == ["0.1 ± 0.1", "–"]
 
 
-def test_decided_needs_more_than_one_seed():
-    table = pd.DataFrame(
-        {"mean": [1, 1.0, 1], "se": [0.5, 0.001, np.nan], "n": [3, 3, 1]}
+def test_a_live_run_is_judged_by_itself():
+    gains = rows("gain", [0.10, 0.11, 0.12, 0.10], lam=0.3, reading="a")
+    gains += rows("gain", [0.1, -0.1, 0.2, -0.2], lam=0.8, reading="a")
+    one = evidence.Evidence("this run", pd.DataFrame(gains), {}, "", notebook="x")
+    verdicts = one.verdicts("lam")
+    assert verdicts["verdict"].tolist() == ["helps", "undecided"]
+    table = one.mean("gain", "lam")
+    assert evidence.called(one, table, ["lam"]).tolist() == [True, False]
+    assert one.verdicts("lam", lam=0.8)["verdict"].tolist() == ["undecided"]
+
+
+def test_the_leading_record_is_judged_with_all_conditions(told):
+    recorded = told[0]
+    (verdict,) = recorded.verdicts(["lam", "batch_size"])["verdict"]
+    assert verdict == "undecided" and recorded.notebook == "02_synthetic"
+
+
+def test_only_keeps_what_names_a_condition_so_or_not_at_all():
+    frame = pd.DataFrame(
+        rows("gain", [1.0], stopping="none")
+        + rows("gain", [2.0], stopping="early")
+        + rows("linear_helps", [3.0])
     )
-    assert evidence.decided(table).tolist() == [False, True, False]
+    one = evidence.Evidence("this run", frame, {}, "")
+    assert one.only(stopping="early").metrics["value"].tolist() == [2.0, 3.0]
+    older = evidence.Evidence(
+        "recorded",
+        frame.drop(columns="stopping"),
+        {},
+        "",
+        {"stopping": "none"},
+    )
+    assert len(older.only(stopping="none").metrics) == 3
+    assert older.only(stopping="early").metrics.empty
 
 
 def test_an_estimator_is_known_by_its_name_on_the_page():

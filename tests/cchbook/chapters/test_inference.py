@@ -190,11 +190,11 @@ def test_effective_degrees_of_freedom():
     one = rng.standard_normal((6, 1))
     assert inference.effective_df(one) == pytest.approx(5)
     assert inference.effective_df(one * [1, 2, 3, 4]) == pytest.approx(5)
-    # independent columns, over many draws: m (n − 1)
+    # independent columns: r² is 1/(n − 1) on average, 90 pairs · 1/3 beside the ten
     drawn = [
         1 / inference.effective_df(rng.standard_normal((4, 10))) for _ in range(2000)
     ]
-    assert np.mean(drawn) == pytest.approx(1 / 30, rel=0.25)
+    assert np.mean(drawn) == pytest.approx((10 + 90 / 3) / (3 * 100), rel=0.02)
     # by what it is meant to be: 2 / df is the variance of the mean of the variances
     mixing = np.linalg.cholesky(np.full((5, 5), 0.6) + 0.4 * np.eye(5)).T
     pooled = [

@@ -146,8 +146,8 @@ def test_rule_hits_by_hand():
     hits = rule_hits(rule)
     assert hits["add KD when I(TS) > I(SL)", "all pairs"][:2] == (1, 3)
     assert hits["always add KD", "all pairs"][:2] == (2, 3)
-    assert hits["never add KD", "gain beyond 2 s.e."][:2] == (0, 1)
-    low, high = hits["always add KD", "gain beyond 2 s.e."][2:]
+    assert hits["never add KD", "gain called"][:2] == (0, 1)
+    low, high = hits["always add KD", "gain called"][2:]
     assert low == pytest.approx(1 / (1 + 1.959964**2)) and high == pytest.approx(1)
 
 
@@ -170,8 +170,9 @@ def test_the_error_over_samples_is_the_binomials():
     assert hits.std() == pytest.approx(np.sqrt(0.25 * 0.75 / 400), rel=0.06)
 
 
-def test_the_error_over_test_samples_is_that_of_the_mean_over_networks():
-    moved = np.random.default_rng(0).normal(size=(20, 3))  # draws, networks
+def test_the_error_over_test_samples_is_what_all_networks_share():
+    rng = np.random.default_rng(0)
+    moved = rng.normal(size=(20, 3)) + rng.normal(size=(20, 1))  # draws, networks
     where = {"metric": "gain_drawn", "teacher": "text", "unit": ""}
     whole = by_draw(moved).assign(**where)
     assert whole.loc[whole["draw"] == 4, "value"].tolist() == moved[4].tolist()
@@ -179,7 +180,9 @@ def test_the_error_over_test_samples_is_that_of_the_mean_over_networks():
     metrics = pd.concat([gains, whole], ignore_index=True)
     found = with_test_error(metrics)
     (error,) = found[found["metric"] == "gain_test_se"].to_dict("records")
-    assert error["value"] == pytest.approx(moved.mean(1).std(ddof=1))
+    covariance = np.cov(moved.T)
+    between = covariance[~np.eye(3, dtype=bool)].mean()
+    assert error["value"] == pytest.approx(np.sqrt(between))
     assert error["teacher"] == "text" and len(found) == len(metrics) + 1
     # a run in pieces of one network each has the same rows, and so the same error
     pieces = [by_draw(moved[:, [r]]).assign(**where) for r in range(3)]

@@ -121,19 +121,6 @@ FRAME = pd.DataFrame(
 
 def test_hits_and_ranks_by_hand():
     assert scorecard.hit_rate(FRAME) == pytest.approx(3 / 5)
-    assert scorecard.decided(FRAME, "gain", "gain_se").tolist() == [
-        True,
-        False,
-        True,
-        True,
-        False,
-    ]
-    # two values say little of their own spread: 10 and 5 errors are within the reach of
-    # t with one degree of freedom
-    assert scorecard.reach(2) == pytest.approx(13.97, abs=0.01) and scorecard.reach(
-        10_000
-    ) == pytest.approx(2, abs=1e-3)
-    assert not scorecard.decided(FRAME.assign(gain_n=2), "gain", "gain_se").any()
     # gap of the helped {.1, .2, -.3} against the others {-.1, .4}: 2 of 6 pairs in
     # order
     assert scorecard.auc(FRAME, "gap") == pytest.approx(2 / 6)
@@ -199,52 +186,6 @@ def test_share_interval_covers_with_few_unequal_clusters(share, correlation):
     assert np.mean(covered) >= 0.94
 
 
-@pytest.mark.parametrize(
-    "paper, ours, said",
-    [
-        ((0.800, 0.001), (0.803, 0.001), "reproduced"),
-        ((0.800, NAN), (0.803, 0.001), "reproduced"),
-        ((0.100, 0.010), (0.120, 0.010), "can't tell"),  # close only by its errors
-        ((0.100, NAN), (0.100, NAN), "can't tell"),
-        ((0.100, 0.010), (0.200, 0.010), "direction only"),
-        ((0.100, 0.010), (-0.200, 0.010), "differs"),
-        ((0.100, NAN), (0.200, 0.010, 2), "can't tell"),  # two seeds reach far
-        ((0.100, 0.010), (NAN, NAN), "not run"),
-    ],
-)
-def test_verdict(paper, ours, said):
-    *ours, n = ours if len(ours) == 3 else (*ours, np.inf)
-    rule = {"same_data": True, "signed": True, "n": n}
-    assert scorecard.verdict(*paper, *ours, **rule) == said
-    assert said in scorecard.VERDICTS
-
-
-def test_verdict_on_other_terms():
-    equal = (0.8, 0.001, 0.8, 0.001)
-    rule = {"same_data": True, "signed": False}
-    assert scorecard.verdict(*equal, **rule) == "reproduced"
-    assert scorecard.verdict(*equal, **rule, same_settings=False) == "other settings"
-    assert scorecard.verdict(*equal, same_data=False, signed=False) == "other data"
-    assert scorecard.verdict(0.8, 0.001, 0.9, 0.001, **rule) == "differs"  # unsigned
-    near = (1.5, 0.01, 1.45, 0.01)
-    assert scorecard.verdict(*near, **rule) == "differs"
-    assert scorecard.verdict(*near, **rule, margin=0.1) == "reproduced"
-
-
-def test_multiplicity():
-    """Benjamini and Hochberg by hand: of p = .01, .02, .04 and .6 three are below
-    .0455 each, but only the first two below (rank / 4) · .0455.
-    """
-    p = np.array([0.01, 0.02, 0.04, 0.6])
-    frame = pd.DataFrame({"gain": stats.norm.isf(p / 2), "gain_se": 1.0})
-    found = scorecard.p_values(frame, "gain", "gain_se")
-    assert found.to_numpy() == pytest.approx(p)
-    each = scorecard.decided(frame, "gain", "gain_se")
-    assert each.tolist() == [True, True, True, False]
-    together = scorecard.decided(frame, "gain", "gain_se", adjust="fdr")
-    assert together.tolist() == [True, True, False, False]
-
-
 def test_each_chapters_auc_with_its_pairs():
     other = FRAME[FRAME.gain > 0].assign(gap=9.0, notebook="y")
     table = scorecard.auc_by_chapter(pd.concat([FRAME, other]), "gap")
@@ -280,15 +221,63 @@ def test_measured_by_hand():
     ).all()  # which blur?
 
 
+CALLED = FRAME.assign(
+    verdict=["helps", "undecided", "harms", "helps", "undecided"],
+    gap_se=[0.001, 0.001, 0.001, 1.0, 0.001],
+    gap_n=[5, 5, 5, 5, 5],
+    saturated=False,
+)
+
+
 def test_sign_counts_by_hand():
-    counted = FRAME.assign(gap_se=[0.01, 0.01, 0.01, 1.0, 0.01])
-    counts = scorecard.sign_counts(scorecard.called(counted))
-    names = ("conditions", "gain_decided", "helped", "right", "decided", "agree")
-    assert [counts[k] for k in names] == [5, 3, 2, 2, 2, 2]
-    assert counts["hit_rate"] == 1.0 and counts["always"] == 0.5
+    counts = scorecard.sign_counts(scorecard.called(CALLED))
+    names = ("conditions", "helps", "harms", "gain_decided", "helped", "right")
+    assert [counts[name] for name in names] == [5, 2, 1, 3, 2, 2]
+    assert [counts[name] for name in ("decided", "agree")] == [2, 2]
+    assert counts["hit_rate"] == 1.0 and counts["decided_helped"] == 1
     # two baselines, a and b
     wilson = stats.binomtest(2, 2).proportion_ci(method="wilson")
     assert counts["interval"] == pytest.approx(tuple(wilson))
+
+
+def test_a_decided_gain_without_a_gap_counts_as_decided_but_not_for_the_gap():
+    without = CALLED.assign(gap=[0.1, 0.2, NAN, -0.3, 0.4])
+    counts = scorecard.sign_counts(scorecard.called(without))
+    assert [counts[n] for n in ("helps", "harms", "gain_decided")] == [2, 1, 2]
+
+
+def test_a_gap_of_few_estimates_or_near_its_ceiling_decides_nothing():
+    assert scorecard.gap_decided(CALLED).tolist() == [True, True, True, False, True]
+    few = CALLED.assign(gap_n=2)
+    assert not scorecard.gap_decided(few).any()
+    near = CALLED.assign(saturated=[True, False, False, False, False])
+    assert scorecard.gap_decided(near).tolist() == [False, True, True, False, True]
+
+
+def test_gaps_share_one_false_discovery_rate():
+    """p = .01, .03 and .2 of Student's t with two degrees of freedom: adjusted .03,
+    .045 and .2.
+    """
+    p = np.array([0.01, 0.03, 0.2])
+    frame = pd.DataFrame(
+        {"gap": stats.t.isf(p / 2, 2), "gap_se": 1.0, "gap_n": 3, "saturated": False}
+    )
+    assert scorecard.gap_decided(frame, 0.05).tolist() == [True, True, False]
+    assert scorecard.gap_decided(frame, 0.04).tolist() == [True, False, False]
+
+
+def test_a_runs_own_word_on_saturation_counts():
+    rows = [
+        log("gain", 1.0, 0, gamma=0.0),
+        log("gain", 1.0, 0, gamma=2.0),
+        log("i_ts", 3.0, 0, gamma=0.0, estimator="lmi"),
+        log("saturated", 1.0, 0, gamma=0.0, estimator="lmi"),
+        log("saturated", 0.0, 0, gamma=2.0, estimator="lmi"),
+        log("saturated", 1.0, 0, gamma=2.0, estimator="ksg"),
+        log("i_ts", 3.0, 0, gamma=2.0, estimator="ksg"),
+    ]
+    table = scorecard.conditions(pd.DataFrame(rows), ["i_ts"], estimator="lmi")
+    assert table["saturated"].tolist() == [True, False]
 
 
 def test_chapters_add_up_to_the_whole():
@@ -298,9 +287,11 @@ def test_chapters_add_up_to_the_whole():
     frame = pd.DataFrame(
         {
             "gain": rng.normal(0, 5, n),
-            "gain_se": 1.0,
+            "verdict": rng.choice(["helps", "harms", "undecided"], n),
             "gap": rng.normal(0, 5, n),
             "gap_se": 1.0,
+            "gap_n": 4,
+            "saturated": False,
             "notebook": ["a", "b", "c"] * (n // 3),
             "baseline": [str(i // 4) for i in range(n)],
         }
@@ -308,7 +299,7 @@ def test_chapters_add_up_to_the_whole():
     called = scorecard.called(frame)
     whole = scorecard.sign_counts(called)
     parts = [scorecard.sign_counts(part) for _, part in called.groupby("notebook")]
-    for name in ("gain_decided", "helped", "right", "decided", "agree"):
+    for name in ("helps", "harms", "gain_decided", "helped", "right", "decided"):
         assert 0 < sum(part[name] for part in parts) == whole[name]
 
 
@@ -339,16 +330,6 @@ def test_the_bound_is_reached_where_they_disagree_as_much_as_they_can():
         a, b = rng.random((2, 10)) < rng.random((2, 1))
         most = scorecard.paired_bound(a.mean(), b.mean(), 10)
         assert metrics_of.paired_error(a, b) <= most + 1e-12
-
-
-def test_an_error_over_seeds_and_one_over_samples():
-    error, n = scorecard.combined_error(0.3, 3, 0.4)
-    assert error == pytest.approx(0.5)
-    assert n - 1 == pytest.approx(2 * (0.5 / 0.3) ** 4)  # Welch and Satterthwaite's
-    assert scorecard.combined_error(0.3, 3, NAN) == (0.3, 3)
-    error, n = scorecard.combined_error(NAN, 1, 0.4)  # one seed
-    assert (error, n) == (0.4, np.inf)
-    assert np.isnan(scorecard.combined_error(NAN, 1, NAN)[0])
 
 
 def test_a_run_of_one_seed_has_the_error_of_its_test_samples():

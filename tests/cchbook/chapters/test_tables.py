@@ -70,12 +70,14 @@ def test_conditions_hold_the_error_over_test_samples():
         rows("gain", [0.2, 0.4], level=0.8),
         [{"metric": "gain_test_se", "value": 0.3, "level": 0.0, "seed": None}],
         rows("i_ts", [1.5, 1.5], level=0.0, estimator="latent"),
-        rows("gap", [1.0, 1.0], level=0.0, estimator="latent"),
+        rows("gap", [1.0, 1.1, 0.9], level=0.0, estimator="latent"),
     )
     table = tables.conditions(one, ["level"]).set_index("level")
     assert table.loc[0.0, "gain_se"] == pytest.approx(np.hypot(0.1, 0.3))
     assert table.loc[0.8, "gain_se"] == pytest.approx(0.1)
-    assert table.loc[0.0, "gap"] == 1 and np.isnan(table.loc[0.8, "gap"])
+    assert table.loc[0.0, "gap"] == pytest.approx(1.0) and np.isnan(
+        table.loc[0.8, "gap"]
+    )
     assert table["gap_clear"].tolist() == [True, False]
 
 
