@@ -20,11 +20,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+def described(content: bytes) -> dict:
+    """{bytes, sha256} of a file's content, as a record lists it."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
 def inventory(folder: Path, names: list[str]) -> dict[str, dict]:
     """{name: {bytes, sha256}} of files in `folder`, as a record lists them."""
-    listed = {}
-    for name in names:
-        content = (folder / name).read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        listed[name] = {"bytes": len(content), "sha256": sha256}
-    return listed
+    return {name: described((folder / name).read_bytes()) for name in names}

@@ -38,7 +38,7 @@ import pandas as pd
 
 from cchbook.data.files import write_bytes
 from cchbook.runs import keys, leases, places, predictions
-from cchbook.runs.files import inventory, write_json, write_text
+from cchbook.runs.files import described, inventory, write_json, write_text
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.places import build_dir, repository
 from cchbook.runs.predictions import Predictions
@@ -575,14 +575,15 @@ class Run(Measurements):
         """Write what `keep` was given; what the record says of it."""
         folder = build_dir() / "kept" / str(self.notebook) / str(self.key)
         folder.mkdir(parents=True, exist_ok=True)
+        listed = {}
         for name, arrays in self._kept.items():
             buffer = io.BytesIO()
             np.savez(buffer, **arrays)
-            write_bytes(folder / f"{name}.npz", buffer.getvalue())
-        names = [f"{name}.npz" for name in self._kept]
-        at = f"kept/{self.notebook}/{self.key}"
-        listed = inventory(folder, names)
-        return {f"{at}/{name}": about for name, about in listed.items()}
+            content = buffer.getvalue()
+            write_bytes(folder / f"{name}.npz", content)
+            at = f"kept/{self.notebook}/{self.key}/{name}.npz"
+            listed[at] = described(content)
+        return listed
 
 
 def bare(job: Any, folder: Path, started: datetime) -> None:
