@@ -209,17 +209,19 @@ def pilot(
     single = not isinstance(teacher_outputs, Mapping)
     teachers = {"teacher_outputs": teacher_outputs} if single else dict(teacher_outputs)
     if not teachers:
-        raise ValueError("teacher_outputs is empty; at least one teacher is wanted")
+        raise ValueError("`teacher_outputs` must hold at least one teacher, got none")
     lams = [float(check.within("lams", lam, 0.0, 1.0, open_low=True)) for lam in lams]
     temperatures = [
         float(check.within("temperatures", t, 0.0, open_low=True)) for t in temperatures
     ]
     if not lams or not temperatures:
-        raise ValueError("lams or temperatures is empty; at least one each is wanted")
+        raise ValueError(
+            "`lams` and `temperatures` must hold at least one each, got none"
+        )
     folds = check.integer("folds", folds, 3)
     repeats = check.integer("repeats", repeats, 1)
     if np.ndim(confidence) or not 0 < check.within("confidence", confidence) < 1:
-        raise ValueError(f"confidence is {confidence!r}; one in (0, 1) is wanted")
+        raise ValueError(f"`confidence` must be in (0, 1), got {confidence!r}")
 
     first = next(iter(teachers.values()))
     rows = match_rows(
@@ -458,9 +460,9 @@ def _check_classes(target: Target, parts: _Parts) -> None:
         rare = target.names[int(short.argmax())]
         total = int(target.y[:, int(short.argmax())].sum())
         raise ValueError(
-            f"labels: class {rare!s} has {total} subjects, too few "
-            f"(or in too few groups) to stand in every part of {parts.folds} folds; "
-            "merge it with another, leave it out, or take fewer folds"
+            "`labels` must have subjects (or groups) of every class in every part of "
+            f"{parts.folds} folds, got class {rare!s} with {total}: merge it with "
+            "another, leave it out, or take fewer folds"
         )
 
 
@@ -484,8 +486,7 @@ class _Design:
         varies = spread > 1e-9
         if not varies.any():
             raise ValueError(
-                "student_features is constant: every subject has the same features; "
-                "features that vary are wanted"
+                "`student_features` must vary, got the same features for every subject"
             )
         x = x[:, varies] / spread[varies]
         n, p = x.shape
@@ -719,18 +720,20 @@ class _Ridge(_Heads):
         x = self.design.scores.double()
         penalty = torch.full_like(self.design.spectrum, self.ridge).double()
         penalty[-1] = 0.0
-        fitted = []
-        for part, share in zip(which, lam):
+        targets = torch.cat([self.y, soft], 1).double()
+
+        # of every part two heads, of the label and of the teacher, which give all λ
+        parts, place = np.unique(which, return_inverse=True)
+        heads = []
+        for part in parts:
             rows = self.train[part] > 0
             inside = x[rows]
-            mixed = (1 - share) * self.y[rows] + share * soft[rows]
             gram = inside.T @ inside / len(inside) + penalty.diag()
-            fitted.append(
-                torch.linalg.lstsq(
-                    gram, inside.T @ mixed.double() / len(inside)
-                ).solution
-            )
-        return torch.stack(fitted)
+            moments = inside.T @ targets[rows] / len(inside)
+            heads.append(torch.linalg.lstsq(gram, moments).solution)
+        of_label, of_teacher = torch.stack(heads)[place].chunk(2, dim=-1)
+        weight = torch.tensor(lam, dtype=x.dtype, device=x.device)[:, None, None]
+        return of_label + weight * (of_teacher - of_label)
 
 
 __all__ = ["Gain", "Pilot", "pilot", "predictions_of"]

@@ -213,18 +213,18 @@ def test_several_teachers_share_folds_and_wide_features_work():
     "change, message",
     [
         (dict(teacher_outputs=np.zeros((60, 2))), "labels. must hold 2 classes"),
-        (dict(teacher_outputs={}), "teacher_outputs is empty"),
+        (dict(teacher_outputs={}), "`teacher_outputs`.*got none"),
         (dict(lams=[0.0]), "`lams`.*got 0.0"),
         (dict(lams=[1.5]), "`lams`.*got 1.5"),
         (dict(temperatures=[0]), "`temperatures`.*got 0"),
-        (dict(temperatures=[]), "lams or temperatures is empty"),
+        (dict(temperatures=[]), "`temperatures` must hold"),
         (dict(folds=2), "`folds`.*got 2"),
         (dict(groups=np.zeros(60)), "groups. must hold at least 10 groups"),
         (dict(groups=[1]), "groups. must have shape"),
-        (dict(student_features=np.zeros((60, 2))), "student_features is constant"),
+        (dict(student_features=np.zeros((60, 2))), "`student_features` must vary"),
         (dict(student_features=np.zeros((6, 2))), "inconsistent numbers"),
-        (dict(labels=np.array([0] * 58 + [1, 2])), "class 1 has 1 subjects, too few"),
-        (dict(confidence=95), "confidence is 95"),
+        (dict(labels=np.array([0] * 58 + [1, 2])), "`labels`.*got class 1 with 1"),
+        (dict(confidence=95), "`confidence`.*got 95"),
     ],
 )
 def test_bad_input_is_refused_by_name(change, message):
