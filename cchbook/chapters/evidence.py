@@ -144,12 +144,13 @@ def of(run: records.Measurements, **defaults: Any) -> list[Evidence]:
         words = f"the run recorded on {about['start'][:10]} ({told}; {minutes:.0f} min)"
         known = _known(parameters, defaults)
         metrics = _told_by(gains.measured(record), known.get("estimator"))
-        lead = Evidence("recorded", metrics, parameters, words, known, run.notebook)
+        notebook = run.notebook or ""
+        lead = Evidence("recorded", metrics, parameters, words, known, notebook)
         found.append(lead)
     metrics = with_test_error(run.frame())
     name = "this run, of a stand-in" if run.stand_in else "this run"
-    about = "the run of this page"
-    live = Evidence(name, metrics, run.parameters, about, notebook=run.notebook or "")
+    told = "the run of this page"
+    live = Evidence(name, metrics, run.parameters, told, notebook=run.notebook or "")
     return [*found, live]
 
 

@@ -18,6 +18,7 @@ from cchbook.chapters import inference, scorecard
 from cchbook.chapters.controls import over_named_control
 from cchbook.chapters.metrics import with_test_error
 from cchbook.runs import records
+from cchbook.runs.predictions import Predictions
 from cchbook.runs.records import Record
 
 #: the chapters that measure gains
@@ -113,11 +114,44 @@ def judged(found: Mapping[str, Record], target: str = "gain") -> pd.DataFrame:
         As `inference.judge` gives it, with ``n`` (seeds or splits), and the conditions,
         a column each.
     """
-    frames = [
-        seeds(measured(run), run.record["parameters"], name, target)
-        for name, run in found.items()
-    ]
+    frames = []
+    for name, run in found.items():
+        rows = seeds(measured(run), run.record["parameters"], name, target)
+        if (name, target) == ("03_image", "gain"):
+            rows = with_kept_predictions(rows, run.predictions)
+        frames.append(rows)
     return judged_seeds(frames)
+
+
+def with_kept_predictions(rows: pd.DataFrame, kept: Predictions) -> pd.DataFrame:
+    """The gains in accuracy of `seeds` with the error that the test samples give all
+    their seeds, exactly, where a run kept what each network said.
+
+    A distilled network is told by its conditions, which hold ``student`` "distilled"
+    and those of the gain; the plain one of its seed by "plain" and its ``alpha``.
+    """
+    plain = {
+        (each.conditions.get("alpha"), each.conditions["seed"]): each.right.astype(int)
+        for each in kept.of(student="plain")
+    }
+    distilled = list(kept.of(student="distilled"))
+    known: dict[str, float] = {}
+    for condition, part in rows.groupby("condition", sort=False):
+        apart = [*inference.COLUMNS, "sample_error", "test_share"]
+        where = part.iloc[0].drop(apart, errors="ignore").dropna().to_dict()
+        own = [
+            each
+            for each in distilled
+            if all(each.conditions.get(name) == value for name, value in where.items())
+        ]
+        moved = [
+            each.right - plain[each.conditions.get("alpha"), each.conditions["seed"]]
+            for each in own
+        ]
+        if moved:
+            known[condition] = inference.shared_sample_error(np.array(moved))
+    error = rows["condition"].map(known)
+    return rows.assign(sample_error=error.fillna(rows["sample_error"]))
 
 
 def judged_seeds(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

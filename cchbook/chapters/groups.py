@@ -78,6 +78,10 @@ class Groups(dict[Hashable, list[nn.Module]]):
             name: self._one_a_network(name, of) for name, of in (weights or {}).items()
         }
 
+        held_out = None
+        if validation is not None:
+            held_out = [self._stacked("validation", part) for part in validation]
+
         def weighted(output: Tensor, *seen: Tensor) -> Tensor:
             own = {name: value.to(output) for name, value in numbers.items()}
             return loss(output, *seen, **own)
@@ -88,8 +92,7 @@ class Groups(dict[Hashable, list[nn.Module]]):
             [self._stacked("targets", target) for target in targets],
             weighted,
             seeds=[seed for key in self for seed in seeds[key]],
-            validation=validation
-            and [self._stacked("validation", part) for part in validation],
+            validation=held_out,
             **settings,
         )
 

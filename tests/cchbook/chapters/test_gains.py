@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from cchbook.chapters import evidence, gains, inference, scorecard, scorecard_tables
+from cchbook.runs.predictions import Predictions, network
 from cchbook.runs.records import Record
 
 
@@ -43,6 +44,29 @@ def test_shared_test_samples_are_in_the_error():
     metrics = pd.DataFrame([*rows([1.0, 3.0], data="mosi"), *draws])
     found = gains.seeds(gains.with_test_error(metrics), {}, "04_sentiment")
     assert found["sample_error"].tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_kept_predictions_say_what_all_seeds_share():
+    """Two seeds, of which the teacher moves the first sample of four in both, and one
+    other each: see `test_shared_error_by_hand`.
+    """
+    metrics = pd.DataFrame(rows([0.0, 0.0], alpha=0.2, lam=0.5, gamma=0.0))
+    frame = gains.seeds(metrics, {"n_test": 4}, "03_image")
+    labels = np.zeros(4, int)
+    said = {"plain": [[1, 0, 0, 0]] * 2, "distilled": [[0, 0, 0, 1], [0, 0, 1, 0]]}
+    conditions = {
+        "plain": {"alpha": 0.2, "lam": 0.0},
+        "distilled": {"alpha": 0.2, "lam": 0.5, "gamma": 0.0},
+    }
+    kept = Predictions(
+        network(np.eye(2)[classes], labels, where | {"student": who, "seed": seed})
+        for who, where in conditions.items()
+        for seed, classes in enumerate(said[who])
+    )
+    found = gains.with_kept_predictions(frame, kept)
+    assert found["sample_error"].tolist() == pytest.approx([np.sqrt(1 / 12)] * 2)
+    without = gains.with_kept_predictions(frame, Predictions())
+    pd.testing.assert_frame_equal(without, frame)
 
 
 def test_chapters_are_one_family(tmp_path):

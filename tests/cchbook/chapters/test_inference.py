@@ -9,6 +9,8 @@ from scipy import stats
 from scipy.special import polygamma
 
 from cchbook.chapters import inference
+from cchbook.chapters.metrics import classification_metrics
+from cchbook.runs import predictions
 
 KEYS = ["chapter", "baseline", "condition"]
 
@@ -292,3 +294,42 @@ def test_mcnemar_and_log_loss_by_hand():
     assert np.isfinite(inference.log_loss([0.0, 1.0]))
     with pytest.raises(ValueError, match="probabilities"):
         inference.log_loss([1.5])
+
+
+def test_what_a_run_kept_gives_its_scores_again(tmp_path):
+    """From the file of predictions: accuracy, log loss, McNemar's table, and the error
+    that all seeds share, as from the logits themselves.
+    """
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 500)
+    hint = 2 * np.eye(3)[labels] + rng.normal(size=(500, 3))
+    logits = {who: hint + rng.normal(size=(2, 500, 3)) for who in ("plain", "")}
+    kept = [
+        predictions.network(logits[who][seed], labels, {"control": who, "seed": seed})
+        for who in logits
+        for seed in range(2)
+    ]
+    path = tmp_path / predictions.NAME
+    path.write_bytes(predictions.Predictions(kept).to_bytes())
+
+    read = predictions.Predictions.read(path)
+    networks = {
+        who: sorted(read.of(control=who), key=lambda each: each.conditions["seed"])
+        for who in logits
+    }
+    right = {w: np.array([n.right for n in found]) for w, found in networks.items()}
+    for who, found in networks.items():
+        scores = classification_metrics(logits[who], labels)
+        assert right[who].mean(1) == pytest.approx(scores["accuracy"])
+        loss = inference.log_loss([each.probability for each in found])
+        assert loss == pytest.approx(scores["log_loss"], rel=1e-3)
+
+    hits = {who: said.argmax(-1) == labels for who, said in logits.items()}
+    only, other, p = inference.mcnemar(right[""][0], right["plain"][0])
+    assert only == (hits[""][0] & ~hits["plain"][0]).sum()
+    assert other == (~hits[""][0] & hits["plain"][0]).sum()
+    assert p == pytest.approx(stats.binomtest(only, only + other).pvalue)
+    moved = right[""].astype(int) - right["plain"]
+    expected = np.cov(moved)[0, 1] / 500
+    shared = inference.shared_sample_error(moved)
+    assert shared == pytest.approx(np.sqrt(max(expected, 0)))
