@@ -69,10 +69,10 @@ def test_run_shows_a_line_a_job_and_a_summary_and_says_so_when_one_fails(
     ("arguments", "said"),
     [
         (["run", "--set", "sigma=1"], "parameter 'sigma' is not declared by 01_toy"),
-        (["run", "04_none"], "got '04_none'"),
+        (["run", "04_none"], "'04_none'"),
         (["run", "--set", "i=[1"], "neither JSON nor YAML"),
         (["build", "--out", "."], "holds something else"),
-        (["run", "--profile", "fast"], "got 'fast'"),
+        (["run", "--profile", "fast"], "'fast'"),
         (["run", "--workers", "2", "--cluster", "tcp://x:1"], "one of them is wanted"),
         (["build"], "with a _toc.yml"),
         (["data", "fetch", "no_such_set"], "no_such_set"),
