@@ -57,6 +57,7 @@ from cchdecide.outputs import (
 )
 from cchlib import check
 from cchlib.ambient import own_state
+from cchlib.components import principal_components
 from cchlib.names import joined, match_rows, repeated_rows
 from cchlib.training import resolve_device
 
@@ -489,17 +490,10 @@ class _Design:
                 "`student_features` must vary, got the same features for every subject"
             )
         x = x[:, varies] / spread[varies]
-        n, p = x.shape
-        if p <= n:
-            values, vectors = np.linalg.eigh(x.T @ x / n)
-            keep = values > 1e-10 * values[-1]
-            scores = x @ vectors[:, keep]
-        else:
-            values, vectors = np.linalg.eigh(x @ x.T / n)
-            keep = values > 1e-10 * values[-1]
-            scores = vectors[:, keep] * np.sqrt(n * values[keep])
+        n = len(x)
+        scores, values = principal_components(x, 1e-10)
         scores = np.column_stack([scores, np.ones(n)])
-        spectrum = np.append(values[keep], 1.0)
+        spectrum = np.append(values / n, 1.0)
         as_tensor: dict[str, Any] = dict(dtype=torch.float32, device=device)
         return cls(
             torch.tensor(scores, **as_tensor), torch.tensor(spectrum, **as_tensor)

@@ -22,7 +22,7 @@ MODULES = sorted(
 )
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # What everything may import
-BASICS = {"cchlib.check", "cchlib.ambient", "cchlib.names"}
+BASICS = {"cchlib.check", "cchlib.ambient", "cchlib.components", "cchlib.names"}
 # What a room of cchlib or cchbook may import of its own package, besides itself; rooms
 # that are not listed import nothing there. cchdecide is one room.
 DOWN = {

@@ -67,6 +67,7 @@ from scipy.linalg import hadamard
 
 from cchlib import check, names
 from cchlib.ambient import own_state
+from cchlib.components import principal_components
 from cchlib.criterion import surrogates
 from cchlib.mi import (
     ESTIMATORS,
@@ -811,12 +812,7 @@ def _leading(name: str, array: np.ndarray, most: int | None) -> tuple[np.ndarray
         return array, ""
     kept = 2 ** (most.bit_length() - 1)
     centred = array - array.mean(0)
-    if p <= n:
-        values, axes = np.linalg.eigh(centred.T @ centred)
-        scores = centred @ axes[:, ::-1][:, :kept]
-    else:
-        values, vectors = np.linalg.eigh(centred @ centred.T)
-        scores = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1][:, :kept]
+    scores = principal_components(centred, -1.0)[0][:, :kept]
     share = (scores**2).sum() / (centred**2).sum()
     scores = scores * np.where((scores**3).sum(0) < 0, -1.0, 1.0)  # eigh takes either
     turned = scores @ hadamard(kept) / np.sqrt(kept)

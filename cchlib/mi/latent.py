@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from cchlib import check
+from cchlib.components import principal_components
 from cchlib.mi._common import (
     enough,
     is_discrete,
@@ -245,20 +246,9 @@ def _inputs(x: np.ndarray) -> np.ndarray:
     these, no more than samples, the strongest first.
     """
     x = normal_scores(x)
-    n, p = x.shape
-    if p <= SEEN:
+    if x.shape[1] <= SEEN:
         return x
-    if p <= n:
-        values, axes = np.linalg.eigh(x.T @ x)
-        kept = values > 1e-9 * values[-1]
-        strongest_first = axes[:, kept][:, ::-1]
-        x = x @ strongest_first
-    else:
-        values, axes = np.linalg.eigh(x @ x.T)
-        kept = values > 1e-9 * values[-1]
-        components = axes[:, kept] * np.sqrt(values[kept])
-        x = components[:, ::-1]
-    seen = x[:, :SEEN]
+    seen = principal_components(x, 1e-9)[0][:, :SEEN]
     return x / seen.std()  # what a network sees has variance 1
 
 
