@@ -63,7 +63,7 @@ from cchlib.ambient import own_state
 from cchlib.criterion.cch import Assessment, assess, assess_teachers, between
 from cchlib.criterion.slope import shrinkage_test, slope_test
 from cchlib.gaussian import additive_lambda, best_mixture
-from cchlib.names import groups_of, joined, match_rows, repeated_rows
+from cchlib.names import groups_of, has_row_names, joined, match_rows, repeated_rows
 
 #: share of the plain student's error below which a gain is not worth having
 SMALLEST = 0.01
@@ -191,7 +191,7 @@ def decide(
         groups=groups,
     )
     matched = match_rows(**given)
-    checks = [*notes, _rows_words(given, matched)]
+    checks = [*notes, _rows_words(given)]
     teacher, student, labels = (matched[n] for n in ("teacher", "student", "labels"))
     teacher_output, student_output = (
         matched["teacher_output"],
@@ -279,7 +279,7 @@ def decide(
     if not cch:
         return replace(first, not_asked=[*not_asked, LEFT_OUT])
     tell("mutual information", 0.0)
-    extra = {} if groups is None else {"groups": groups}
+    extra: dict[str, Any] = {} if groups is None else {"groups": groups}
     assessment = assess(
         teacher,
         student,
@@ -324,10 +324,11 @@ def _with_cch(first: Decision, assessment: Assessment) -> Decision:
     )
 
 
-def _rows_words(given: Mapping[str, Any], matched: Mapping[str, Any]) -> str:
+def _rows_words(given: Mapping[str, Any]) -> str:
     """How the rows of the arrays were put side by side."""
-    if any(matched[name] is not value for name, value in given.items()):
-        return "Rows: matched by their index."
+    named = [name for name, value in given.items() if has_row_names(value)]
+    if len(named) > 1:
+        return f"Rows: matched by the index of {', '.join(named)}."
     return "Rows: taken in the order in which they stand."
 
 

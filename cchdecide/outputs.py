@@ -273,7 +273,7 @@ def _probabilities(
     sums = array.clip(0, 1).sum(1)
     decimals = _decimals(array)
     rounding = 0.5 * 10.0**-decimals * array.shape[1] if decimals else 0.0
-    whole = abs(sums - 1) <= max(SUM_TOLERANCE, rounding)
+    whole = np.asarray(abs(sums - 1) <= max(SUM_TOLERANCE, rounding))
     if form is None and not (inside & whole).all():
         _not_asked_here(name, array, inside, inside & whole, sums)
         return None, "logits"

@@ -747,7 +747,8 @@ def _first_tensor(values: Sequence[Any]) -> Tensor | None:
     """The first floating-point tensor among values, or the first."""
     found = [tensor for value in values for _, tensor in _flat(value, "of")]
     floats = [tensor for tensor in found if tensor.is_floating_point()]
-    return (floats or found or [None])[0]
+    chosen = floats or found
+    return chosen[0] if chosen else None
 
 
 def _described(said: Any) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def own_state() -> Iterator[None]:
         yield
 
 
-def _quiet(errors: dict) -> dict:
+def _quiet(errors: Mapping[str, Any]) -> dict[str, Any]:
     """NumPy's ways of reporting, without those that interrupt."""
     quiet = {
         kind: "ignore" if how == "ignore" else "warn" for kind, how in errors.items()

@@ -134,6 +134,14 @@ def match_rows(**values: Any) -> dict[str, Any]:
     return matched
 
 
+def has_row_names(value: Any) -> bool:
+    """Whether a value is a table of pandas with an index of its own."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(value, (pandas.DataFrame, pandas.Series)):
+        return False
+    return not _counted(value.index)
+
+
 def _counted(index: Any) -> bool:
     """Whether an index only counts the rows."""
     kind = type(index).__name__ == "RangeIndex"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -205,11 +206,13 @@ class Loop(Stack):
         for s, network in enumerate(self.copies):
             inputs = x.tensor[s] if isinstance(x, PerNetwork) else x
             own = None if noise is None else noise[s]
-            for name, part in self._noises(own).items():
-                network.get_submodule(name).noise = part
+            noises = self._noises(own)
+            dropouts = {n: cast(Dropout, network.get_submodule(n)) for n in noises}
+            for name, module in dropouts.items():
+                module.noise = noises[name]
             outputs.append(getattr(network, method)(inputs))
-            for name in self.dropouts:
-                network.get_submodule(name).noise = None
+            for module in dropouts.values():
+                module.noise = None
             with torch.no_grad():
                 self._hold_buffers(network, s)
         return torch.stack(outputs)

@@ -179,7 +179,7 @@ def test_rows_are_matched_by_their_index_and_the_checks_are_told():
     found = decide(pd.DataFrame(SHARED, index=ids), student, **tables, **QUICK)
     wanted = decide(SHARED, STUDENT, CODES, teacher_output=LAW, **QUICK)
     assert found.pilot.gain.mean == pytest.approx(wanted.pilot.gain.mean, abs=1e-3)
-    assert found.checks[0] == "Rows: matched by their index."
+    assert found.checks[0].startswith("Rows: matched by the index of teacher, student")
     assert any("columns by their names" in check for check in found.checks)
     assert found.to_dict()["checks"] == found.checks
     assert "columns by their names" in found._repr_html_()
