@@ -439,9 +439,13 @@ def data_verify(
         from cchbook.data import catalogue
 
         wrong = 0
-        for name in names or [
-            entry.name for entry in catalogue.sets() if entry.present
-        ]:
+        here = names or [entry.name for entry in catalogue.sets() if entry.present]
+        if not here:
+            print(
+                f"none of the {len(catalogue.sets())} data sets is in "
+                f"{catalogue.data_home()}: see `cch data list`, `cch data fetch NAME`"
+            )
+        for name in here:
             try:
                 print(f"{name}: sha256 {catalogue.verify(name)}")
             except (FileNotFoundError, ValueError) as error:

@@ -16,8 +16,8 @@ app = typer.Typer()  # its commands are put into that of `cchdecide.cli`
 ASSESS = """Should this student learn from that teacher? All criteria on your arrays.
 
 \b
-FILE is .npz (arrays) or .csv (columns), a row a subject that no network
-was trained on:
+FILE is .npz (arrays), .csv or .parquet (columns) or .h5ad (obsm, obs), a
+row a subject that no network was trained on:
   .npz             .csv
   teacher          teacher.*           its representation
   student          student.*           trained without distillation
@@ -26,7 +26,9 @@ was trained on:
   teacher_output   teacher_output.*    logits or probabilities
   student_output   student_output.*    the same of the student
   groups           group               patients, speakers
-Several teachers: teacher_NAME and teacher_output_NAME. The last three are
+  classes          .NAME of outputs    which column is which class
+In place of _output, _logits and _probs say what the outputs are.
+Several teachers: teacher_NAME and teacher_output_NAME. The last four are
 optional; without outputs only the CCH can be asked.
 
 \b
@@ -56,6 +58,12 @@ def assess(
         int,
         typer.Option(min=0, help="Of wider blocks, for the CCH; 0: all columns."),
     ] = 64,
+    outputs: Annotated[
+        str | None, typer.Option(help="What they are: probabilities or logits.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Of the outputs' columns: a,b,c.")
+    ] = None,
     seed: int = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     figure: Annotated[Path | None, typer.Option(help="Where the figure goes.")] = None,
@@ -77,8 +85,9 @@ def assess(
                 "FILE must be given, a .npz or .csv file (cch assess --example writes "
                 "one)"
             )
-        ranking = decide_file(
+        decide_file(
             file,
+            json=json,
             html=html,
             figure=figure,
             method=method,
@@ -89,12 +98,9 @@ def assess(
             components=components or None,
             seed=seed,
             device=device,
+            outputs=outputs,
+            classes=None if classes is None else classes.split(","),
         )
-        if json is not None:
-            import json as notation
-
-            text = notation.dumps(ranking.to_dict(), indent=1, ensure_ascii=False)
-            json.write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager

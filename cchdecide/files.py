@@ -4,11 +4,9 @@ reasons, a figure and a page.
 
 from __future__ import annotations
 
-import csv
+import json as notation
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,30 +22,11 @@ from rich.table import Table
 from cchdecide.decision import Decision, Ranking, decide_teachers
 from cchdecide.figures import draw, pm
 from cchdecide.report import ranking_rich
-from cchdecide.writing import written_beside
+from cchdecide.tables import read, read_contents
+from cchdecide.writing import distinct_places, expanded, written_beside
 from cchlib.criterion import Assessment, assess_teachers
 from cchlib.criterion.cch import between
-
-WANTED = {
-    ".npz": "arrays teacher (or teacher_NAME, one a candidate), student and labels",
-    ".csv": "columns teacher.* (or teacher_NAME.*), student.* and label (or label.*)",
-}
-#: what R, pandas and spreadsheets write for a label that is missing
-MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "."}
-#: columns such as teacher_0, teacher1: those of one array
-NUMBERED = re.compile(r"(teacher|student|teacher_output|student_output)_?(\d+)")
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a file holds: features and outputs by teachers' names."""
-
-    teachers: dict[str, np.ndarray]
-    student: np.ndarray
-    labels: np.ndarray
-    teacher_outputs: dict[str, np.ndarray]
-    student_output: np.ndarray | None
-    groups: np.ndarray | None
+from cchlib.names import listed
 
 
 def decide_file(
@@ -55,6 +34,7 @@ def decide_file(
     *,
     html: str | os.PathLike | None = None,
     figure: str | os.PathLike | None = None,
+    json: str | os.PathLike | None = None,
     console: Console | None = None,
     **options: Any,
 ) -> Ranking:
@@ -62,12 +42,14 @@ def decide_file(
 
     Parameters
     ----------
-    path : path of an .npz or .csv file
+    path : path of a .npz, .csv, .parquet or .h5ad file
         As `read_contents` takes it.
     html : path, optional
         Where a page with figures goes.
     figure : path, optional
         Where the figure of the CCH goes; by default beside the file, as NAME.cch.png.
+    json : path, optional
+        Where the numbers go.
     console : rich.console.Console, optional
         Where to print.
     **options
@@ -80,24 +62,22 @@ def decide_file(
     Raises
     ------
     ValueError
-        On a file that is not of the form wanted, and as `decide`.
+        On a file that is not of the form wanted, on a place for a result that is the
+        file's own or another result's, and as `decide`.
     FileNotFoundError
     """
-    path, console = Path(path), console or Console()
-    target = (
-        Path(figure) if figure is not None else path.with_name(f"{path.stem}.cch.png")
-    )
+    path, console = expanded(path), console or Console()
     with_cch = options.get("cch", True)
-    if with_cch:
-        _check_target("figure", target)
-    if html is not None:
-        html = Path(html)
-        if html.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"html is {html.name}; a name ending in .html is wanted")
-        _check_target("html", html, any_format=True)
+    target = _figure_beside(path, figure)
+    html = None if html is None else expanded(html)
+    json = None if json is None else expanded(json)
+    _check_places(path, figure=target if with_cch else None, html=html, json=json)
     held = read_contents(path)
-    if options.get("groups") is None and held.groups is not None:
-        options["groups"] = held.groups
+    given = {"groups": held.groups, "classes": held.classes}
+    given["outputs"] = held.outputs if any(held.outputs) else None
+    for name, value in given.items():
+        if options.get(name) is None and value is not None:
+            options[name] = value
 
     with _bar(console) as progress:
 
@@ -118,6 +98,9 @@ def decide_file(
         )
     title = f"{path.name}: {len(held.labels)} subjects"
     console.print(f"[bold]{escape(title)}[/bold]", highlight=False)
+    if held.ignored:
+        left = f"Left alone in the file: {listed(held.ignored, 8)}"
+        console.print(escape(left), highlight=False)
     for name, decision in ranking.decisions.items():
         console.rule(escape(name))
         console.print(decision)
@@ -136,7 +119,28 @@ def decide_file(
     if html is not None:
         ranking.save_html(html, title=title)
         console.print(f"Report: {escape(str(html))}", highlight=False)
+    if json is not None:
+        text = notation.dumps(ranking.to_dict(), indent=1, ensure_ascii=False)
+        with written_beside(json) as part:
+            part.write_text(text + "\n", encoding="utf-8")
     return ranking
+
+
+def _check_places(path: Path, **written: Path | None) -> None:
+    """Refuse places for results before anything is estimated."""
+    distinct_places([path], **written)
+    html = written["html"]
+    if html is not None and html.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"html is {html.name}; a name ending in .html is wanted")
+    for name, place in written.items():
+        if place is not None:
+            _check_target(name, place, any_format=name != "figure")
+
+
+def _figure_beside(path: Path, figure: str | os.PathLike | None) -> Path:
+    """Where the figure goes: beside the file, unless a place is named."""
+    beside = path.with_name(f"{path.stem}.cch.png")
+    return beside if figure is None else expanded(figure)
 
 
 def assess_file(
@@ -174,10 +178,9 @@ def assess_file(
         On a file that is not of the form wanted, and as `cchlib.criterion.assess`.
     FileNotFoundError
     """
-    path, console = Path(path), console or Console()
-    target = (
-        Path(figure) if figure is not None else path.with_name(f"{path.stem}.cch.png")
-    )
+    path, console = expanded(path), console or Console()
+    target = _figure_beside(path, figure)
+    distinct_places([path], figure=target)
     _check_target("figure", target)
     teachers, student, labels = read(path)
     found = assess_teachers(
@@ -273,234 +276,6 @@ class _bar:
             self.bar.update(self.tasks[what], total=1.0, completed=1.0)
 
 
-def read(
-    path: str | os.PathLike,
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Teachers by name, the student and the labels: see `read_contents`."""
-    held = read_contents(path)
-    return held.teachers, held.student, held.labels
-
-
-def read_contents(path: str | os.PathLike) -> Contents:
-    """What an .npz or .csv file holds.
-
-    An .npz holds arrays ``teacher`` (or ``teacher_NAME``, several), ``student`` and
-    ``labels``, and if at hand ``teacher_output`` (or ``teacher_output_NAME``),
-    ``student_output`` and ``groups``; it is read without pickle.
-
-    A .csv has one row a subject and columns ``teacher.*`` (or ``teacher_NAME.*``),
-    ``student.*`` and ``label``, and if at hand ``teacher_output.*``
-    (``teacher_output_NAME.*``), ``student_output.*`` and ``group``; ``teacher_0``,
-    ``teacher_1``, … are columns of one teacher. Other arrays and columns are left
-    alone. Labels that are whole numbers or text are classes; ``01`` is text. Columns
-    ``label.*`` are a regression target, whatever their numbers.
-
-    Raises
-    ------
-    ValueError
-        On a file that is not of that form: with row and column where there is one.
-    FileNotFoundError
-    """
-    path = Path(path)
-    if path.suffix.lower() not in WANTED:
-        raise ValueError(f"path is {path.name}; a .npz or .csv file is wanted")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there")
-    arrays, labels, groups = (
-        _read_npz(path) if path.suffix.lower() == ".npz" else _read_csv(path)
-    )
-    if {"teacher", "teacher_teacher"} <= arrays.keys():
-        raise ValueError(
-            f"{path.name} holds teacher and teacher_teacher; "
-            "names that differ are wanted"
-        )
-    student = arrays.pop("student", None)
-    student_output = arrays.pop("student_output", None)
-    outputs = {
-        name.removeprefix("teacher_output").removeprefix("_") or "teacher": arrays[name]
-        for name in list(arrays)
-        if name == "teacher_output" or name.startswith("teacher_output_")
-    }
-    teachers = {
-        name.removeprefix("teacher_"): value
-        for name, value in arrays.items()
-        if name != "teacher_output" and not name.startswith("teacher_output_")
-    }
-    if len(teachers) == 1 and list(outputs) == ["teacher"]:
-        outputs = {next(iter(teachers)): outputs["teacher"]}
-    missing = [
-        name
-        for name, value in (
-            ("teacher", teachers),
-            ("student", student),
-            ("labels", labels),
-        )
-        if value is None or len(value) == 0
-    ]
-    if missing:
-        raise ValueError(
-            f"{path.name} holds no {' and no '.join(missing)}; "
-            f"{WANTED[path.suffix.lower()]} are wanted (cch assess --example writes a "
-            "file of this form)"
-        )
-    strangers = [name for name in outputs if name not in teachers]
-    if strangers:
-        raise ValueError(
-            f"{path.name} holds teacher_output_{strangers[0]} and no "
-            f"teacher_{strangers[0]}; outputs of teachers that it holds are wanted"
-        )
-    assert student is not None  # or it is among the missing
-    return Contents(teachers, student, labels, outputs, student_output, groups)
-
-
-def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], Any, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {
-                name: file[name]
-                for name in file.files
-                if _role(name) or name in ("labels", "groups")
-            }
-        if scalar := [name for name, array in arrays.items() if array.ndim == 0]:
-            raise ValueError(f"{scalar[0]} is a single value")
-    except Exception as error:  # NumPy tells what is no .npz by a dozen kinds of errors
-        raise ValueError(
-            f"{path.name} could not be read ({error}); an .npz of plain arrays, "
-            "numbers or fixed-width strings, is wanted"
-        ) from None
-    return arrays, arrays.pop("labels", None), arrays.pop("groups", None)
-
-
-def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], Any, Any]:
-    header = _checked_header(path)
-    groups: dict[str, list[str]] = {}
-    for column in header:
-        role, dot, _ = column.partition(".")
-        if dot and (_role(role) or role == "label"):
-            groups.setdefault(role, []).append(column)
-    for role in ("teacher", "student", "teacher_output", "student_output"):
-        numbered = [
-            column
-            for column in header
-            if (match := NUMBERED.fullmatch(column)) and match[1] == role
-        ]
-        if numbered and role in groups:
-            raise ValueError(
-                f"{path.name} holds columns {groups[role][0]} and {numbered[0]}; one "
-                f"way to name the columns of {role} is wanted, such as {role}.0"
-            )
-        if numbered:
-            groups[role] = numbered
-    try:
-        frame = pd.read_csv(
-            path,
-            index_col=False,
-            encoding="utf-8-sig",
-            dtype={"label": str, "group": str},
-            keep_default_na=False,
-            na_values={column: sorted(MISSING) for column in sum(groups.values(), [])},
-            low_memory=False,
-        )
-    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(
-            f"{path.name} could not be read as a table ({error})"
-        ) from None
-    arrays = {role: _numbers(frame[columns], path) for role, columns in groups.items()}
-    labels = arrays.pop("label", None)
-    if "label" in frame:
-        if labels is not None:
-            raise ValueError(
-                f"{path.name} holds columns label and {groups['label'][0]}; label "
-                "(classes, or a target of many values) or label.* (a target) is wanted"
-            )
-        labels = _labels(frame["label"], path)
-    subjects = frame["group"].to_numpy(str) if "group" in frame else None
-    return arrays, labels, subjects
-
-
-def _checked_header(path: Path) -> list[str]:
-    """The header; refuse rows with more or fewer cells than it has."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            for row in rows:
-                if row and len(row) != len(header):
-                    raise ValueError(_ragged(row, header, rows.line_num))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"{path.name} could not be read as a table ({error}); "
-            "UTF-8 text with commas is wanted"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{path.name}, {error}") from None
-    if not header:
-        raise ValueError(f"{path.name} could not be read as a table (it is empty)")
-    seen: set[str] = set()
-    for column in header:
-        if column in seen and column:
-            raise ValueError(
-                f"{path.name} holds two columns {column}; names that differ are wanted"
-            )
-        seen.add(column)
-    return header
-
-
-def _ragged(row: list[str], header: list[str], line: int) -> str:
-    said = f"line {line}: {len(row)} cells under {len(header)} column names"
-    if len(row) > len(header) and row[-1] == "":
-        return f"{said}, as the row ends in a comma; a row without it is wanted"
-    last = header[len(row) - 1] if len(row) < len(header) else header[-1]
-    return f"{said}, the last of them {last}; one cell a column is wanted"
-
-
-def _labels(column: pd.Series, path: Path) -> np.ndarray:
-    """Whole numbers, numbers, or text as it stands."""
-    text = column.to_numpy(str)
-    empty = np.flatnonzero(np.char.strip(text) == "")
-    if len(empty):
-        raise ValueError(
-            f"column label of {path.name} has {len(empty)} empty cells, "
-            f"the first in row {empty[0] + 1}; a label a subject is wanted"
-        )
-    absent = np.isin(text, sorted(MISSING))
-    there = pd.to_numeric(pd.Series(text[~absent]), errors="coerce")
-    numeric = len(there) > 0 and bool(there.notna().all())
-    if not numeric:
-        return text
-    if absent.any():
-        first = int(absent.argmax())
-        raise ValueError(
-            f"{path.name}, row {first + 1}, column label: {text[first]} among numbers "
-            f"({int(absent.sum())} such rows); a label a subject is wanted: "
-            "leave out the subjects without one, or name the classes by words"
-        )
-    if any(re.fullmatch(r"\s*[+-]?0\d+\s*", entry) for entry in text):
-        return text  # 01 is a name
-    whole = all(re.fullmatch(r"\s*[+-]?\d+\s*", entry) for entry in text)
-    return np.array([int(entry) for entry in text]) if whole else there.to_numpy(float)
-
-
-def _numbers(frame: pd.DataFrame, path: Path) -> np.ndarray:
-    for column in frame:
-        values = frame[column]
-        if pd.api.types.is_numeric_dtype(values) and values.notna().all():
-            continue
-        bad = int(pd.to_numeric(values, errors="coerce").isna().to_numpy().argmax())
-        entry = values.iloc[bad]
-        said = "is empty or missing" if pd.isna(entry) else f"holds text, {entry!r}"
-        raise ValueError(
-            f"{path.name}, row {bad + 1}: column {column} {said}; a number is wanted"
-        )
-    return frame.to_numpy(dtype=float)
-
-
-def _role(name: str) -> bool:
-    return name in ("teacher", "student", "student_output") or (
-        name.startswith("teacher_") and len(name) > len("teacher_")
-    )
-
-
 def write_example(path: str | os.PathLike) -> Path:
     """Write a file of the form wanted, .npz or .csv: 300 subjects, two classes, two
     teachers of which one knows something.
@@ -510,8 +285,8 @@ def write_example(path: str | os.PathLike) -> Path:
     ValueError
         On another suffix, or where there is a file already.
     """
-    path = Path(path)
-    if path.suffix.lower() not in WANTED:
+    path = expanded(path)
+    if path.suffix.lower() not in (".npz", ".csv"):
         raise ValueError(f"path is {path.name}; a .npz or .csv file is wanted")
     if path.exists():
         raise ValueError(f"path is {path}, which is there; a new name is wanted")
@@ -548,6 +323,9 @@ def write_example(path: str | os.PathLike) -> Path:
     return path
 
 
+__all__ = ["assess_file", "decide_file", "read", "read_contents", "write_example"]
+
+
 def _check_target(name: str, target: Path, any_format: bool = False) -> None:
     """Refuse a place for a file before anything is estimated, not after."""
     suffix = (target.suffix.lstrip(".") or "png").lower()
@@ -556,7 +334,8 @@ def _check_target(name: str, target: Path, any_format: bool = False) -> None:
             f"{name} is {target.name}; a name that ends in .png, .pdf or .svg is wanted"
         )
     folder = next(parent for parent in target.absolute().parents if parent.exists())
-    if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    taken = target.exists() and not target.is_file()
+    if taken or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(
             f"{name} is {target}, where nothing can be written; a file in a folder of "
             f"yours is wanted (--{name})"

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from cchdecide.figures import COLORS, draw, plain_text
 from cchdecide.heads import Pilot
-from cchdecide.writing import written_beside
+from cchdecide.writing import expanded, written_beside
 from cchlib.criterion.cch import Assessment, between
 from cchlib.gaussian import additive_lambda
 
@@ -447,7 +447,7 @@ def save_page(
     ranking: Ranking | None = None,
 ) -> Path:
     """Write `page`, first beside its place, then renamed."""
-    path = Path(path)
+    path = expanded(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"`path` must end in .html, got {path.name}")
     with written_beside(path) as part:

@@ -229,6 +229,8 @@ def test_data_commands_call_the_catalogue(toy, monkeypatch):  # noqa: F811
     assert "toy" in listed and "2.0 MB" in listed and "[toy]" in listed
     assert f"{toy.root} sha256 ab" in cch("data", "fetch", "toy").stdout
     assert cch("data", "verify").stdout == "toy: sha256 ab\n"  # those that are here
+    monkeypatch.setattr(catalogue, "sets", lambda: [Entry("away", False)])
+    assert "none of the 1 data sets is in" in cch("data", "verify").stdout
     wrong = cch("data", "verify", "toy", "bad")
     assert (
         wrong.exit_code == 1

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import re
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from cchdecide import Representations
 from cchdecide.cli import app
 from cchdecide.files import (
     assess_file,
@@ -316,7 +318,7 @@ def test_npz_of_another_form_is_refused(tmp_path, arrays, message):
         ("", "could not be read as a table"),
         (
             "a,b\n1,2\n",
-            "holds no teacher and no student and no labels; columns teacher",
+            "holds no teacher and no student and no labels .*columns teacher",
         ),
         (
             "teacher.a,student.a,label\nx,1,0\n",
@@ -348,7 +350,190 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         assess_file(tmp_path / "nowhere" / "absent.npz")
     assert not (tmp_path / "nowhere").exists()
-    with pytest.raises(ValueError, match="path is a.parquet; a .npz or .csv file"):
-        assess_file(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="path is a.txt; a .npz or .csv file"):
+        assess_file(tmp_path / "a.txt")
     with pytest.raises(FileNotFoundError, match="none.npz is not there"):
         assess_file(tmp_path / "none.npz")
+
+
+# Names of arrays and columns, separators, and places for results.
+
+
+def arrays(n=60, k=3):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, k, n)
+    said = 3 * np.eye(k)[labels] + rng.standard_normal((n, k))
+    features = rng.standard_normal((2, n, 2)).round(3)
+    return dict(
+        teacher=features[0], student=features[1], labels=labels, teacher_output=said
+    )
+
+
+def frame(outputs=("0", "1", "2"), order=(0, 1, 2), **changes):
+    held = arrays()
+    columns = {}
+    for name in ("teacher", "student"):
+        columns |= {f"{name}.{j}": held[name][:, j] for j in range(2)}
+    columns |= {
+        f"teacher_output.{outputs[j]}": held["teacher_output"][:, j] for j in order
+    }
+    return pd.DataFrame(columns | {"label": held["labels"]} | changes)
+
+
+def test_known_suffixes_say_what_outputs_are_and_others_are_named(tmp_path):
+    held = arrays()
+    said = held.pop("teacher_output")
+    np.savez(
+        tmp_path / "a.npz",
+        teacher_logits=said,
+        student_probs=np.full((60, 3), 1 / 3),
+        teacher_ids=np.arange(60),
+        view_a=said,
+        **held,
+    )
+    found = read_contents(tmp_path / "a.npz")
+    assert list(found.teachers) == list(found.teacher_outputs) == ["teacher"]
+    assert found.outputs == ("logits", "probabilities")
+    assert found.ignored == ["teacher_ids", "view_a"]
+    np.savez(tmp_path / "b.npz", Teacher=held.pop("teacher"), **held)
+    with pytest.raises(ValueError, match="no teacher .but Teacher, which are not read"):
+        read_contents(tmp_path / "b.npz")
+    both = arrays() | {"teacher_probs": said}
+    np.savez(tmp_path / "c.npz", **both)
+    with pytest.raises(ValueError, match="several outputs of teacher"):
+        read_contents(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize(
+    "name, order",
+    [
+        (("0", "1", "2"), (2, 0, 1)),
+        (("1", "2", "10"), (2, 1, 0)),  # by number, where classes are 0, 1, 2
+        (("b", "a", "c"), (0, 1, 2)),  # names of the classes 0, 1, 2
+    ],
+)
+def test_columns_of_outputs_are_matched_by_name_not_by_place(tmp_path, name, order):
+    table = frame(name, order)
+    if name[0] == "b":
+        table["label"] = np.array(name)[table["label"]]
+    table.to_csv(tmp_path / "a.csv", index=False)
+    console = Console(file=(tmp_path / "said.txt").open("w"), width=300)
+    found = decide_file(tmp_path / "a.csv", console=console, cch=False, **QUICK)
+    console.file.close()
+    held = arrays()
+    right = (held["teacher_output"].argmax(1) == held["labels"]).mean()
+    checks = found.decisions["teacher"].checks
+    assert any(f"{right:.0%} of the subjects right" in check for check in checks)
+    assert "Checked: teacher_output" in (tmp_path / "said.txt").read_text()
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "sep=,", "; decimal"])
+def test_separators_are_seen(tmp_path, separator):
+    wanted = read_contents(write(tmp_path / "a.csv", frame().to_csv(index=False)))
+    text = frame().to_csv(
+        index=False,
+        sep=separator[0] if separator != "sep=," else ",",
+        decimal="," if "decimal" in separator else ".",
+    )
+    if separator == "sep=,":
+        text = "sep=,\n" + text
+    found = read_contents(write(tmp_path / "b.csv", text))
+    np.testing.assert_allclose(found.teachers["teacher"], wanted.teachers["teacher"])
+    assert (found.labels == wanted.labels).all()
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("a.csv", "teacher.0,student.0,label\n", "column names and no rows"),
+        (
+            "a.csv",
+            "# by R\nteacher.0,student.0,label\n1,2,0\n",
+            "begins with a comment",
+        ),
+        ("a.xlsx", "PK", "save the sheet as .csv"),
+    ],
+)
+def test_tables_of_another_form_are_told(tmp_path, name, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_contents(write(tmp_path / name, text))
+
+
+def test_parquet_by_the_names_of_its_columns(tmp_path):
+    wanted = arrays()
+    names = np.array(["b", "a", "c"])
+    table = frame(("b", "a", "c"), (2, 0, 1), label=names[wanted["labels"]])
+    pytest.importorskip("pyarrow", reason="reads .parquet")
+    table.to_parquet(tmp_path / "a.parquet")
+    found = read_contents(tmp_path / "a.parquet")
+    np.testing.assert_allclose(found.teachers["teacher"], wanted["teacher"])
+    outputs = found.teacher_outputs["teacher"][names]
+    np.testing.assert_allclose(outputs, wanted["teacher_output"])
+
+
+def test_an_h5ad_by_the_names_of_its_entries(tmp_path):
+    wanted = arrays()
+    names = np.array(["b", "a", "c"])
+    anndata = pytest.importorskip("anndata", reason="reads .h5ad")
+    held = anndata.AnnData(
+        X=wanted["teacher"],
+        obs=pd.DataFrame({"label": names[wanted["labels"]], "age": 3.0}),
+        obsm={name: wanted[name] for name in ("teacher", "student", "teacher_output")},
+    )
+    held.write_h5ad(tmp_path / "a.h5ad")
+    found = read_contents(tmp_path / "a.h5ad")
+    assert (np.asarray(found.labels) == names[wanted["labels"]]).all()
+    assert found.ignored == ["age"]
+
+
+def test_a_file_whose_reader_is_missing_says_which(tmp_path, monkeypatch):
+    for module in ("pyarrow", "fastparquet", "polars", "anndata"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for name, said in (("a.parquet", "pyarrow"), ("a.h5ad", "anndata")):
+        with pytest.raises(ValueError, match=f"{name} can be read .* {said}"):
+            read_contents(write(tmp_path / name, "x"))
+
+
+@pytest.mark.parametrize("option", ["--json", "--figure", "--html"])
+def test_results_are_never_written_over_the_input(tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    path = write_example(tmp_path / "m.npz")
+    before = path.read_bytes()
+    (tmp_path / "link.html").symlink_to(path)
+    place = {"--json": "./m.npz", "--figure": "m.npz", "--html": "link.html"}[option]
+    run = CliRunner().invoke(app, ["assess", "m.npz", option, place])
+    assert run.exit_code == 2 and "a file of its own" in run.output
+    assert path.read_bytes() == before
+
+
+def test_two_results_never_go_to_one_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_example(tmp_path / "m.npz")
+    places = ["--html", "o.html", "--json", str(tmp_path / "o.html")]
+    run = CliRunner().invoke(app, ["assess", "m.npz", "--no-cch", *places])
+    assert run.exit_code == 2 and "`html` is written to" in run.output
+    assert not (tmp_path / "o.html").exists()
+    run = CliRunner().invoke(app, ["assess", "m.npz", "--json", str(tmp_path)])
+    assert run.exit_code == 2 and "json" in run.output
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert write_example("~/e.npz") == tmp_path / "e.npz"
+    held = read_contents("~/e.npz")
+    Representations(held.teachers["good"], held.student, held.labels).save("~/r.npz")
+    assert (tmp_path / "r.npz").is_file()
+
+
+def test_classes_travel_with_the_arrays(tmp_path):
+    held = arrays()
+    names = ("normal", "benign", "malignant")
+    made = Representations(
+        held["teacher"],
+        held["student"],
+        held["labels"],
+        teacher_output=held["teacher_output"],
+        classes=names,
+    )
+    found = read_contents(made.save(tmp_path / "r.npz"))
+    assert found.classes == list(names) and found.ignored == []
