@@ -603,6 +603,7 @@ GAUSSIAN = [
         of_outputs,
         dict.fromkeys(("y", "student", "imitator"), "rows") | {"lam": "number"},
         bad=LAM,
+        named=("y", "student", "imitator"),
         infinite=("lam",),
     ),
     Case(
@@ -728,6 +729,20 @@ def of_teachers(random):
     return drawn | {"other": normal(random, 60, 2)}
 
 
+def mixed_forms():
+    """Probabilities among which a few rows are none."""
+    shares = np.full((60, 2), 0.5)
+    shares[:, 0] = np.linspace(0.1, 0.9, 60)
+    shares[:, 1] = 1 - shares[:, 0]
+    for row in ([0.0, 0.0], [0.5, 0.4], [1.5, -0.5], [50.0, 50.0]):
+        table = shares.copy()
+        table[7] = row
+        yield table
+
+
+MIXED = list(mixed_forms())
+
+
 def of_decide(random):
     drawn = of_assess(random)
     names = ("teacher", "student", "labels", "seed", "confidence")
@@ -819,8 +834,18 @@ OUTPUTS = (
 )
 SLOWLY = {"also": SAMPLES, "cost": 20, "tolerance": 1e-4, "of": "estimate_mi"}
 ESTIMATORS = [
-    Case(by("gaussian"), of_mi, MI_KINDS, also=SAMPLES, cost=2, of="estimate_mi"),
-    Case(by("ksg"), of_mi, MI_KINDS, also=SAMPLES, cost=2, of="estimate_mi"),
+    *(
+        Case(
+            by(method),
+            of_mi,
+            MI_KINDS,
+            also=SAMPLES,
+            named=("x", "y"),
+            cost=2,
+            of="estimate_mi",
+        )
+        for method in ("gaussian", "ksg")
+    ),
     Case(by("mine", epochs=2), of_mi, MI_KINDS, **SLOWLY),
     Case(by("latent", epochs=2), of_mi, MI_KINDS, **SLOWLY),
     Case(
@@ -887,10 +912,16 @@ ESTIMATORS = [
     Case(
         decided,
         of_decide,
-        ASSESS_KINDS | {"teacher_output": "other", "student_output": "other"},
+        ASSESS_KINDS | {"teacher_output": "outputs", "student_output": "outputs"},
         bad={
             "confidence": [0.0, 1.0, 2.0],
-            "teacher_output": [np.zeros((60, 3)), np.zeros((59, 2)), "text", 1j],
+            "teacher_output": [
+                np.zeros((60, 3)),
+                np.zeros((59, 2)),
+                "text",
+                1j,
+                *MIXED,
+            ],
             "student_output": [np.zeros((60, 3)), np.zeros((59, 2)), "text", 1j],
         },
         also=dict.fromkeys(
@@ -903,7 +934,7 @@ ESTIMATORS = [
     Case(
         decided_teachers,
         lambda random: of_decide(random) | {"other": normal(random, 60, 2)},
-        ASSESS_KINDS | {"other": "rows", "teacher_output": "other"},
+        ASSESS_KINDS | {"other": "rows", "teacher_output": "outputs"},
         bad={
             "confidence": [0.0, 1.0, 2.0],
             "teacher_output": [np.zeros((60, 3)), np.zeros((59, 2)), "text", 1j],
@@ -933,6 +964,7 @@ ESTIMATORS = [
         of_assess,
         ASSESS_KINDS,
         bad={"confidence": [0.0, 1.0, 2.0]},
+        named=("teacher", "student", "labels"),
         cost=10,
         tolerance=1e-6,
         of="assess",
@@ -943,9 +975,12 @@ ESTIMATORS = [
         {
             "student_features": "rows",
             "labels": "labels",
-            "teacher_outputs": "rows",
+            "teacher_outputs": "outputs",
             "seed": "seed",
         },
+        bad={"teacher_outputs": [np.zeros((60, 3)), np.zeros((59, 2)), "text", *MIXED]},
+        also={"teacher_outputs": OUTPUTS},
+        named=("student_features", "labels", "teacher_outputs"),
         cost=20,
         tolerance=1e-4,
         of="pilot",
@@ -954,6 +989,7 @@ ESTIMATORS = [
         outcome_of(criterion.slope_test),
         of_slope,
         dict.fromkeys(("features", "target", "teacher"), "rows"),
+        named=("features", "target", "teacher"),
         tolerance=1e-7,
     ),
     Case(
@@ -983,6 +1019,7 @@ ESTIMATORS = [
             zip(("student", "target", "teacher"), normal(random, 3, 30))
         ),
         dict.fromkeys(("student", "target", "teacher"), "rows"),
+        named=("student", "target", "teacher"),
         tolerance=1e-7,
     ),
 ]
