@@ -1,4 +1,4 @@
-"""`cch assess`, and how every command says what went wrong."""
+"""`cch assess` and `cch study`, and how every command says what went wrong."""
 
 from __future__ import annotations
 
@@ -100,6 +100,61 @@ def assess(
             device=device,
             outputs=outputs,
             classes=None if classes is None else classes.split(","),
+        )
+
+
+STUDY = """Should this modality teach that one? By distilling, on repeated splits.
+
+\b
+FILE is .npz, a row a sample:
+  view_NAME        two or more of them: features of the sample, (n, p)
+  label            whole numbers or text: classes; floats: a regression
+  group            people, days: whole ones are held out together
+  split            0 training, 1 test: an official split, kept
+
+\b
+Example:
+  cch study two_senses.npz --teacher image --student text
+  cch study two_senses.npz --html report.html     all ordered pairs
+
+\b
+Exit code: as for cch assess.
+"""
+
+
+@app.command(help=STUDY)
+def study(
+    file: Annotated[Path, typer.Argument(help="A .npz file.")],
+    teacher: Annotated[str | None, typer.Option(help="The view that teaches.")] = None,
+    student: Annotated[str | None, typer.Option(help="The view that learns.")] = None,
+    pairs: Annotated[
+        float | None,
+        typer.Option(help="Share of the training rows whose label is hidden."),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=3, help="Splits.")] = 20,
+    estimates: Annotated[
+        int, typer.Option(min=0, help="Splits on which criteria are computed.")
+    ] = 10,
+    seed: int = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    html: Annotated[Path | None, typer.Option(help="Where a report goes.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Where the numbers go.")] = None,
+) -> None:
+    """Distil views of a file into one another, for real."""
+    with plainly():
+        from cchdecide.views import study_file
+
+        study_file(
+            file,
+            teacher=teacher,
+            student=student,
+            html=html,
+            json=json,
+            pairs=pairs,
+            repeats=repeats,
+            estimates=estimates,
+            seed=seed,
+            device=device,
         )
 
 

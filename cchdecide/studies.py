@@ -50,9 +50,11 @@ References
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -908,14 +910,31 @@ class Study:
     seconds: float
 
     def __repr__(self) -> str:
-        low, high = self.interval
-        unit = "accuracy" if self.discrete else "squared error over Var y"
-        return (
-            f"{self.verdict}: distilling {self.teacher} into {self.student} gains "
-            f"{self.gain:+.3f} in {unit} over {self.control} "
-            f"({self.confidence:.0%} interval {low:+.3f} to {high:+.3f}, "
-            f"{self.repeats} splits)\n{self.table.round(3).to_string(index=False)}"
-        )
+        from cchdecide.study_report import arm_rows, sentence
+
+        return f"{sentence(self)}\n{arm_rows(self).to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        from cchdecide.study_report import study_html
+
+        return study_html(self)
+
+    def __rich__(self) -> Any:
+        from cchdecide.study_report import study_rich
+
+        return study_rich(self)
+
+    def save_html(self, path: str | os.PathLike) -> Path:
+        """Write a page that needs no other file; returns its path."""
+        from cchdecide.study_report import save_study
+
+        return save_study(path, {self.student: self})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, ready for JSON."""
+        from cchdecide.study_report import to_dict
+
+        return to_dict(self)
 
 
 def study(

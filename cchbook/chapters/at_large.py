@@ -1,15 +1,51 @@
-"""What chapter 11 alone does: what it keeps of each study, and what it makes of all."""
+"""What chapter 11 alone does: what it keeps of each study, and what the protocol
+(`book/protocol.md`) makes of all of them.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from cchbook.chapters import plots
+from cchbook.chapters.inference import judge, shared_sample_error
 from cchbook.data.multiview import MultiView
+from cchbook.runs import records
+from cchbook.runs.predictions import Predictions
 from cchbook.runs.records import Measurements
-from cchdecide.studies import STUDENT, Study
+from cchdecide.figures import COLORS
+from cchdecide.studies import (
+    DISTILLED,
+    ITSELF,
+    ITSELF_ON_PAIRS,
+    ON_PAIRS,
+    STUDENT,
+    TEST,
+    Study,
+)
 
 #: metrics of an arm, with their units
 SCORES = {"accuracy": "", "log_loss": "nats", "error": "of Var y"}
+#: what tells one condition from the others; `hidden` is the share of hidden labels
+KEYS = ["hidden", "set", "teacher", "student"]
+#: the rules of the protocol, by the metric whose mean over splits says "distil" above 0
+RULES = {
+    "CCH": "cch_latent",
+    "teacher better": "teacher_advantage",
+    "predicted gain": "predicted_gain",
+    "slope test": "slope_test",
+    "shrinkage test": "shrinkage_test",
+}
+#: asked in the regime of all labels, of sets of few pairs
+QUICK_LOOKS = {"pilot": "pilot", "decide": "decide"}
+OTHER_ESTIMATORS = {"CCH, gaussian": "cch_gaussian", "CCH, ksg": "cch_ksg"}
+FLIPS = 20_000
 
 
 def log(run: Measurements, one: MultiView, hidden: float, study: Study) -> None:
@@ -41,3 +77,382 @@ def log(run: Measurements, one: MultiView, hidden: float, study: Study) -> None:
             if not study.discrete:
                 output, truth = output[:, 0], truth[:, 0]
             run.log_predictions(output, truth, repeat, arm=arm, **where)
+
+
+# ------------------------------------------------------------------ which run leads
+
+
+def leading(run: Measurements) -> tuple[pd.DataFrame, Predictions | None, str]:
+    """Metrics and predictions of the recorded run, or of this run where none is, and
+    the run in words.
+    """
+    record = records.leading("11_at_large")
+    if record is None:
+        return run.frame(), None, "the run of this page (none is recorded)"
+    about = record.record
+    minutes = about["seconds"] / 60
+    words = f"the run recorded on {about['start'][:10]} ({minutes:.0f} min)"
+    return record.metrics, record.predictions, words
+
+
+# ------------------------------------------------------------------ pairs of views
+
+
+def gains(metrics: pd.DataFrame) -> pd.DataFrame:
+    """A row a pair, regime and split: columns `KEYS`, seed, kind ("classes" or
+    "regression"), gain (over the control), over_student, log_loss (gain, nats).
+    """
+    frames = []
+    for hidden, part in metrics.groupby("hidden"):
+        ours, control = (ON_PAIRS, ITSELF_ON_PAIRS) if hidden else (DISTILLED, ITSELF)
+        found = {}
+        for metric, sign in (("accuracy", 1), ("error", -1), ("log_loss", -1)):
+            rows = part[part["metric"] == metric]
+            if not len(rows):
+                continue
+            wide = rows.pivot(index=[*KEYS, "seed"], columns="arm", values="value")
+            found[metric] = pd.DataFrame(
+                {
+                    "gain": sign * (wide[ours] - wide[control]),
+                    "over_student": sign * (wide[ours] - wide[STUDENT]),
+                }
+            )
+        kinds = {"accuracy": "classes", "error": "regression"}
+        for metric, kind in kinds.items():
+            if metric not in found:
+                continue
+            frame = found[metric].assign(kind=kind)
+            if metric == "accuracy":
+                frame["log_loss"] = found["log_loss"]["gain"]
+            frames.append(frame.reset_index())
+    return pd.concat(frames, ignore_index=True)
+
+
+def pairs(metrics: pd.DataFrame, said: Predictions | None = None) -> pd.DataFrame:
+    """A row a pair and regime: `KEYS`, kind, gain, over_student, log_loss, std_error,
+    verdict by `judge`, and the mean of every criterion.
+
+    With `said`, what the networks said of the test rows, the luck of test rows that all
+    splits of a set share is in the standard error.
+    """
+    each = gains(metrics)
+    shared = _shared_errors(said) if said is not None else {}
+    keys = [tuple(row) for row in each[KEYS].itertuples(index=False)]
+    asked = pd.DataFrame(
+        {
+            "chapter": each["kind"],
+            "baseline": each["hidden"].astype(str) + each["set"] + each["student"],
+            "condition": [str(key) for key in keys],
+            "seed": each["seed"],
+            "gain": each["gain"],
+            "sample_error": [shared.get(key, 0.0) for key in keys],
+            "test_share": [0.0 if shared.get(key) else TEST for key in keys],
+        }
+    )
+    called = judge(asked).set_index("condition")
+    scores = ["gain", "over_student", "log_loss"]
+    scores = [name for name in scores if name in each]
+    table = each.groupby([*KEYS, "kind"], sort=False)[scores].mean().reset_index()
+    names = [str(tuple(row)) for row in table[KEYS].itertuples(index=False)]
+    for column in ("std_error", "p_value", "verdict"):
+        table[column] = called.loc[names, column].to_numpy()
+    measured = metrics[~metrics["metric"].isin([*SCORES, "lam", "temperature"])]
+    means = measured.pivot_table(
+        index=KEYS, columns="metric", values="value", aggfunc="mean"
+    )
+    return table.merge(means.reset_index(), on=KEYS, how="left")
+
+
+def _shared_errors(said: Predictions) -> dict[tuple, float]:
+    """The error of a mean gain from test rows that all splits share, by pair."""
+    right: dict[tuple, dict[str, dict[int, np.ndarray]]] = {}
+    truths: dict[tuple, set[bytes]] = {}
+    for each in said:
+        where = each.conditions
+        key = tuple(where[name] for name in KEYS)
+        scores = each.right.astype(float)
+        if each.probability is None:
+            scores = -((each.predicted.astype(float) - each.truth) ** 2)
+        right.setdefault(key, {}).setdefault(where["arm"], {})[where["seed"]] = scores
+        truths.setdefault(key, set()).add(each.truth.tobytes())
+    found = {}
+    for key, arms in right.items():
+        if len(truths[key]) > 1:
+            continue  # test rows of their own
+        ours, control = (ON_PAIRS, ITSELF_ON_PAIRS) if key[0] else (DISTILLED, ITSELF)
+        seeds = sorted(arms[ours])
+        differences = [arms[ours][seed] - arms[control][seed] for seed in seeds]
+        found[key] = float(shared_sample_error(np.array(differences)))
+    return found
+
+
+# ------------------------------------------------------------------ rules
+
+
+def says(table: pd.DataFrame, rules: Mapping[str, str] = RULES) -> pd.DataFrame:
+    """What each rule says of each row of `pairs`: True to distil, False not to, nan
+    where it was not asked. A CCH that is saturated says not to: it is undecided.
+    """
+    said = {}
+    for name, metric in rules.items():
+        values = table.get(metric, pd.Series(np.nan, index=table.index))
+        yes = (values > 0).astype(float)
+        if metric.startswith("cch_"):
+            yes[saturated(table, metric)] = 0.0
+        said[name] = yes.where(values.notna())
+    return pd.DataFrame(said, index=table.index)
+
+
+def saturated(table: pd.DataFrame, metric: str = "cch_latent") -> pd.Series:
+    """Where I(H1; H2) was at its ceiling in more than half of the estimates."""
+    return table["saturated_" + metric.removeprefix("cch_")] > 0.5
+
+
+def benefits(
+    table: pd.DataFrame,
+    rules: Mapping[str, str] = RULES,
+    outcome: str = "gain",
+) -> pd.DataFrame:
+    """Net benefit B of every rule on every set: columns hidden, set, the rules,
+    "always" and "never".
+    """
+    said = says(table, rules).assign(always=1.0, never=0.0)
+    worth = said.mul(table[outcome], axis=0)
+    worth[["hidden", "set"]] = table[["hidden", "set"]]
+    return worth.groupby(["hidden", "set"], sort=False).mean().reset_index()
+
+
+def rule_tests(benefit: pd.DataFrame) -> pd.DataFrame:
+    """The protocol's tests of every rule, by regime: B and its standard error over
+    sets, the differences from "always" and "never" with p-values, and `p_value`, the
+    larger of the two; `flipped` is its check by sign flips.
+    """
+    rows = []
+    for hidden, part in benefit.groupby("hidden", sort=False):
+        for name in part.columns.drop(["hidden", "set", "always", "never"]):
+            known = part.dropna(subset=[name])
+            if len(known) < 2:
+                continue
+            row = dict(hidden=hidden, rule=name, sets=len(known), B=known[name].mean())
+            row["std_error"] = known[name].std(ddof=1) / np.sqrt(len(known))
+            for other in ("always", "never"):
+                difference = (known[name] - known[other]).to_numpy()
+                row[f"over_{other}"] = difference.mean()
+                row[f"p_{other}"] = _one_sided(difference)
+                row[f"flipped_{other}"] = sign_flip(difference)
+            row["p_value"] = max(row["p_always"], row["p_never"])
+            row["flipped"] = max(row["flipped_always"], row["flipped_never"])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def holm(p_values: pd.Series) -> pd.Series:
+    """Holm's adjusted p-values."""
+    order = p_values.sort_values()
+    count = len(order)
+    adjusted = (order * np.arange(count, 0, -1)).cummax().clip(upper=1.0)
+    return adjusted.reindex(p_values.index)
+
+
+def _one_sided(differences: np.ndarray) -> float:
+    """P-value of a t-test of a mean above 0; 1 where nothing differs."""
+    if not differences.any():
+        return 1.0
+    return float(stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue)
+
+
+def sign_flip(differences: np.ndarray, seed: int = 0) -> float:
+    """The same by flipping signs at random."""
+    rng = np.random.default_rng(seed)
+    signs = rng.choice([-1.0, 1.0], size=(FLIPS, len(differences)))
+    means = (signs * differences).mean(1)
+    reached = (means >= differences.mean() - 1e-12).sum()
+    return float((reached + 1) / (FLIPS + 1))
+
+
+def within_set_auc(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """AUC of a score for the sign of the gain within each set that has both signs:
+    columns hidden, set, auc.
+    """
+    rows = []
+    for (hidden, name), part in table.groupby(["hidden", "set"], sort=False):
+        part = part.dropna(subset=[metric])
+        helped = part["gain"] > 0
+        if 0 < helped.sum() < len(part):
+            rows.append((hidden, name, roc_auc_score(helped, part[metric])))
+    return pd.DataFrame(rows, columns=["hidden", "set", "auc"])
+
+
+def by_set(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a set: pairs, and for each regime the mean gain and how many pairs help and
+    harm.
+    """
+    rows = []
+    for name, part in table.groupby("set", sort=False):
+        row: dict[str, object] = {"set": name, "kind": part["kind"].iloc[0]}
+        row["pairs"] = len(part[KEYS[2:]].drop_duplicates())
+        for hidden, own in part.groupby("hidden"):
+            regime = "a fifth" if hidden else "all labels"
+            row[f"gain, {regime}"] = own["gain"].mean()
+            counts = own["verdict"].value_counts()
+            row[f"helps, {regime}"] = int(counts.get("helps", 0))
+            row[f"harms, {regime}"] = int(counts.get("harms", 0))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Gap against gain, a panel a set; filled with all labels, open with a fifth."""
+    names = list(table["set"].unique())
+    columns = min(4, len(names))
+    height = int(np.ceil(len(names) / columns))
+    figure, axes = plt.subplots(
+        height,
+        columns,
+        figsize=(8.0, 1.7 * height + 0.5),
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes.flat, names):
+        own = table[table["set"] == name]
+        for hidden, part in own.groupby("hidden"):
+            full = saturated(part)
+            color = COLORS["kd"] if hidden else COLORS["no_kd"]
+            for mask, marker in ((~full, "o"), (full, "^")):
+                ax.errorbar(
+                    part.loc[mask, "cch_latent"],
+                    part.loc[mask, "gain"],
+                    yerr=part.loc[mask, "std_error"],
+                    fmt=marker,
+                    ms=3.5,
+                    lw=0.8,
+                    color=color,
+                    mfc="white" if hidden else color,
+                )
+        ax.axhline(0, color="0.3", lw=0.6)
+        ax.axvline(0, color="0.3", lw=0.6)
+        ax.set_title(name.split("_")[0], fontsize=8)
+        ax.tick_params(labelsize=7)
+    figure.supxlabel("gap $I(H_1;H_2) - I(H_2;Y)$ (nats)", fontsize=9)
+    figure.supylabel("gain over the control", fontsize=9)
+    return figure
+
+
+# ------------------------------------------------------------------ on the page
+
+
+def regime(hidden: float) -> str:
+    """A regime in words."""
+    return f"{1 - hidden:.0%} of the labels" if hidden else "all labels"
+
+
+def answer(table: pd.DataFrame) -> dict[str, str | int]:
+    """What the page says first, for `glue_all`."""
+    tests = rule_tests(benefits(table))
+    cch = tests[tests["rule"] == "CCH"].set_index("hidden")
+    said: dict[str, str | int] = {
+        "sets": table["set"].nunique(),
+        "pairs": len(table[KEYS[1:]].drop_duplicates()),
+        "primary": _primary(cch),
+    }
+    for hidden, part in table.groupby("hidden"):
+        name = "few" if hidden else "all"
+        counts = part["verdict"].value_counts()
+        said[f"{name}_pairs"] = len(part)
+        said[f"{name}_helps"] = int(counts.get("helps", 0))
+        said[f"{name}_harms"] = int(counts.get("harms", 0))
+        said[f"{name}_saturated"] = int(saturated(part).sum())
+        said[f"{name}_yes"] = int((part["cch_latent"] > 0).sum())
+        if hidden in cch.index:
+            row = cch.loc[hidden]
+            always = benefits(part)["always"].mean()
+            said[f"{name}_B"] = f"{row['B']:+.4f} ± {row['std_error']:.4f}"
+            said[f"{name}_always"] = f"{always:+.4f}"
+    for name in ("all", "few"):
+        for what in ("pairs", "helps", "harms", "saturated", "yes", "B", "always"):
+            said.setdefault(f"{name}_{what}", "not measured")
+    return said
+
+
+def _primary(cch: pd.DataFrame) -> str:
+    """The primary result in a sentence, with Holm's p-values over the regimes."""
+    if not len(cch):
+        return "The primary test needs two sets at least."
+    adjusted = holm(cch["p_value"])
+    parts = [f"{regime(hidden)}: p = {p:.2g}" for hidden, p in adjusted.items()]
+    words = "; ".join(parts)
+    if (adjusted < 0.05).any():
+        where = " and ".join(regime(h) for h, p in adjusted.items() if p < 0.05)
+        return f"The CCH did better than both always and never with {where} ({words})."
+    return (
+        "The CCH was not shown to do better than both always distilling and never "
+        f"distilling ({words}, Holm-corrected)."
+    )
+
+
+def show_rules(table: pd.DataFrame) -> None:
+    """Net benefit of every rule, by regime."""
+    benefit = benefits(table, RULES | QUICK_LOOKS | OTHER_ESTIMATORS)
+    tests = rule_tests(benefit)
+    if not len(tests):
+        return
+    primary = tests["rule"] == "CCH"
+    rivals = tests["rule"].isin([*RULES, *QUICK_LOOKS]) & ~primary
+    tests["corrected"] = np.nan
+    tests.loc[primary, "corrected"] = holm(tests.loc[primary, "p_value"])
+    for _, part in tests[rivals].groupby("hidden"):
+        tests.loc[part.index, "corrected"] = holm(part["p_value"])
+    shown = pd.DataFrame(
+        {
+            "regime": [regime(h) for h in tests["hidden"]],
+            "rule": tests["rule"],
+            "sets": tests["sets"],
+            "B, in points": [
+                f"{100 * b:+.2f} ± {100 * e:.2f}"
+                for b, e in zip(tests["B"], tests["std_error"])
+            ],
+            "over always": [f"{100 * v:+.2f}" for v in tests["over_always"]],
+            "p": [f"{p:.2g}" for p in tests["p_value"]],
+            "Holm": ["–" if np.isnan(p) else f"{p:.2g}" for p in tests["corrected"]],
+        }
+    )
+    plots.show_table(
+        shown,
+        "Net benefit B of every rule: mean over the sets of what it gains where it "
+        "says “distil”, in points (hundredths of accuracy, or of Var y); the larger "
+        "p-value of the tests against “always” and “never”.",
+    )
+
+
+def show_sets(table: pd.DataFrame) -> None:
+    """A row a set."""
+    shown = by_set(table)
+    for column in shown:
+        if column.startswith("gain"):
+            shown[column] = [f"{100 * v:+.2f}" for v in shown[column]]
+    plots.show_table(
+        shown,
+        "Every set: mean gain over the control in points, and how many of its pairs "
+        "clearly help and harm, with all labels and with a fifth of them.",
+    )
+
+
+def quick_look(table: pd.DataFrame) -> pd.DataFrame:
+    """What `decide` said of heads on frozen features, against what the networks did."""
+    asked = table[table.get("decide", pd.Series(index=table.index)).notna()]
+    words = {1.0: "distil", 0.0: "undecided", -1.0: "do not distil"}
+    counts = asked.groupby([asked["decide"].map(words), asked["verdict"]]).size()
+    return counts.unstack(fill_value=0)
+
+
+def show_quick_look(table: pd.DataFrame) -> None:
+    """The same as a table of the page."""
+    counts = quick_look(table)
+    if len(counts):
+        plots.show_table(
+            counts.rename_axis("decide said").reset_index(),
+            "What `decide` said of heads on the student's frozen features, and what "
+            "distilling the network did, over self-distillation. Pairs, all labels.",
+        )

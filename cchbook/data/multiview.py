@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn import datasets
@@ -21,6 +20,7 @@ from sklearn import datasets
 from cchbook.data import catalogue
 from cchbook.data.catalogue import DataSource, data_home
 from cchbook.data.download import sha256_of
+from cchdecide.views import read_views
 from cchlib import check
 
 FOLDER = "multiview"
@@ -52,48 +52,8 @@ class MultiView:
         return list(permutations(self.views, 2))
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """The arrays of one file: `views` (a dict), `labels`, `groups`, `split`.
-
-    Raises
-    ------
-    ValueError
-        Not such a file: fewer than two views, no label, lengths that differ, pickled
-        objects.
-    """
-    path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {
-                name: stored[name]
-                for name in stored.files
-                if name.startswith("view_") or name in ("label", "group", "split")
-            }
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path.name} could not be read: {error}") from None
-    views = {k[5:]: v for k, v in arrays.items() if k.startswith("view_")}
-    if len(views) < 2 or "label" not in arrays:
-        raise ValueError(
-            f"{path.name} holds {sorted(arrays)}; at least two arrays view_NAME and "
-            "one label are wanted"
-        )
-    views = {k: v[:, None] if v.ndim == 1 else v for k, v in views.items()}
-    labels = arrays["label"]
-    if labels.dtype.kind == "f":
-        # said to be a regression by its type, however few its values
-        labels = labels.reshape(len(labels), -1)
-    extras = {k: arrays[k] for k in ("group", "split") if k in arrays}
-    check.same_length(**views, label=labels, **extras)
-    return {
-        "views": views,
-        "labels": labels,
-        "groups": extras.get("group"),
-        "split": extras.get("split"),
-    }
-
-
 def found() -> list[str]:
-    """Names of the sets at hand, smallest file first."""
+    """Names of the sets at hand: those of few views first, then small files."""
     files = (data_home() / FOLDER).glob("*.npz")
     return [path.stem for path in sorted(files, key=_size)]
 
@@ -114,19 +74,19 @@ def load(name: str) -> MultiView:
     if f"{FOLDER}/{name}.npz" in catalogue.get(FOLDER).files:
         note = catalogue.get(FOLDER).note
     source = DataSource(f"{FOLDER}/{name}", "real", sha256_of(path), path.parent, note)
-    return MultiView(name, **read(path), source=source)
+    return MultiView(name, **read_views(path), source=source)
 
 
 def load_sets(names: Sequence[str] = (), source: str = "auto") -> list[MultiView]:
     """The sets named, all at hand for ["all"], the two smallest for none.
 
     Where none is named and none is at hand, or for source "embedded", the sets that
-    scikit-learn ships.
+    scikit-learn ships (of these, the ones named).
     """
     check.one_of("source", source, catalogue.SOURCES)
     at_hand = [] if source == "embedded" else found()
     if source == "embedded" or (not at_hand and not names and source == "auto"):
-        return shipped()
+        return [one for one in shipped() if not names or one.name in names]
     if list(names) == ["all"]:
         names = at_hand
     return [load(name) for name in names or at_hand[:SMALLEST]]
@@ -169,5 +129,7 @@ def shipped() -> list[MultiView]:
     return sets
 
 
-def _size(path: Path) -> tuple[int, str]:
-    return path.stat().st_size, path.name
+def _size(path: Path) -> tuple[int, int]:
+    with zipfile.ZipFile(path) as stored:
+        views = sum(name.startswith("view_") for name in stored.namelist())
+    return views, path.stat().st_size
