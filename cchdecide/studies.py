@@ -779,8 +779,8 @@ class _Criteria:
             )
         except ValueError:  # a class too rare for the pilot's folds
             return {}
-        verdict = {"distil": 1.0, "do not distil": -1.0}.get(decision.verdict, 0.0)
-        found = {"decide": verdict}
+        verdict = {"distil": 1.0, "do not distil": -1.0}.get(decision.code, 0.0)
+        found = {"decide_verdict": verdict}
         if decision.pilot is not None:
             found["pilot"] = decision.pilot.gain.mean
             found["pilot_over_smoothing"] = decision.pilot.over_smoothing.mean

@@ -32,7 +32,7 @@ WORDS = {
     "slope_test": "A little distilling helps a linear head",
     "shrinkage_test": "Distilling beats shrinking a linear head",
     "pilot": "Heads on frozen features gain (pilot)",
-    "decide": "`decide`, for heads on frozen features",
+    "decide_verdict": "`decide`, for heads on frozen features",
 }
 RIGHTLY = {
     "helps": "It helps.",

@@ -43,7 +43,7 @@ RULES = {
     "shrinkage test": "shrinkage_test",
 }
 #: asked in the regime of all labels, of sets of few pairs
-QUICK_LOOKS = {"pilot": "pilot", "decide": "decide"}
+QUICK_LOOKS = {"pilot": "pilot", "decide": "decide_verdict"}
 OTHER_ESTIMATORS = {"CCH, gaussian": "cch_gaussian", "CCH, ksg": "cch_ksg"}
 FLIPS = 20_000
 
@@ -441,10 +441,13 @@ def show_sets(table: pd.DataFrame) -> None:
 
 def quick_look(table: pd.DataFrame) -> pd.DataFrame:
     """What `decide` said of heads on frozen features, against what the networks did."""
-    asked = table[table.get("decide", pd.Series(index=table.index)).notna()]
+    metric = QUICK_LOOKS["decide"]
+    if metric not in table:
+        return pd.DataFrame()
+    asked = table[table[metric].notna()]
     words = {1.0: "distil", 0.0: "undecided", -1.0: "do not distil"}
-    counts = asked.groupby([asked["decide"].map(words), asked["verdict"]]).size()
-    return counts.unstack(fill_value=0)
+    said = asked[metric].map(words)
+    return asked.groupby([said, asked["verdict"]]).size().unstack(fill_value=0)
 
 
 def show_quick_look(table: pd.DataFrame) -> None:

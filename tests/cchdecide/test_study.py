@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cchdecide import studies, study, study_views
+from cchdecide import decide, studies, study, study_views
 from cchdecide.cli import app
 from cchdecide.outputs import target_of
 from cchdecide.studies import draw_parts
@@ -157,6 +157,22 @@ def test_criteria_come_with_signs_and_saturation_is_undecided():
     saturated["saturated_latent"] = 1.0
     shown = saturated.rename_axis("criterion").reset_index()
     assert studies._says("cch_latent", shown) == "undecided"
+
+
+def test_the_verdict_of_decide_is_kept_as_a_number(monkeypatch):
+    latent, noisy, labels = planted(6)
+    verdicts = []
+
+    def heard(*arguments, **options):
+        decision = decide(*arguments, **options)
+        verdicts.append(decision.code)
+        return decision
+
+    monkeypatch.setattr(studies, "decide", heard)
+    found = study(latent, noisy, labels, **(SMALL | {"estimates": 1}))
+    said = found.criteria.set_index("criterion").loc["decide_verdict", "value"]
+    signs = {"distil": 1.0, "undecided": 0.0, "do not distil": -1.0}
+    assert said == signs[verdicts[0]]
 
 
 @pytest.mark.parametrize(
