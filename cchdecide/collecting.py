@@ -360,9 +360,8 @@ def _in_one_order(
                 f"`{name}` must give one column a class, got {output.shape[1]} for "
                 f"{len(names)} classes (one against one?)"
             )
-        if len(names) < len(order) and not hasattr(
-            readers[name].model, "predict_proba"
-        ):
+        model = getattr(readers[name], "model", None)
+        if len(names) < len(order) and not hasattr(model, "predict_proba"):
             raise ValueError(
                 f"`{name}` must know all classes {listed(order)}, got scores for "
                 f"{listed(names)} only"

@@ -269,13 +269,13 @@ def _probabilities(
     hundreds = array.max() > 1 + SLACK and array.min() >= -SLACK
     if hundreds and bool((abs(array.sum(1) - 100) < 1).all()):
         array, words = array / 100, "percentages, divided by 100"
-    inside = ((array >= -SLACK) & (array <= 1 + SLACK)).all(1)
+    inside = np.asarray(((array >= -SLACK) & (array <= 1 + SLACK)).all(1))
     sums = array.clip(0, 1).sum(1)
     decimals = _decimals(array)
     rounding = 0.5 * 10.0**-decimals * array.shape[1] if decimals else 0.0
     whole = np.asarray(abs(sums - 1) <= max(SUM_TOLERANCE, rounding))
     if form is None and not (inside & whole).all():
-        _not_asked_here(name, array, inside, inside & whole, sums)
+        _not_asked_here(name, array, inside, np.asarray(inside & whole), sums)
         return None, "logits"
 
     if not inside.all():

@@ -128,7 +128,7 @@ def rival_criteria(
             agreement = np.corrcoef(teacher[:, 0], student[:, 0])[0, 1]
     gain = np.nan
     if imitator is not None:
-        gain, _ = predicted_gain(y, student, imitator, lam)
+        gain = float(predicted_gain(y, student, imitator, lam)[0])
     residual, _ = residual_correlation(y, student, teacher)
     shared = shared_label_information(teacher_output, student_output, labels)
     size = np.nan

@@ -332,9 +332,12 @@ def _layer(stack: Stack, name: str, module: nn.Module, rate: _Rate) -> Any:
     weight, bias = stack.leaves[f"{name}.weight"], stack.leaves[f"{name}.bias"]
     if isinstance(module, nn.Linear):
         return _Linear(weight, bias, f"{name}.weight" in stack.turned, rate)
-    running = ("running_mean", "running_var", "num_batches_tracked")
-    buffers = [stack.buffers[f"{name}.{part}"] for part in running]
-    return _Norm(weight, bias, tuple(buffers), cast(nn.BatchNorm1d, module), rate)
+    running = (
+        stack.buffers[f"{name}.running_mean"],
+        stack.buffers[f"{name}.running_var"],
+        stack.buffers[f"{name}.num_batches_tracked"],
+    )
+    return _Norm(weight, bias, running, cast(nn.BatchNorm1d, module), rate)
 
 
 def _optimizer(
