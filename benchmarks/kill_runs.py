@@ -1,18 +1,18 @@
 """Kill batches at random moments, and count what is lost and what is doubled.
 
 Each round starts a batch of short jobs and, at a moment drawn at random, kills one of
-its processes by SIGKILL: the client, a driver (the process that runs papermill), a
-kernel, or on a Dask cluster a worker. Then the same command goes on, without being
-killed, until it says that all is done. Lost is a run that is missing or not whole
-afterwards, or a run that was complete when the kill came and is no longer what it was;
-doubled is a run that was complete at the kill and was executed again, or that stands
-there twice. Leftovers are processes that outlive the batch, and workplaces that nobody
-holds.
+its processes by SIGKILL: the client, a Dask worker (the process that runs papermill) or
+a kernel. Then the same command goes on, without being killed, until it says that all is
+done. Lost is a run that is missing or not whole afterwards, or a run that was complete
+when the kill came and is no longer what it was; doubled is a run that was complete at
+the kill and was executed again, or that stands there twice. Left over are processes
+that are there a minute after a batch, and working folders after the one that went on.
 
-`python benchmarks/kill_runs.py 100` adds each round to
+`python benchmarks/kill_runs.py 60` adds each round to
 `benchmarks/results/kill_runs.csv` and makes `book/kill_runs.md` of all that stand
-there, the table of the page on many machines (about an hour on two cores). The moments
-are drawn from a seed.
+there, the table of the page on many machines (about half an hour on two cores). The
+moments are drawn from a seed. `--overhead` measures instead what a job costs beside
+plain papermill in a loop, and writes `book/bench_batch.md`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from toy_checkout import CCH, Toy, alive  # noqa: E402
+from toy_checkout import CCH, Toy  # noqa: E402
 
 from cchbook.runs import records  # noqa: E402
 from cchbook.runs.store import Store  # noqa: E402
 
 ROUNDS = ROOT / "benchmarks" / "results" / "kill_runs.csv"
 JOBS = 4
-VICTIMS = ("client", "driver", "kernel", "worker")
+VICTIMS = ("client", "worker", "kernel")
 #: of each round; `kills` is 0 where no such process ran at the moment
 COUNTED = (
     "kills",
@@ -67,7 +67,10 @@ def main() -> None:
         "--victims", nargs="+", choices=VICTIMS, default=VICTIMS, help="in turn"
     )
     options.add_argument("--page", action="store_true", help="make the table alone")
+    options.add_argument("--overhead", action="store_true", help="measure that alone")
     given = options.parse_args()
+    if given.overhead:
+        return overhead()
     draw = random.Random(given.seed)
     began = time.monotonic()
     for number in range(0 if given.page else given.rounds):
@@ -100,33 +103,26 @@ def one_round(victim: str, draw: random.Random) -> Counter:
         env = {**os.environ, "CCH_ROOT": folder}
         env.pop("CCH_BUILD_DIR", None)
         command = [*CCH, "run", "--sweep", str(sweep), "--retries", "2"]
-        cluster = Dask(toy.root, env) if victim == "worker" else None
-        try:
-            if cluster:
-                command += ["--cluster", cluster.address]
-                command += ["--output", str(toy.root / "_build/runs")]
-            else:
-                command += ["--workers", "2"]
-            return killed(victim, draw, toy, command, env, cluster)
-        finally:
-            if cluster:
-                cluster.end()
+        return killed(victim, draw, toy, [*command, "--workers", "2"], env)
 
 
-def killed(victim, draw, toy, command, env, cluster) -> Counter:
+def killed(victim, draw, toy, command, env) -> Counter:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     client = subprocess.Popen(command, env=env, **quiet)
     # a moment between the first process of a job and the end of the last one
-    begins = time.monotonic()
+    began = time.monotonic()
     wanted, moment = draw.randrange(JOBS), draw.uniform(0.0, 4.0)
+    started: set[psutil.Process] = set()
     while client.poll() is None:
-        if drivers(client.pid, cluster) and len(whole(toy)) >= wanted:
+        started |= descendants(client.pid)
+        if any(map(is_worker, started)) and len(whole(toy)) >= wanted:
             break
         time.sleep(0.05)
     time.sleep(moment)
+    started |= descendants(client.pid)
     before = whole(toy)
     ran = Counter(toy.executions())
-    hit = strike(victim, client.pid, cluster, draw)
+    hit = strike(victim, client.pid, draw)
     found = Counter(kills=int(hit), complete=len(before) if hit else 0)
     if victim == "client":
         client.wait(timeout=60)
@@ -136,7 +132,7 @@ def killed(victim, draw, toy, command, env, cluster) -> Counter:
         found["hung"] += 1
         client.kill()
         client.wait()
-    settle(toy)
+    found["left over"] += settle(started)
 
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=PATIENCE
@@ -150,49 +146,51 @@ def killed(victim, draw, toy, command, env, cluster) -> Counter:
     found["doubled"] += sum(count for name, count in runs_again.items() if name in keys)
     folders = [p for p in (toy.root / "_build/runs/01_toy").iterdir() if p.is_dir()]
     found["doubled"] += len(folders) - len(after)
-    # a worker that lives keeps its driver for the next job
-    kept = {driver.pid for driver in drivers(client.pid, cluster)}
-    found["left over"] += sum(map(alive, set(toy.processes()) - kept))
+    found["left over"] += settle({p for p in map(process, toy.processes()) if p})
     found["left over"] += len(list((toy.root / "_build/runs/.partial").glob("*")))
-    found["seconds"] += round(time.monotonic() - begins)
+    found["seconds"] += round(time.monotonic() - began)
     return found
 
 
-def drivers(client: int, cluster: Dask | None) -> list[psutil.Process]:
-    """The processes that run papermill."""
-    found = []
-    for pid in {client} | workers(cluster):
-        try:
-            children = psutil.Process(pid).children()
-            found += [c for c in children if "cchbook.runs.job" in c.cmdline()]
-        except psutil.NoSuchProcess:
-            continue
-    return found
+def descendants(client: int) -> set[psutil.Process]:
+    """All processes that a command has started."""
+    try:
+        return set(psutil.Process(client).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return set()
 
 
-def strike(victim: str, client: int, cluster: Dask | None, draw: random.Random) -> bool:
+def process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether it runs papermill: it has a kernel."""
+    try:
+        return any("ipykernel" in " ".join(c.cmdline()) for c in process.children())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def strike(victim: str, client: int, draw: random.Random) -> bool:
     """Kill one process; False where none of its kind runs at that moment."""
+    workers = [p for p in descendants(client) if is_worker(p)]
     if victim == "client":
         chosen = [client]
     elif victim == "worker":
-        chosen = sorted(workers(cluster))
-    elif victim == "driver":
-        chosen = [driver.pid for driver in drivers(client, cluster)]
+        chosen = [worker.pid for worker in workers]
     else:
-        chosen = [
-            kernel.pid for d in drivers(client, cluster) for kernel in d.children()
-        ]
+        chosen = [kernel.pid for worker in workers for kernel in worker.children()]
     if not chosen:
         return False
     try:
-        os.kill(draw.choice(chosen), signal.SIGKILL)
+        os.kill(draw.choice(sorted(chosen)), signal.SIGKILL)
     except ProcessLookupError:
         return False
     return True
-
-
-def workers(cluster: Dask | None) -> set[int]:
-    return {worker.pid for worker in cluster.workers} if cluster else set()
 
 
 def whole(toy: Toy) -> dict[str, bytes]:
@@ -211,42 +209,55 @@ def finished(before: dict[str, bytes]) -> list[int]:
     return [json.loads(text)["parameters"]["i"] for text in before.values()]
 
 
-def settle(toy: Toy) -> None:
-    """Wait until what was started has ended, 30 s at most."""
-    end = time.monotonic() + 30
-    processes = toy.processes() if toy.trace.is_file() else []
-    while any(map(alive, processes)) and time.monotonic() < end:
-        time.sleep(0.05)
+def settle(started: set[psutil.Process]) -> int:
+    """Wait until what was started has ended, a minute at most; how many have not."""
+    _, left = psutil.wait_procs(list(started), timeout=60)
+    return len(left)
 
 
-class Dask:
-    """A scheduler and two workers."""
+def overhead(count: int = 16) -> None:
+    """Seconds a job of a batch with one worker, and of papermill in a loop, for a
+    notebook that does nothing; what they differ by, with what the batch costs once.
+    """
+    import papermill
 
-    def __init__(self, folder: Path, env: dict[str, str]):
-        file = folder / "scheduler.json"
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        start = [sys.executable, "-m"]
-        options = ["--scheduler-file", str(file), "--no-dashboard"]
-        port = ["--host", "127.0.0.1", "--port", "0"]
-        scheduler = [*start, "distributed.cli.dask_scheduler", *options, *port]
-        worker = [*start, "distributed.cli.dask_worker", *options, "--nthreads", "1"]
-        worker += ["--no-nanny", "--local-directory", str(folder)]
-        self.scheduler = subprocess.Popen(scheduler, env=env, cwd=folder, **quiet)
-        while not file.is_file():
-            time.sleep(0.05)
-        self.workers = [
-            subprocess.Popen(worker, env=env, cwd=folder, **quiet) for _ in range(2)
-        ]
-        from distributed import Client
-
-        with Client(scheduler_file=str(file), timeout=PATIENCE) as client:
-            client.wait_for_workers(2, timeout=PATIENCE)
-            self.address = client.scheduler_info()["address"]
-
-    def end(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
+    busy = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="cch-kill-") as folder:
+        toy = Toy(Path(folder))
+        path = toy.add("01_toy")
+        env = {**os.environ, "CCH_ROOT": folder}
+        env.pop("CCH_BUILD_DIR", None)
+        seconds = {}
+        for jobs in (1, count + 1):
+            sweep = toy.root / "sweep.yaml"
+            sweep.write_text(f"01_toy: {{i: {list(range(jobs))}, wait: [0]}}")
+            command = [*CCH, "run", "--sweep", str(sweep), "--workers", "1", "--again"]
+            began = time.perf_counter()
+            subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
+            seconds[jobs] = time.perf_counter() - began
+        os.environ["CCH_ROOT"] = folder
+        began = time.perf_counter()
+        for i in range(count):
+            out = str(toy.root / f"out{i}.ipynb")
+            options = {"i": i, "wait": 0.0}
+            papermill.execute_notebook(str(path), out, options, progress_bar=False)
+        plain = (time.perf_counter() - began) / count
+    each = (seconds[count + 1] - seconds[1]) / count
+    rows = (
+        ("papermill in a loop, a job", plain),
+        ("`cch run --workers 1`, a job", each),
+        ("overhead of the batch, a job", each - plain),
+        ("a batch of one job, start and end included", seconds[1]),
+    )
+    lines = [f"| {what} | {value:.2f} s |" for what, value in rows]
+    note = (
+        f"Measured by `benchmarks/kill_runs.py --overhead` on "
+        f"{time.strftime('%Y-%m-%d')} ({platform.machine()}, {records.cores()} cores, "
+        f"load {busy:.1f} before it began): {count} notebooks that do nothing."
+    )
+    text = "\n".join(["| what | measured |", "|---|---:|", *lines, "", note, ""])
+    print(text)
+    records.write_text(ROOT / "book" / "bench_batch.md", text)
 
 
 def page() -> str:

@@ -6,10 +6,9 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,8 +34,6 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
-LOOK = 1.0  # seconds between two looks at what runs, on a terminal
-TELL = 30.0  # and between the lines that say it elsewhere
 ROWS = 40  # of the summary: beyond it only what failed is listed
 
 BuildDir = Annotated[
@@ -132,7 +129,7 @@ def run(
     fails.
     """
     with _plainly(build_dir):
-        from cchbook.runs import batch
+        from cchbook.runs import batch, plan
         from cchbook.runs.job import Limits
 
         if cluster and workers:
@@ -140,8 +137,8 @@ def run(
                 "--workers is for this machine, --cluster brings its own workers; "
                 "one of them is wanted"
             )
-        grid = batch.read_sweep(sweep) if sweep else None
-        for said in batch.readings(settings or []):
+        grid = plan.read_sweep(sweep) if sweep else None
+        for said in plan.readings(settings or []):
             print(f"cch: {said}", file=sys.stderr)
         todo = batch.Batch(
             notebooks or [],
@@ -154,20 +151,22 @@ def run(
             Limits(timeout, cell_timeout, again),
             retries,
         )
-        if cluster:
-            pool = batch.cluster(cluster)
-        else:
-            # asked for two processes, one alone leaves half of the cores to others
-            pool = batch.local(workers or _workers(), fixed=workers is not None)
         console = Console(soft_wrap=not sys.stdout.isatty())
         outcomes, began = [], time.perf_counter()
         # the end of a batch job's time, and a plain kill, are told as interruptions
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            with pool as workers_at_hand, _Progress(todo, console) as shown:
+            if cluster:
+                pool = batch.cluster(cluster)
+            else:
+                # asked for two processes, one alone leaves half of the cores to others
+                pool = batch.local(workers or _workers(), fixed=workers is not None)
+            with pool as workers_at_hand, _bar(console) as bar:
+                task = bar.add_task("runs", total=len(todo))
                 for outcome in todo.run(workers_at_hand):
                     outcomes.append(outcome)
-                    shown(outcome)
+                    bar.advance(task)
+                    _show(console, outcome, f"[{len(outcomes)}/{len(todo)}]")
         finally:  # also of a batch that was broken off
             signal.signal(signal.SIGTERM, before)
             outcomes += todo.broken_off()
@@ -206,7 +205,7 @@ def export(
     as a Process Run Crate, which others' tools read.
     """
     with _plainly(build_dir):
-        from cchbook.runs import crate
+        from cchbook.publish import crate
 
         print(crate.export(keys, to, output))
 
@@ -219,21 +218,19 @@ def status(
     output: Output = None,
     build_dir: BuildDir = None,
 ) -> None:
-    """Say what of a batch runs where since when, is done, failed or missing; works
-    while it runs, from any machine that sees its --output.
+    """Say what of a batch is done, failed or missing, and what runs; works while it
+    runs, from any machine that sees its --output.
     """
     with _plainly(build_dir):
-        from cchbook.runs import records, watch
+        from cchbook.runs import watch
         from cchbook.runs.store import Store
 
-        store = Store(output or str(records.build_dir() / "runs"))
-        plan, lines = watch.status(store, batch)
+        store = Store(output)
+        began, lines = watch.status(store, batch)
         counts = Counter(line.state for line in lines)
         words = ("done", "running", "failed", "missing")
         said = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
-        print(
-            f"{said} of {len(lines)}; {watch.client(plan)}; runs are below {store.url}"
-        )
+        print(f"{said} of {len(lines)}; {began}; runs are below {store.url}")
         # plain lines, with full paths: they are read by eyes and by grep
         for line in lines:
             changed = " ".join(f"{k}={v}" for k, v in line.overrides.items())
@@ -253,7 +250,9 @@ def collect(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Only the runs of this grid."),
     ] = None,
-    profile: Profile = "quick",
+    profile: Annotated[
+        str | None, typer.Option(help="Only runs of this profile.")
+    ] = None,
     settings: Settings = None,
     output: Output = None,
     build_dir: BuildDir = None,
@@ -262,17 +261,20 @@ def collect(
     columns.
     """
     with _plainly(build_dir):
-        from cchbook.runs import batch, records
+        from cchbook.data.files import write_bytes
+        from cchbook.runs import batch, plan
+        from cchbook.runs.store import collect as collected
 
         if to.suffix not in (".csv", ".parquet"):
             raise ValueError(
                 f"-o is {to}; a name that ends in .csv or .parquet is wanted"
             )
-        keys = None
         if sweep:
-            grid = batch.read_sweep(sweep)
+            grid = plan.read_sweep(sweep)
             names = [notebook] if notebook else []
-            planned = batch.Batch(names, profile, settings or [], grid, output)
+            planned = batch.Batch(
+                names, profile or "quick", settings or [], grid, output
+            )
             done = planned.complete()
             wanted = [*planned.first, *planned.late(done)]
             keys = [job.key for job in wanted]
@@ -281,11 +283,14 @@ def collect(
                 print(
                     f"cch: {missing} of {len(keys)} runs are missing", file=sys.stderr
                 )
-        table = records.collect(notebook, output, keys)
-        if to.suffix == ".csv":
-            table.to_csv(to, index=False)
+            table = collected(notebook, output, keys)
         else:
-            table.to_parquet(to, index=False)
+            table = collected(notebook, output, None, profile, settings or [])
+        if to.suffix == ".csv":
+            content = table.to_csv(index=False).encode()
+        else:
+            content = table.to_parquet(None, index=False)
+        write_bytes(to, content)
         print(f"{to}: {len(table)} rows of {table['key'].nunique()} runs")
 
 
@@ -516,91 +521,23 @@ def _bar(console: Console) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console,
+        disable=not console.is_terminal,
     )
 
 
-class _Progress:
-    """What runs: bars on a terminal; elsewhere a line for each job that ends, and now
-    and then one for each that runs.
-    """
-
-    def __init__(self, batch: Any, console: Console):
-        self._batch, self._console = batch, console
-        self._count, self._total = 0, len(batch)
-        self._bar = _bar(console) if console.is_terminal else None
-        self._tasks: dict[tuple[str, str], int] = {}
-        self._ended = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Callable[[Any], None]:
-        if self._bar:
-            self._bar.start()
-            self._all = self._bar.add_task("runs", total=self._total)
-        self._watcher.start()
-        return self._outcome
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._watcher.join()
-        if self._bar:
-            self._bar.stop()
-
-    def _outcome(self, outcome: Any) -> None:
-        self._count += 1
-        if self._bar:
-            self._bar.advance(self._all)
-        if outcome.status != "failed" and (self._bar or outcome.status == "kept"):
-            return
-        words = (
-            f"[{self._count}/{self._total}]",
-            outcome.job.notebook,
-            outcome.job.key,
-            outcome.status,
-            f"{outcome.seconds:.1f} s",
-            outcome.why,
-        )
-        self._console.print(escape(" ".join(words).rstrip()), highlight=False)
-
-    def _watch(self) -> None:
-        from cchbook.runs import watch
-        from cchbook.runs.store import Store
-
-        store = Store(self._batch.store.url)  # of its own: another thread uses that one
-        mine = {(p["notebook"], p["key"]) for p in self._batch.plan()}
-        kinds = {(p["notebook"], bool(p["piece"])) for p in self._batch.plan()}
-        expected = watch.expectations(store, kinds, self._batch.profile)
-        every = LOOK if self._bar else TELL
-        while not self._ended.wait(every):
-            running = [
-                lease
-                for lease in store.running()
-                if (lease["notebook"], lease["key"]) in mine
-                or lease["notebook"] in {notebook for notebook, key in mine if not key}
-            ]
-            if self._bar:
-                self._show(running)
-            for lease in running if not self._bar else ():
-                piece = bool(lease.get("piece"))
-                said = watch.progress(lease, expected.get((lease["notebook"], piece)))
-                line = f"  {lease['notebook']} {lease['key']} {said}"
-                self._console.print(escape(line), highlight=False)
-
-    def _show(self, running: list[dict]) -> None:
-        """A bar for each job that runs."""
-        now = {(lease["notebook"], lease["key"]): lease for lease in running}
-        for run in [run for run in self._tasks if run not in now]:
-            self._bar.remove_task(self._tasks.pop(run))
-        for run, lease in now.items():
-            if run not in self._tasks:
-                self._tasks[run] = self._bar.add_task("", total=None)
-            heading = lease.get("heading") or "starts"
-            what = escape(f"  {lease['notebook']} on {lease['host']}: {heading[:40]}")
-            self._bar.update(
-                self._tasks[run],
-                description=what,
-                completed=lease.get("cell", 0),
-                total=lease.get("of"),
-            )
+def _show(console: Console, outcome: Any, count: str) -> None:
+    """A line for each job that ends; on a terminal only for one that failed."""
+    if outcome.status == "kept" or console.is_terminal and outcome.status != "failed":
+        return
+    words = (
+        count,
+        outcome.job.notebook,
+        outcome.job.key,
+        outcome.status,
+        f"{outcome.seconds:.1f} s",
+        outcome.why,
+    )
+    console.print(escape(" ".join(words).rstrip()), highlight=False)
 
 
 def _summary(

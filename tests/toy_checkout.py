@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import signal
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from cchbook.runs import records
+from cchbook.runs import batch, records
 from cchbook.runs.store import Store
 
 CCH = [sys.executable, "-c", "from cchdecide.cli import main; main()"]
@@ -107,7 +109,26 @@ def write_notebook(
     )
 
 
-def wait_until(condition, seconds=60):
+_pools = contextlib.ExitStack()
+
+
+@functools.cache
+def pool(workers=2):
+    """Workers for all tests of a process: starting them takes seconds."""
+    return _pools.enter_context(batch.local(workers))
+
+
+def close_pools():
+    pool.cache_clear()
+    _pools.close()
+
+
+def run(*args, workers=2, **kwargs):
+    """Outcomes of a batch, as they come."""
+    return list(batch.Batch(*args, **kwargs).run(pool(workers)))
+
+
+def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -31,7 +31,7 @@ from cchbook.chapters.inference import (
     false_discovery,
     moderation_prior,
 )
-from cchbook.runs import batch, records
+from cchbook.runs import plan, records
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.records import Record
 
@@ -575,7 +575,7 @@ def paper_settings(notebook: str) -> dict[str, Any]:
     path = root / "notebooks" / f"{notebook}.ipynb" if root else None
     if path is None or not path.is_file():
         return {}
-    return batch.parameters(Notebook.read(path), "paper", {})
+    return plan.parameters(Notebook.read(path), "paper", {})
 
 
 def counterpart(

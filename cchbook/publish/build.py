@@ -31,8 +31,8 @@ from filelock import FileLock
 from cchbook.publish import colab
 from cchbook.runs import records
 from cchbook.runs.batch import Batch
-from cchbook.runs.job import Job
 from cchbook.runs.notebook import Notebook, source, tags
+from cchbook.runs.plan import Job
 from cchbook.runs.records import Record
 from cchlib import check
 
@@ -91,17 +91,22 @@ def build(
             "`out` must be a new or empty folder, or that of an earlier book, since "
             f"its content is replaced, got {out}, which holds something else"
         )
-    root = records.repository()
-    if root is None or not (root / "_toc.yml").is_file():
-        raise FileNotFoundError(
-            "there must be a checkout of the book here or above, with a _toc.yml"
-        )
+    root = _checkout()
     out = Path(out or records.build_dir() / "html").absolute()
     folder = records.build_dir()
     folder.mkdir(parents=True, exist_ok=True)
     # the places between are shared: two builds at once would mix them
     with FileLock(folder / ".build.lock"):
         return _build(root, out, profile, settings, runs)
+
+
+def _checkout() -> Path:
+    root = records.repository()
+    if root is None or not (root / "_toc.yml").is_file():
+        raise FileNotFoundError(
+            "there must be a checkout of the book here or above, with a _toc.yml"
+        )
+    return root
 
 
 def _build(
@@ -145,7 +150,7 @@ def build_chapters(
     RuntimeError
         The Sphinx build failed or warned.
     """
-    root = records.repository()
+    root = _checkout()
     known = chapters(root)
     for name in names:
         check.one_of("chapter", name, known)

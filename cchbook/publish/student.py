@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cchbook.publish.build import GLUED, toc_files
-from cchbook.runs import batch, places, records
+from cchbook.runs import places, plan, records
 from cchbook.runs.files import write_json
 from cchbook.runs.notebook import Notebook, source, tags
 
@@ -58,11 +58,14 @@ def write(
     Raises
     ------
     ValueError
-        There is no such chapter, or it has no such settings.
+        There is no such chapter, it has no such settings, or `out` is there: it may be
+        a chapter, or what a student wrote.
     """
-    (written,) = batch.notebooks([name])
-    changes = batch.overrides(settings, [written])[written.name]
-    values = batch.parameters(written, profile, changes)
+    if out.exists():
+        raise ValueError(f"`-o` must be a new file, got {out}, which is there")
+    (written,) = plan.notebooks([name])
+    changes = plan.overrides(settings, [written])[written.name]
+    values = plan.parameters(written, profile, changes)
     root = records.repository()
     titled = titles(root) if root and (root / "_toc.yml").is_file() else {}
     write_json(out, student(written, titled, values))

@@ -55,9 +55,17 @@ class Notebook:
 
     @staticmethod
     def read(path: str | Path) -> Notebook:
-        """The notebook in a file."""
+        """The notebook in a file; ValueError where it holds none."""
         path = Path(path)
-        return Notebook(path, json.loads(path.read_text(encoding="utf-8")))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            content["cells"], content["metadata"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"notebook {path} can't be read ({type(error).__name__}: {error}); "
+                "a notebook of format 4 is wanted"
+            ) from None
+        return Notebook(path, content)
 
     @property
     def name(self) -> str:

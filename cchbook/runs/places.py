@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
+HOST = socket.gethostname()
 PACKAGE = Path(__file__).resolve().parents[1]  # cchbook; the others lie beside it
 
 

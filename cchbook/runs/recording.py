@@ -40,7 +40,7 @@ def record(key: str, output: str | None = None) -> Path:
     root = records.repository()
     if root is None:
         raise ValueError("no checkout in this folder or above it; one is wanted")
-    store = Store(output or str(records.build_dir() / "runs"))
+    store = Store(output)
     notebook, key = store.find(key)
     with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
         run = records.read(store.fetch(notebook, key, Path(scratch)))
@@ -48,6 +48,12 @@ def record(key: str, output: str | None = None) -> Path:
             raise ValueError(
                 f"key {key} is a piece of a run ({_said(run.record['piece'])}); "
                 "the key of the whole run is wanted"
+            )
+        page = root / "notebooks" / f"{notebook}.ipynb"
+        if run.record.get("plain") or not page.is_file():
+            raise ValueError(
+                f"key {key} is of {notebook}, which keeps no record of its own or is "
+                f"not in {page.parent}; a run of the book's notebooks is wanted"
             )
         if wrong := run.changed():
             raise ValueError(

@@ -23,9 +23,8 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -37,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 from cchbook.data.files import write_bytes
-from cchbook.runs import keys, leases, places, predictions
+from cchbook.runs import keys, places, predictions
 from cchbook.runs.files import described, inventory, write_json, write_text
 from cchbook.runs.notebook import Notebook
 from cchbook.runs.places import build_dir, repository
@@ -123,73 +122,6 @@ def read(path: str | Path) -> Record:
             "the record of a run is wanted"
         ) from None
     return Record(path, record)
-
-
-def collect(
-    notebook: str | None = None,
-    output: str | None = None,
-    keys: Iterable[str] | None = None,
-) -> pd.DataFrame:
-    """The metrics of all complete runs as one tidy table.
-
-    Parameters
-    ----------
-    notebook
-        Of one notebook only.
-    output
-        URL of the store; by default `runs` in the build folder.
-    keys
-        Of these runs only.
-
-    Returns
-    -------
-    DataFrame
-        A row a measurement: notebook, key, the parameters of its run, then the columns
-        of metrics.csv. A parameter that is a list is its JSON; one with the name of a
-        condition is `parameter.NAME`. Pieces of a run that was put together are left
-        out: their rows are its.
-
-    Raises
-    ------
-    ValueError
-        There is no complete run.
-    """
-    from cchbook.runs.store import Store
-
-    store = Store(output or str(build_dir() / "runs"))
-    names = [notebook] if notebook else store.notebooks()
-    runs = store.all_complete(names)
-    wanted = None if keys is None else set(keys)
-    within = {
-        piece["key"] for run in runs for piece in store.seen[run].get("pieces", [])
-    }
-    frames = []
-    with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
-        for name, key in sorted(
-            runs, key=lambda run: (run[0], store.seen[run]["start"])
-        ):
-            if key in within or wanted is not None and key not in wanted:
-                continue
-            run = read(store.fetch(name, key, Path(scratch)))
-            frames.append(_with_parameters(run))
-    if not frames:
-        raise ValueError(
-            f"no complete run of {notebook or 'any notebook'} below {store.url}; "
-            "cch run makes one"
-        )
-    every = pd.concat(frames, ignore_index=True)
-    return every[[c for c in every if c not in COLUMNS] + list(COLUMNS)]
-
-
-def _with_parameters(run: Record) -> pd.DataFrame:
-    """The metrics of a run, with what it was run with as columns in front."""
-    front = {"notebook": run.record["notebook"], "key": run.record["key"]}
-    for name, value in run.record["parameters"].items():
-        taken = name in run.metrics or name in front
-        text = json.dumps(value) if isinstance(value, (list, dict)) else value
-        front[f"parameter.{name}" if taken else name] = text
-    columns = {name: [value] * len(run.metrics) for name, value in front.items()}
-    return pd.concat([pd.DataFrame(columns), run.metrics], axis=1)
 
 
 def recorded(notebook: str) -> list[Record]:
@@ -564,7 +496,7 @@ class Run(Measurements):
                 ],
                 "start": self._start.isoformat(timespec="seconds"),
                 "seconds": round(time.perf_counter() - self._clock, 2),
-                "host": leases.HOST,
+                "host": places.HOST,
                 "key": self.key,
                 **({"kept": self._keep_all()} if self._kept else {}),
                 **({"piece": self._job["piece"]} if self._job.get("piece") else {}),
@@ -602,7 +534,7 @@ def bare(job: Any, folder: Path, started: datetime) -> None:
         "data": [],
         "start": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
-        "host": leases.HOST,
+        "host": places.HOST,
         "key": job.key,
         "plain": True,
     }

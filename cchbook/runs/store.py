@@ -3,82 +3,37 @@ object store.
 
 A run is complete when its folder holds a `record.json` that can be read, and all files
 that it lists, each as long as it says. On a disk the folder is made in `.partial/` and
-renamed. An object store has no rename: there every attempt has a folder of its own, and
-`record.json`, put last, says which (`at`), so that two machines that finish one run at
-one moment never mix their files.
+renamed; what a killed worker leaves there is swept by the next batch, which tells by a
+file lock that nobody works in it. An object store has no rename: there every attempt
+has a folder of its own, and `record.json`, put last, says which (`at`), so that two
+machines that finish one run at one moment never mix their files.
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
 import shutil
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from filelock import FileLock, Timeout
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from cchbook.runs import files, leases
-from cchbook.runs.leases import HOST
+from cchbook.runs import files, places, plan, records
 
 PARTIAL = ".partial"
 BATCHES = ".batches"
-
-
-class Workplace:
-    """A folder for one run to work in, and the lease that says who does.
-
-    Attributes
-    ----------
-    folder
-        Where to work: gone afterwards unless it was published.
-    name, lease
-        What it is called, and who works in it since when.
-    """
-
-    def __init__(self, store: Store, folder: Path, told: Mapping[str, Any]):
-        self.folder = folder
-        self._store = store
-        self.name = folder.name
-        self.lease = {**leases.mine(), **told, "since": time.time()}
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._write()
-        self._heart = threading.Thread(target=self._beat, daemon=True)
-        self._heart.start()
-
-    def tell(self, **progress: Any) -> None:
-        """Put progress into the lease, to be seen at its next beat."""
-        with self._lock:
-            self.lease.update(progress)
-
-    def close(self) -> None:
-        """Give the lease back."""
-        self._ended.set()
-        self._heart.join()
-        self._store._forget(self.name)
-
-    def _beat(self) -> None:
-        every = leases.BEAT if self._store.local else leases.BEAT_FAR
-        while not self._ended.wait(every):
-            try:
-                self._write()
-            except OSError:  # a full disk, a broken line: the next beat may get through
-                continue
-
-    def _write(self) -> None:
-        with self._lock:
-            self.lease["beat"] = time.time()
-            content = json.dumps(self.lease)
-        self._store._put(f"{PARTIAL}/{self.name}.json", content)
+FRESH = 60.0  # seconds
 
 
 class Store:
@@ -93,7 +48,8 @@ class Store:
         {(notebook, key): why} of those whose files are not what their record says.
     """
 
-    def __init__(self, url: str | Path):
+    def __init__(self, url: str | Path | None = None):
+        url = url or places.build_dir() / "runs"
         self.fs, base = url_to_fs(str(url))
         self.local = isinstance(self.fs, LocalFileSystem)
         self.base = os.path.abspath(base) if self.local else base.rstrip("/")
@@ -228,74 +184,50 @@ class Store:
 
     # Work -----------------------------------------------------------------------------
 
-    def in_other_hands(self, place: Workplace) -> bool:
-        """Whether another batch works on the run of `place`, and began before it.
-
-        A batch does not wait for itself: what its lost worker had begun begins anew.
-        """
-        mine = place.lease
-        what = ("notebook", "key")
-        for name, lease in self.leases().items():
-            same = all(lease.get(k) == mine[k] for k in what)
-            stranger = lease.get("batch") != mine["batch"]
-            earlier = (lease["since"], name) < (mine["since"], place.name)
-            if same and stranger and earlier and leases.alive(lease):
-                return True
-        return False
+    @property
+    def _partial(self) -> Path:
+        """Where workplaces are: on the disk of the finished runs, to be renamed."""
+        if self.local:
+            return Path(self.base) / PARTIAL
+        return Path(tempfile.gettempdir()) / f"cch-{getpass.getuser()}"
 
     @contextmanager
-    def workplace(self, notebook: str, key: str, **told: Any) -> Iterator[Workplace]:
-        """A new folder for one run to work in, gone afterwards unless it was published.
-
-        `told` stands in its lease, beside who works.
+    def workplace(self, batch: str, notebook: str, key: str) -> Iterator[Path]:
+        """A new folder for one run to work in, whose `run` is to be published; gone
+        afterwards.
         """
-        # threads of one process may work on the same run: two clients share a scheduler
-        name = f"{HOST}~{os.getpid()}~{key}~{uuid.uuid4().hex[:8]}"
         if self.local:
-            # on the disk of the finished runs, to be renamed
-            parent = Path(self.base) / PARTIAL
             (Path(self.base) / notebook).mkdir(parents=True, exist_ok=True)
-        else:
-            parent = Path(tempfile.gettempdir())
-        self.sweep()
-        place = Workplace(
-            self, parent / name, {"notebook": notebook, "key": key, **told}
-        )
-        try:
-            place.folder.mkdir(parents=True)
-            yield place
-        finally:
-            shutil.rmtree(place.folder, ignore_errors=True)
-            place.close()
+        name = f"{batch}~{notebook}~{key}~{uuid.uuid4().hex[:8]}"
+        new = self._partial / f".{name}"
+        (new / "run").mkdir(parents=True)
+        with FileLock(new / "lock"):
+            # held before it has a name by which `sweep` sees it
+            folder = new.rename(self._partial / name)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def leases(self) -> dict[str, dict]:
-        """All leases, by the names of their workplaces, oldest first."""
-        paths = self._glob(f"{PARTIAL}/*.json")
-        found = {}
-        for path, text in zip(paths, self._read_all(paths)):
-            # what vanished meanwhile was given back
-            if not isinstance(text, Exception):
-                name = path.rsplit("/", 1)[1].removesuffix(".json")
-                found[name] = json.loads(text)
-        return dict(sorted(found.items(), key=lambda item: item[1]["since"]))
-
-    def running(self) -> list[dict]:
-        """Leases of those who work now."""
-        return [lease for lease in self.leases().values() if leases.alive(lease)]
+    def begun(self, batch: str) -> list[tuple[str, str]]:
+        """(notebook, key) of the runs that a batch works on, or worked on when it was
+        broken off.
+        """
+        found = [path.name.split("~") for path in self._partial.glob(f"{batch}~*")]
+        return [("~".join(words[1:-2]), words[-2]) for words in found]
 
     def sweep(self) -> None:
-        """Remove what killed runs have left."""
-        held = self.leases()
-        for name, lease in held.items():
-            if not leases.alive(lease):
-                if self.local:
-                    shutil.rmtree(Path(self.base) / PARTIAL / name, ignore_errors=True)
-                self._forget(name)
-        if not self.local or not os.path.isdir(f"{self.base}/{PARTIAL}"):
-            return
-        for path in (Path(self.base) / PARTIAL).iterdir():  # of no lease: half-written
-            if path.name.removesuffix(".json") not in held:
-                _remove_if_old(path)
+        """Remove what killed workers have left."""
+        for folder in self._partial.glob("*") if self._partial.is_dir() else ():
+            # a moment passes until one without a name has its lock
+            fresh = time.time() - folder.stat().st_mtime < FRESH
+            if folder.name.startswith(".") and fresh:
+                continue
+            try:
+                with FileLock(folder / "lock", timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
+            except (Timeout, OSError):  # someone works there, or swept it just now
+                continue
 
     def publish(
         self, folder: Path, notebook: str, key: str, again: bool = False
@@ -322,7 +254,10 @@ class Store:
                 continue
             # a record by plain papermill, without its executed copy, or one made again
             aside = f"{folder}.old"
-            os.rename(target, aside)
+            try:
+                os.rename(target, aside)
+            except FileNotFoundError:  # another worker has
+                continue
             shutil.rmtree(aside)
 
     def _upload(self, folder: Path, notebook: str, key: str, again: bool) -> bool:
@@ -420,17 +355,6 @@ class Store:
         else:
             self.fs.pipe_file(f"{self.base}/{name}", content.encode())
 
-    def _forget(self, name: str) -> None:
-        """Remove a lease."""
-        if self.local:
-            (Path(self.base) / PARTIAL / f"{name}.json").unlink(missing_ok=True)
-            return
-        path = f"{self.base}/{PARTIAL}/{name}.json"
-        try:
-            self.fs.rm_file(path)
-        except FileNotFoundError:  # another machine has swept it
-            return
-
     def _forget_failure(self, notebook: str, key: str) -> None:
         for kind in ("ipynb", "json"):
             failed = f"{self.where(notebook, key)}.failed.{kind}"
@@ -453,13 +377,94 @@ def _read(path: str) -> bytes | OSError:
         return error
 
 
-def _remove_if_old(path: Path) -> None:
-    try:
-        if time.time() - path.stat().st_mtime < leases.SILENCE:
-            return
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    except FileNotFoundError:  # another worker was quicker
-        return
+def collect(
+    notebook: str | None = None,
+    output: str | None = None,
+    keys: Iterable[str] | None = None,
+    profile: str | None = None,
+    settings: Sequence[str] = (),
+) -> pd.DataFrame:
+    """The metrics of all complete runs as one tidy table.
+
+    Parameters
+    ----------
+    notebook
+        Of one notebook only.
+    output
+        URL of the store; by default `runs` in the build folder.
+    keys, profile
+        Of these runs, or of those of this profile, only.
+    settings
+        Of runs with these parameters only, `name=value` as on the command line.
+
+    Returns
+    -------
+    DataFrame
+        A row a measurement: notebook, key, the parameters of its run, then the columns
+        of metrics.csv. A parameter that is a list is its JSON; one with the name of a
+        condition is `parameter.NAME`. Pieces of a run that was put together are left
+        out: their rows are its.
+
+    Raises
+    ------
+    ValueError
+        There is no complete run, or none with measurements; an unknown profile.
+    """
+    if profile is not None and profile not in plan.PROFILES:
+        raise ValueError(
+            f"profile must be one of {', '.join(plan.PROFILES)}, got {profile!r}"
+        )
+    given = [plan.parsed(setting) for setting in settings]
+    store = Store(output)
+    names = [notebook] if notebook else store.notebooks()
+    runs = store.all_complete(names)
+    wanted = None if keys is None else set(keys)
+    within = {
+        piece["key"] for run in runs for piece in store.seen[run].get("pieces", [])
+    }
+    frames = []
+    with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
+        for name, key in sorted(
+            runs, key=lambda run: (run[0], store.seen[run]["start"])
+        ):
+            about = store.seen[name, key]
+            values = about["parameters"]
+            fits = (
+                values.get(n) == value for only, n, value in given if only in ("", name)
+            )
+            if (
+                key in within
+                or wanted is not None
+                and key not in wanted
+                or profile is not None
+                and about.get("profile") != profile
+                or not all(fits)
+            ):
+                continue
+            run = records.read(store.fetch(name, key, Path(scratch)))
+            frames.append(_with_parameters(run))
+    if not frames:
+        said = f" of profile {profile}" if profile else ""
+        said += f" with {', '.join(settings)}" if settings else ""
+        raise ValueError(
+            f"no complete run of {notebook or 'any notebook'}{said} below {store.url}; "
+            "cch run makes one"
+        )
+    every = pd.concat(frames, ignore_index=True)
+    if every.empty:
+        raise ValueError(
+            f"no run of {notebook or 'any notebook'} below {store.url} has metrics; "
+            "run.log(...) and run.finish() leave them"
+        )
+    return every[[c for c in every if c not in records.COLUMNS] + list(records.COLUMNS)]
+
+
+def _with_parameters(run: records.Record) -> pd.DataFrame:
+    """The metrics of a run, with what it was run with as columns in front."""
+    front = {"notebook": run.record["notebook"], "key": run.record["key"]}
+    for name, value in run.record["parameters"].items():
+        taken = name in run.metrics or name in front
+        text = json.dumps(value) if isinstance(value, (list, dict)) else value
+        front[f"parameter.{name}" if taken else name] = text
+    columns = {name: [value] * len(run.metrics) for name, value in front.items()}
+    return pd.concat([pd.DataFrame(columns), run.metrics], axis=1)

@@ -1,17 +1,17 @@
-"""What runs where since when: read from the leases and plans in a store, so that any
-terminal or machine that sees the store can ask.
+"""What of a batch is done, failed or missing, from any terminal or machine that sees
+the store; and what runs, where the scheduler can be reached.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cchbook.runs import leases, records
 from cchbook.runs.store import Store
+
+ANSWER = 5  # seconds within which a scheduler answers
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Line:
     piece: dict[str, Any] = field(default_factory=dict)
 
 
-def status(store: Store, name: str | None = None) -> tuple[dict, list[Line]]:
-    """The plan of a batch (the newest, where none is named) and its jobs as they stand,
+def status(store: Store, name: str | None = None) -> tuple[str, list[Line]]:
+    """Who runs a batch (the newest, where none is named), and its jobs as they stand,
     in the order of the grid.
 
     Raises
@@ -44,11 +44,13 @@ def status(store: Store, name: str | None = None) -> tuple[dict, list[Line]]:
             f"batch is {name or 'the newest'!r}, of which there is nothing below "
             f"{store.url}; one of a `cch run` with this --output is wanted ({known})"
         )
-    plan = plans[name or list(plans)[-1]]
+    name = name or list(plans)[-1]
+    plan = plans[name]
     names = {job["notebook"] for job in plan["jobs"]}
     complete = store.all_complete(names)
-    running = {(lease["notebook"], lease["key"]): lease for lease in store.running()}
     failed = {(n, key): told for n in names for key, told in store.failures(n).items()}
+    open_ = [j for j in plan["jobs"] if (j["notebook"], j["key"]) not in complete]
+    running = _running(plan["scheduler"], name) if open_ else set()
     lines = []
     for job in plan["jobs"]:
         run = (job["notebook"], job["key"])
@@ -57,8 +59,8 @@ def status(store: Store, name: str | None = None) -> tuple[dict, list[Line]]:
             said = "waits for those whose records it reads"
         elif run in complete:
             state, said = "done", _done(store.seen[run])
-        elif run in running:
-            state, said = "running", progress(running[run])
+        elif run in (running or ()):
+            state = "running"
         elif run in failed:
             state, said = "failed", failed[run]["why"]
             if failed[run]["copy"]:
@@ -68,60 +70,26 @@ def status(store: Store, name: str | None = None) -> tuple[dict, list[Line]]:
         key = job["key"] or ""
         line = Line(job["notebook"], key, job["overrides"], state, said, job["piece"])
         lines.append(line)
-    return plan, lines
+    began = f"begun {_clock(plan['since'])} on {plan['host']} (process {plan['pid']})"
+    if running is None:
+        began += f"; no scheduler answers at {plan['scheduler']}, so nothing runs there"
+    return began, lines
 
 
-def client(plan: Mapping[str, Any]) -> str:
-    """Who runs a batch, and whether he still does."""
-    began = _clock(plan["since"])
-    if not leases.alive({**plan, "beat": time.time()}):
-        return f"begun {began} on {plan['host']}, ended since"
-    here = plan["boot"] == leases.mine()["boot"]
-    runs = "runs" if here else "was begun, and may run on another machine"
-    return f"{runs} since {began} on {plan['host']} (process {plan['pid']})"
-
-
-def progress(lease: Mapping[str, Any], expected: float | None = None) -> str:
-    """One running job in words: where, since when, how far.
-
-    `expected` are the seconds that it may take, by earlier runs.
+def _running(scheduler: str, batch: str) -> set[tuple[str, str]] | None:
+    """(notebook, key) of what the workers of a batch execute; None where its scheduler
+    does not answer.
     """
-    elapsed = time.time() - lease["since"]
-    words = [f"on {lease['host']}", f"since {_clock(lease['since'])}"]
-    if "cell" in lease:
-        words.append(f"cell {lease['cell'] + 1} of {lease['of']}")
-        if lease["heading"]:
-            words.append(f"“{lease['heading']}”")
-    words.append(duration(elapsed))
-    if expected is not None:
-        words[-1] += f" of about {duration(expected)}"
-    silent = time.time() - lease["beat"]
-    if silent > 3 * leases.BEAT_FAR:
-        words.append(f"silent for {duration(silent)}")
-    return ", ".join(words)
+    from distributed import Client
 
-
-def expectations(
-    store: Store, kinds: Iterable[tuple[str, bool]], profile: str
-) -> dict[tuple[str, bool], float]:
-    """{(notebook, is a piece): seconds} by earlier runs of the same profile, of this
-    store and recorded ones. What was never run so is left out.
-    """
-    found = {}
-    for notebook, piece in set(kinds):
-        store.all_complete([notebook])
-        known = [r for (n, _), r in store.seen.items() if n == notebook]
-        known += [run.record for run in records.recorded(notebook)]
-        seconds = [
-            r["seconds"]
-            for r in known
-            if r.get("profile") == profile
-            and bool(r.get("piece")) == piece
-            and "pieces" not in r
-        ]
-        if seconds:
-            found[notebook, piece] = statistics.median(seconds)
-    return found
+    try:
+        with Client(scheduler, timeout=ANSWER, set_as_default=False) as client:
+            stacks = client.call_stack() or {}  # of what is executed just now
+            tasks = [task for found in stacks.values() for task in found or ()]
+    except OSError:
+        return None
+    parts = [task.split("~") for task in tasks if task.endswith(f"~{batch}")]
+    return {("~".join(words[:-2]), words[-2]) for words in parts}
 
 
 def _done(record: Mapping[str, Any]) -> str:

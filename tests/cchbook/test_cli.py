@@ -4,13 +4,16 @@ on a checkout with trivial notebooks.
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+from toy_checkout import run
 from typer.testing import CliRunner
 
 from cchbook.publish import build as building
-from cchbook.runs import batch, records
+from cchbook.runs import batch, files, records
 from cchbook.runs.notebook import Notebook
 from cchdecide.cli import app
 
@@ -253,3 +256,115 @@ def test_an_interrupted_batch_ends_what_runs(toy, monkeypatch):  # noqa: F811
         and "goes on from there" in done.stderr
         and "1 not run" in done.stdout
     )
+
+
+# What users have met ------------------------------------------------------------------
+
+
+def keep_run(root, key, profile, i, rows=1):
+    """The folder of a complete run, as `cch run` leaves it."""
+    folder = root / "_build/runs/01_toy" / key
+    frame = pd.DataFrame({"seed": 0, "metric": "m", "value": range(rows), "unit": ""})
+    records.write_text(folder / "metrics.csv", frame.to_csv(index=False))
+    records.write_text(folder / "01_toy.ipynb", "{}")
+    record = {"notebook": "01_toy", "key": key, "profile": profile, "start": key}
+    record |= {"parameters": {"i": i}, "seconds": 1.0}
+    listed = files.inventory(folder, ["metrics.csv", "01_toy.ipynb"])
+    records.write_json(folder / "record.json", record | {"files": listed})
+
+
+def test_collect_takes_the_runs_of_a_profile_and_of_settings(toy):
+    to = toy.root / "all.csv"
+    keep_run(toy.root, "aa", "quick", 1)
+    keep_run(toy.root, "bb", "paper", 1, rows=3)
+    keep_run(toy.root, "cc", "paper", 2, rows=5)
+
+    def rows(*options):
+        done = cch("collect", "-o", to, *options)
+        assert done.exit_code == 0, done.output
+        return len(pd.read_csv(to))
+
+    assert rows() == 9
+    assert rows("--profile", "paper") == 8
+    assert rows("--set", "i=1") == 4
+    assert rows("--profile", "paper", "--set", "01_toy.i=2") == 5
+    for wrong in (["--profile", "nonsense"], ["--set", "i"], ["--set", "i=7"]):
+        assert cch("collect", "-o", to, *wrong).exit_code == 2
+    assert len(pd.read_csv(to)) == 5
+
+
+def test_collect_leaves_an_earlier_table_where_the_disk_is_full(toy, monkeypatch):
+    to = toy.root / "all.csv"
+    keep_run(toy.root, "aa", "quick", 1)
+    assert cch("collect", "-o", to).exit_code == 0
+    before = to.read_bytes()
+    keep_run(toy.root, "bb", "quick", 2)
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = cch("collect", "-o", to)
+    assert done.exit_code == 1 and "No space left" in done.stderr
+    assert to.read_bytes() == before
+    assert [p.name for p in toy.root.iterdir() if "all" in p.name] == ["all.csv"]
+
+
+def test_collect_says_that_no_run_has_metrics(toy):
+    keep_run(toy.root, "aa", "quick", 1, rows=0)
+    done = cch("collect", "-o", toy.root / "all.csv")
+    assert done.exit_code == 2 and "has metrics" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"cells": 3}', "\ufeff{"])
+def test_a_notebook_that_can_not_be_read_is_named(toy, text):
+    path = toy.root / "mine.ipynb"
+    path.write_text(text, encoding="utf-8")
+    done = cch("run", path, "--plain")
+    assert done.exit_code == 2 and f"notebook {path} can't be read" in done.stderr
+
+
+def test_a_byte_order_mark_is_no_part_of_a_notebook(toy):
+    path = toy.add("01_toy")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert Notebook.read(path).name == "01_toy"
+    assert set(Notebook.read(path).parameters) == {"i", "wait", "device"}
+
+
+def test_a_date_is_the_text_that_it_was(toy):
+    toy.add("01_toy", parameters="b: str = 'x'\nn: int = 1")
+    for text in ("2024-01-01", "2024-01-01 10:00:00"):
+        (job,) = batch.Batch(settings=[f"b={text}"]).first
+        assert job.parameters["b"] == text
+    with pytest.raises(ValueError, match="parameter 'n' of 01_toy is '2024-01-01'"):
+        batch.Batch(settings=["n=2024-01-01"])
+    with pytest.raises(ValueError, match="of type bytes"):
+        batch.Batch(settings=["b=!!binary aGk="])
+
+
+def test_braces_in_a_path_are_only_braces(toy):
+    toy.add("01_toy")
+    outcomes = run(output=str(toy.root / "out {i} {z} [q]"))
+    assert [outcome.status for outcome in outcomes] == ["done"], outcomes[0].why
+    (record,) = (toy.root / "out {i} {z} [q]").glob("01_toy/*/record.json")
+    assert (record.parent / "01_toy.ipynb").is_file()
+
+
+def test_nothing_to_verify_is_said(toy, monkeypatch):
+    monkeypatch.setenv("CCH_DATA", str(toy.root / "none"))
+    done = cch("data", "verify")
+    assert done.exit_code == 0 and str(toy.root / "none") in done.stdout
+
+
+def test_a_chapter_is_not_replaced_by_its_students_notebook(toy):
+    path = toy.add("01_toy")
+    before = path.read_bytes()
+    done = cch("student", "01_toy", "-o", path)
+    assert done.exit_code == 2 and str(path) in done.stderr
+    assert path.read_bytes() == before
+
+
+def test_slides_outside_of_a_checkout_say_what_build_says(toy):
+    build, slides = cch("build"), cch("slides", "01_toy")
+    assert build.stderr == slides.stderr and "with a _toc.yml" in slides.stderr
+    assert slides.exit_code == 2

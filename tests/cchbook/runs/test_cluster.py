@@ -5,19 +5,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
-from toy_checkout import CCH, PARAMETERS, alive, complete, wait_until
+from toy_checkout import CCH, PARAMETERS, alive, complete, run, wait_until
 
-from cchbook.runs import batch, records
+from cchbook.runs import batch, plan, records
 
 
 @pytest.fixture
 def dask(tmp_path):
     """`start()` returns (address, scheduler, [workers]); all are ended afterwards."""
-    pytest.importorskip("distributed")
     started = []
 
     def process(what, *arguments):
@@ -62,18 +59,14 @@ def dask(tmp_path):
         found = [process("worker", *options) for _ in range(workers)]
         from distributed import Client
 
-        with Client(scheduler_file=str(file), timeout=60) as client:
-            client.wait_for_workers(workers, timeout=60)
+        with Client(scheduler_file=str(file), timeout=300) as client:
+            client.wait_for_workers(workers, timeout=300)
             return client.scheduler_info()["address"], scheduler, found
 
     yield start
     for one in started:
         one.kill()
         one.wait()
-
-
-def parent(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def test_jobs_of_a_worker_that_dies_run_elsewhere_and_are_recorded_once(
@@ -97,9 +90,9 @@ def test_jobs_of_a_worker_that_dies_run_elsewhere_and_are_recorded_once(
 
     def kill_one():
         wait_until(lambda: toy.executions())
-        kernel, driver = toy.processes()[:2]
-        victims.append((parent(driver), driver, kernel))
-        os.kill(parent(driver), signal.SIGKILL)
+        kernel, worker = toy.processes()[:2]
+        victims.append((worker, kernel))
+        os.kill(worker, signal.SIGKILL)
 
     with batch.cluster(address) as pool:
         assert list(pool.slots.values()) == [
@@ -111,7 +104,7 @@ def test_jobs_of_a_worker_that_dies_run_elsewhere_and_are_recorded_once(
         outcomes = list(planned.run(pool))
         killer.join()
     assert victims[0][0] in {worker.pid for worker in workers}
-    assert not any(map(alive, victims[0]))  # its driver and its kernel went with it
+    assert not any(map(alive, victims[0]))  # its kernel went with it
     assert sorted((o.job.notebook, o.status) for o in outcomes) == [
         *[("01_toy", "done")] * 3,
         ("02_fails", "failed"),
@@ -150,17 +143,14 @@ def test_a_batch_whose_scheduler_goes_away_goes_on_later(
     )
     wait_until(lambda: complete(toy) and len(toy.executions()) >= 2)
     scheduler.kill()
-    began = time.monotonic()
-    said, complaint = client.communicate(timeout=60)
+    said, complaint = client.communicate(timeout=300)
     assert (
         client.returncode == 1 and f"the scheduler at {address} went away" in complaint
     ), said + complaint
-    assert time.monotonic() - began < 40
     workers[0].kill()
     workers[0].wait()
-    wait_until(lambda: not any(map(alive, toy.processes())), 10)
-    with batch.local(2) as pool:
-        outcomes = list(batch.Batch(sweep=batch.read_sweep(sweep)).run(pool))
+    wait_until(lambda: not any(map(alive, toy.processes())))
+    outcomes = run(sweep=plan.read_sweep(sweep))
     assert {o.status for o in outcomes} == {"done", "kept"} and len(outcomes) == 3
     assert sorted(r.record["parameters"]["i"] for r in complete(toy).values()) == [
         0,
@@ -198,7 +188,7 @@ def test_a_split_run_loses_one_piece_to_a_dead_worker_and_is_one_record(toy, das
 
     def kill_one():
         wait_until(lambda: len(toy.executions()) >= 2)
-        os.kill(parent(toy.processes()[-1]), signal.SIGKILL)
+        os.kill(toy.processes()[-1], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one)
     killer.start()

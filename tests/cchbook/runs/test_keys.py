@@ -10,19 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toy_checkout import complete, write_notebook
+from toy_checkout import complete, run, write_notebook
 
-from cchbook.runs import batch, keys, places, records
+from cchbook.runs import keys, places, records
 from cchbook.runs.notebook import Notebook, source
 
 CHECKOUT = Path(__file__).parents[3]
 CHAPTERS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 HERE = [name for name in keys.PACKAGES if (CHECKOUT / name).is_dir()]
-
-
-def run(*args, **kwargs):
-    with batch.local(1) as pool:
-        return list(batch.Batch(*args, **kwargs).run(pool))
 
 
 # The closure --------------------------------------------------------------------------

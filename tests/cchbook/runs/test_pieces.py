@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from toy_checkout import CCH, alive, complete, heed_interrupts, wait_until
+from toy_checkout import CCH, alive, complete, heed_interrupts, run, wait_until
 from typer.testing import CliRunner
 
 from cchbook.publish.build import finished_runs
@@ -52,11 +52,6 @@ def add(toy, *code, name="01_toy"):
         parameters=PARAMETERS,
         paper={},
     )
-
-
-def run(*args, workers=2, **kwargs):
-    with batch.local(workers) as pool:
-        return list(batch.Batch(*args, **kwargs).run(pool))
 
 
 def in_order(metrics):
@@ -287,10 +282,10 @@ def test_a_split_run_that_is_killed_and_stopped_loses_a_piece_at_most(toy):
         )
         wait_until(lambda n=count: len(toy.executions()) >= 2 * n)
         one.send_signal(told)
-        out, err = one.communicate(timeout=60)
+        out, err = one.communicate(timeout=300)
         assert one.returncode == (-9 if told == signal.SIGKILL else 130), out + err
         assert told == signal.SIGKILL or "1 interrupted" in out
-        wait_until(lambda: not any(map(alive, toy.processes())), 10)
+        wait_until(lambda: not any(map(alive, toy.processes())))
         assert len(complete(toy)) == count
     done = subprocess.run(command, **quiet)
     assert done.returncode == 0 and "put together of 3 pieces" in done.stdout

@@ -49,7 +49,7 @@ def export(keys: Sequence[str], to: Path, output: str | None = None) -> Path:
 
     if to.suffix != ".zip":
         raise ValueError(f"to is {to}; a name that ends in .zip is wanted")
-    store = Store(output or str(records.build_dir() / "runs"))
+    store = Store(output)
     root = records.repository()
     with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
         found = [_find(key, store, Path(scratch)) for key in keys]
