@@ -55,7 +55,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -386,7 +386,7 @@ class _Data:
 
     def train(self, view: list[Seen], jobs: Sequence[_Job]) -> dict[tuple, _Fitted]:
         """All the networks, in as few stacks as memory allows."""
-        found = {}
+        found: dict[tuple, _Fitted] = {}
         kinds: dict[tuple, list[_Job]] = {}
         for job in jobs:
             # a stack has one rate; batches are drawn for the number of its rows
@@ -460,7 +460,7 @@ class _Data:
             ),
             patience=settings.patience,
         )
-        lowest = np.nanmin(history.validation.double().numpy(), 0)
+        lowest = np.nanmin(cast(Tensor, history.validation).double().numpy(), 0)
         found = {}
         for job, network, low in zip(jobs, networks, lowest):
             share = 1 - job.lam if job.soft_validation is None else 1.0
@@ -695,7 +695,10 @@ def _said(network: nn.Module, x: Tensor, method: str = "forward") -> Tensor:
 #: the estimator of the CCH that speaks for it: the default of `assess`
 CCH_METHOD = "latent"
 OTHER_METHODS = ("gaussian", "ksg")
-WITHOUT_ERROR = {"gaussian": {"repeats": 0}, "ksg": {"parts": 0}}
+WITHOUT_ERROR: dict[str, dict[str, Any]] = {
+    "gaussian": {"repeats": 0},
+    "ksg": {"parts": 0},
+}
 #: a class of fewer validation rows is left out of the estimates of information
 FEWEST_IN_CLASS = 5
 ESTIMATES = 10
@@ -741,18 +744,20 @@ class _Criteria:
         # the best of the λ that the study tries, as the additive λ of Eq. 4
         lams = [additive_lambda(lam) for lam in self.data.settings.lams]
         labels = self.labels(p)
-        arrays = [arm.validation[p].double().numpy() for arm in (taught_by, plain)]
+        of_teacher = taught_by.validation[p].double().numpy()
+        of_student = plain.validation[p].double().numpy()
         h1, h2 = self.features(teacher, p), self.features(student, p)
         found = rival_criteria(
-            *arrays,
+            of_teacher,
+            of_student,
             labels,
             h1,
             h2,
             imitator_output=imitators.validation[p].double().numpy(),
-            lam=lams[0],
+            lam=float(lams[0]),
         )
         found.pop("teacher_size")
-        target, said = np.asarray(labels, float), arrays[1]
+        target, said = np.asarray(labels, float), of_student
         told = imitators.validation[p].double().numpy()
         if self.data.target.discrete:
             target = np.eye(said.shape[1])[labels]
@@ -830,7 +835,8 @@ def _estimates(samples: list[tuple]) -> dict[str, list[MIEstimate | None]]:
             found[method] = []
         for sample in samples:  # one that can't be estimated spoils no other
             try:
-                found[method].append(estimate_mi(*sample, method, **options))
+                x, y = sample
+                found[method].append(estimate_mi(x, y, method, **options))
             except ValueError:
                 found[method].append(None)
     return found
