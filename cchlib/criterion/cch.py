@@ -40,6 +40,13 @@ the interval holds.
 held-out linear probe's bound from below on I(H2; Y), and, since
 I(H1; H2) - I(H2; Y) ≥ -H(Y | H1), the same probe of the teacher as a bound on the gap.
 
+**Repeated rows.** A row that repeats another in the teacher, the student and the label
+is the same subject again, and is counted once (`cchlib.mi.repeats`).
+
+**Doubt.** Where something in the data speaks against what the method supposes
+(`MIEstimate.trusted`), its term decides nothing: the interval is open on both sides as
+far as what is known of the term leaves it.
+
 **Saturation.** An estimate that has reached what the method could say at most at this n
 bounds its term from below only. The interval is open on the side where that leaves it.
 
@@ -74,9 +81,10 @@ from cchlib.mi import (
     Estimator,
     MIEstimate,
     estimate_mi,
-    estimate_mi_many,
     probe_bound,
+    repeats,
 )
+from cchlib.mi.interface import bare_values
 
 #: float labels with at most so many distinct values, each seen twice or more on
 #: average, are refused
@@ -428,18 +436,23 @@ def assess_teachers(
         labels=labels,
     )
     estimator = ESTIMATORS[check.one_of("method", method, ESTIMATORS)]
+    rows, repeated = _different_subjects(
+        [*teachers.values(), student], labels, discrete
+    )
+    teachers = {name: value[rows] for name, value in teachers.items()}
+    student, labels = student[rows], labels[rows]
     # what the method needs it needs in each half
     fewest = max(FEWEST_SUBJECTS, 2 * estimator.fewest(estimator.defaults))
-    if n < fewest:
+    if len(rows) < fewest:
         raise ValueError(
             f"`teacher`, `student` and `labels` must hold at least {fewest} subjects "
-            f"with method {method!r}, got {n}"
+            f"with method {method!r}, got {len(rows)}"
         )
 
     check.one_of("rescale", rescale, RESCALE)
     starts = None
     if groups is not None:
-        order, starts = _by_group(groups, n)
+        order, starts = _by_group(groups, n, rows)
         teachers = {name: value[order] for name, value in teachers.items()}
         student, labels = student[order], labels[order]
     teachers = {name: _rescaled(value, rescale) for name, value in teachers.items()}
@@ -451,7 +464,7 @@ def assess_teachers(
         teachers[name], reduced[name] = _leading("teacher", value, components)
     student, reduced_student = _leading("student", student, components)
     task = _Task(method, runs, seed, device, float(confidence), calibrate, starts)
-    splits = _halves(labels if discrete else None, n, task.splits, seed, starts)
+    splits = _halves(labels if discrete else None, len(rows), task.splits, seed, starts)
     if discrete:
         labels = np.unique(labels, return_inverse=True)[1]
     else:
@@ -475,8 +488,8 @@ def assess_teachers(
                 least += max(teacher_floor, 0.0)
             i_ts = i_ts.within(i_sl.value + least, np.inf)
         assessed = _assessment(i_ts, i_sl, least, floor, label_entropy, task)
-        said = tuple(note for note in (reduced[name], reduced_student) if note)
-        found[name] = replace(assessed, notes=said + assessed.notes)
+        said = [repeated, reduced[name], reduced_student]
+        found[name] = replace(assessed, notes=(*filter(None, said), *assessed.notes))
     return dict(sorted(found.items(), key=lambda item: -item[1].gap))
 
 
@@ -540,12 +553,10 @@ class _Task:
 
     def answers(self, pairs: Sequence[tuple]) -> np.ndarray:
         """One run of the method on each pair, without an error of its own."""
-        found = _estimate_many(pairs, self.method, self.seed, self.device)
-        values = [
-            _finite(estimate.value, *pair)
-            for estimate, pair in zip(found, pairs, strict=True)
-        ]
-        return np.array(values)
+        found = _values(pairs, self.method, self.seed, self.device)
+        return np.array(
+            [_finite(value, *pair) for value, pair in zip(found, pairs, strict=True)]
+        )
 
     def term(self, x: np.ndarray, y: np.ndarray, splits: list) -> _Term:
         """I(x; y) on all rows and on the halves, read against surrogates."""
@@ -579,6 +590,8 @@ class _Task:
             )  # fmt: skip
         else:
             term = self._calibrated(x, y, raw, answer, halves, error, saturated)
+        if not raw.trusted:
+            return replace(term, least=-np.inf, low=-np.inf, most=np.inf, high=np.inf)
         return replace(term, high=np.inf) if term.saturated else term
 
     def _calibrated(
@@ -710,6 +723,10 @@ def _assessment(
 
     name = f"H(Y) = {label_entropy:.3f}"
     notes = []
+    for what, term in (("teacher; student", i_ts), ("student; label", i_sl)):
+        if not term.estimate.trusted:
+            reason = " ".join(term.estimate.notes)
+            notes.append(f"I({what}) decides nothing. {reason}")
     if i_ts.saturated:
         notes.append(
             "I(teacher; student) is saturated: it is what the method can say at most "
@@ -822,12 +839,26 @@ def _leading(name: str, array: np.ndarray, most: int | None) -> tuple[np.ndarray
     )
 
 
-def _by_group(groups: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """An order (n,) that brings the rows of one group together, and where each group
-    starts in it.
+def _different_subjects(
+    blocks: Sequence[np.ndarray], labels: np.ndarray, discrete: bool
+) -> tuple[np.ndarray, str]:
+    """The rows (m,) that repeat no other in all blocks and the label, and a sentence
+    where some do.
+    """
+    if discrete:
+        labels = np.unique(labels, return_inverse=True)[1]
+    rows = repeats.distinct_rows([*blocks, labels])
+    if rows is None:
+        return np.arange(len(labels)), ""
+    return rows, repeats.told(len(labels), rows)
+
+
+def _by_group(groups: Any, n: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An order that brings the chosen rows (m,) of one group together, and where each
+    group starts in it; `groups` has one entry for each of all n rows.
     """
     groups = names.groups_of(groups, n)
-    found, codes = np.unique(groups, return_inverse=True)
+    found, codes = np.unique(groups[rows], return_inverse=True)
     if len(found) < FEWEST_GROUPS:
         raise ValueError(
             f"`groups` must hold at least {FEWEST_GROUPS} subjects, got {len(found)}"
@@ -860,22 +891,18 @@ def _on_halves(
     sides = []
     for side in (0, 1):
         pairs = [(x[split[side]], y[split[side]]) for split in splits]
-        sides.append(_estimate_many(pairs, method, seeds[side], device))
-    values = np.array([[estimate.value for estimate in side] for side in sides]).T
+        sides.append(_values(pairs, method, seeds[side], device))
+    values = np.array(sides).T
     columns = 1 if y.ndim == 1 else min(x.shape[1], y.shape[1])
     return np.minimum(values, MOST_NATS * columns)
 
 
-def _estimate_many(
-    pairs: Sequence[tuple], method: str, seed: int, device: str
-) -> list[MIEstimate]:
-    """Estimates without an error of their own,
-    of pairs like those that `method` took.
+def _values(pairs: Sequence[tuple], method: str, seed: int, device: str) -> list[float]:
+    """Estimates, without an error of their own, of pairs like those that `method`
+    took.
     """
-    estimator = ESTIMATORS[method]
-    options = {**estimator.keep_scale, **estimator.without_error}
     try:
-        return estimate_mi_many(pairs, method, seed=seed, device=device, **options)
+        return bare_values(pairs, method, seed=seed, device=device)
     except ValueError as error:
         raise ValueError(
             "`teacher`, `student` and `labels` must hold more subjects for method "

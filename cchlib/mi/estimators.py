@@ -38,6 +38,9 @@ class Estimator:
         Options that spare a deterministic one the time for its standard error.
     keep_scale : mapping
         Options that take the columns on the scale that they have.
+    doubt : callable, optional
+        ``doubt(x, y)``: what in a sample speaks against what the method supposes, in a
+        sentence; empty where nothing does.
     null_error : callable, optional
         ``null_error(x, y)``: standard deviation of its estimate of two independent
         continuous variables, where theory gives it.
@@ -50,6 +53,7 @@ class Estimator:
     conditional: bool = False
     without_error: Options = field(default_factory=dict)
     keep_scale: Options = field(default_factory=dict)
+    doubt: Callable[[np.ndarray, np.ndarray], str] | None = None
     null_error: Callable[[np.ndarray, np.ndarray], float] | None = None
 
     @property
@@ -102,6 +106,7 @@ ESTIMATORS: dict[str, Estimator] = {
         ceiling=unbounded,
         fewest=gaussian.fewest,
         without_error={"repeats": 0},
+        doubt=gaussian.doubt,
         null_error=gaussian.null_error,
     ),
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from cchlib import check
 from cchlib.ambient import own_state
+from cchlib.mi import repeats
 from cchlib.mi._common import continuous, entropy, is_discrete, variable
 from cchlib.mi.estimators import ESTIMATORS
 from cchlib.names import match_rows
@@ -45,6 +46,7 @@ class MIEstimate:
         1 for the deterministic estimators, whatever was asked.
     method : str
     n_samples : int
+        Different ones: rows that repeat another in every variable are counted once.
     seconds : float
         Wall time; of a stack of pairs, its share.
     options : dict
@@ -61,6 +63,11 @@ class MIEstimate:
         The value is so near the ceiling that it says little about the truth but that
         it is no smaller: from `SATURATED` of it on, `SATURATED_ENTROPY` where the
         ceiling is H(Y).
+    trusted : bool
+        Nothing in the data speaks against what the method supposes of them, as far as
+        it can tell; `notes` says what does.
+    notes : tuple of str
+        What was found in the data, in sentences.
     """
 
     value: float
@@ -73,6 +80,8 @@ class MIEstimate:
     values: tuple[float, ...] = ()
     ceiling: float = float("inf")
     saturated: bool = False
+    trusted: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def bits(self) -> float:
@@ -94,6 +103,7 @@ class MIEstimate:
             f"by {self.method} on {self.n_samples} samples, {runs}, "
             f"{self.seconds:.2g} s; see .options",
             bound,
+            *self.notes,
         ]
 
     def __repr__(self) -> str:
@@ -193,17 +203,60 @@ def estimate_mi_many(
             f"given is not available with method {method!r}; conditional information "
             f"is estimated by {', '.join(map(repr, conditional))}"
         )
-    samples = [
-        _read(
-            **match_rows(x=x, y=y, given=None if given is None else given[i]),
-            k=reported.get("k", NEIGHBOURS),
-        )
-        for i, (x, y) in enumerate(pairs)
-    ]
+    samples: list[tuple[np.ndarray, ...]] = []
+    notes: list[list[str]] = []
+    for i, (x, y) in enumerate(pairs):
+        condition = None if given is None else given[i]
+        matched = match_rows(x=x, y=y, given=condition)
+        sample, note = _read(**matched, k=reported.get("k", NEIGHBOURS))
+        samples.append(sample)
+        notes.append([note] if note else [])
 
     if estimator.random:
-        return _random(method, samples, reported, runs, seed, device)
-    return _deterministic(method, samples, reported, seed)
+        found = _random(method, samples, reported, runs, seed, device)
+    else:
+        found = _deterministic(method, samples, reported, seed)
+    return [
+        _examined(estimate, sample, said)
+        for estimate, sample, said in zip(found, samples, notes)
+    ]
+
+
+def _examined(
+    estimate: MIEstimate, sample: tuple[np.ndarray, ...], notes: list[str]
+) -> MIEstimate:
+    """The estimate with what is to be said of its sample."""
+    doubt = ESTIMATORS[estimate.method].doubt
+    reason = doubt(*sample) if doubt is not None else ""
+    if reason:
+        notes = [*notes, reason]
+    return replace(estimate, trusted=not reason, notes=tuple(notes))
+
+
+def bare_values(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    method: str,
+    *,
+    seed: int,
+    device: str,
+) -> list[float]:
+    """One value a pair, without its standard error and without a look for copies and
+    for what speaks against the method: for splits, and surrogates, of a sample that was
+    examined. Columns are taken on the scale that they have.
+    """
+    estimator = ESTIMATORS[method]
+    chosen = {**estimator.keep_scale, **estimator.without_error}
+    options = _settings(method, chosen)
+    samples = []
+    for x, y in pairs:
+        sample = _variables(x, y, None)
+        _enough_of_classes(sample, options.get("k", NEIGHBOURS))
+        samples.append(tuple(sample.values()))
+    if estimator.random:
+        found = _random(method, samples, options, 1, seed, device)
+    else:
+        found = _deterministic(method, samples, options, seed)
+    return [estimate.value for estimate in found]
 
 
 def _settings(method: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -293,15 +346,30 @@ def limit(method: str, n: int, **options: Any) -> float:
     return ESTIMATORS[method].ceiling(n, _settings(method, options))
 
 
-def _read(x: Any, y: Any, given: Any, k: int) -> tuple[np.ndarray, ...]:
+def _read(x: Any, y: Any, given: Any, k: int) -> tuple[tuple[np.ndarray, ...], str]:
+    """The variables with each different row once, and a sentence where some repeat."""
+    sample = _variables(x, y, given)
+    n = check.same_length(**sample)
+    rows = repeats.distinct_rows(list(sample.values()))
+    said = ""
+    if rows is not None:
+        said = repeats.told(n, rows)
+        sample = {name: value[rows] for name, value in sample.items()}
+    _enough_of_classes(sample, k)
+    return tuple(sample.values()), said
+
+
+def _variables(x: Any, y: Any, given: Any) -> dict[str, np.ndarray]:
     sample = {"x": continuous("x", x), "y": variable("y", y)}
     if given is not None:
         sample["given"] = variable("given", given)
-    n = check.same_length(**sample)
+    return sample
+
+
+def _enough_of_classes(sample: Mapping[str, np.ndarray], k: int) -> None:
     for name, value in sample.items():
-        if is_discrete(value) and n > k:
+        if is_discrete(value) and len(value) > k:
             _enough_of_each(name, value, k)
-    return tuple(sample.values())
 
 
 def _enough_of_each(name: str, codes: np.ndarray, k: int) -> None:

@@ -10,7 +10,7 @@ distance 0 from its own class and ∞ from the others: with it Kraskov's first e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,8 +124,7 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         for c in np.unique(given):
             own = given == c
             if own.sum() > 1:
-                within = [x[own], y[own]]
-                parts.append(pointwise(within, k))
+                parts.append(pointwise([x[own], y[own]], k))
         return np.concatenate(parts)
     if is_discrete(variables[1]):
         # only a subsample may hold a class of one: it has no neighbour
@@ -144,18 +143,16 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
         signs = [-1, -1, 1]
         constant = 0.0
     if not ties.any_tie(variables):
-        found, *nearer = neighbour_counts(variables, marginals, k)
-        return constant + _signed(digamma(found), nearer, signs)
+        searched = neighbour_counts(variables, marginals, k)
+        return constant + _signed(digamma(searched[0]), searched[1:], signs)
 
     variables = [ties.atoms_apart(v) for v in variables]
-    counts = neighbour_counts(variables, marginals, k, ties.tolerance(variables))
-    found, inside, within, *shells = counts
-    nearer, as_near = shells[::2], shells[1::2]
-    tied = constant + _signed(
-        ties.log_mass(found, inside, within, ties.mass_ratio(nearer, as_near, signs)),
-        as_near,
-        signs,
-    )
+    searched = neighbour_counts(variables, marginals, k, ties.tolerance(variables))
+    found, inside, within = searched[:3]
+    nearer, as_near = searched[3::2], searched[4::2]
+    share = ties.mass_ratio(nearer, as_near, signs)
+    ball = ties.log_mass(found, inside, within, share)
+    tied = constant + _signed(ball, as_near, signs)
     # one neighbour at the distance, in no marginal space more than one: no tie
     alone = within - inside == 1
     for few, many in zip(nearer, as_near):
@@ -167,7 +164,7 @@ def pointwise(variables: list[np.ndarray], k: int) -> np.ndarray:
 
 
 def _signed(
-    joint: np.ndarray, marginals: list[np.ndarray], signs: list[int]
+    joint: np.ndarray, marginals: Sequence[np.ndarray], signs: Sequence[int]
 ) -> np.ndarray:
     """The joint term and, added or subtracted, those of the marginal counts, (n,)."""
     for sign, count in zip(signs, marginals):

@@ -593,3 +593,27 @@ def test_one_hot_labels_are_refused(classes):
 )
 def test_open_intervals_are_put_into_words(low, high, said):
     assert criterion.between(low, high, ".2f") == said
+
+
+def test_a_method_that_does_not_trust_itself_decides_nothing():
+    """Both networks see the class in well separated clusters, and the label is theirs:
+    I(H1;H2) = I(H2;Y), where a Gaussian says twice as much of the first.
+    """
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=400)
+    teacher, student = 8 * labels[:, None] + rng.standard_normal((2, 400, 3))
+    found = assess(teacher, student, labels, "gaussian", calibrate=False)
+    assert found.verdict == "undecided" and not found.i_ts.trusted
+    assert any("decides nothing" in note for note in found.notes)
+
+
+def test_subjects_that_are_there_several_times_count_once():
+    teacher, student, labels = chain(150, 0.7, 0.5, 0)
+    alone = assess(teacher, student, labels, "ksg", calibrate=False)
+    rows = np.repeat(np.arange(150), 4)
+    several = [part[rows] for part in (teacher, student, labels)]
+    found = assess(*several, "ksg", calibrate=False)
+    assert found.gap_interval == alone.gap_interval
+    assert found.i_ts.n_samples == 150 and "450 repeat another" in found.notes[0]
+    grouped = assess(*several, "ksg", calibrate=False, groups=rows)
+    assert grouped.i_ts.n_samples == 150

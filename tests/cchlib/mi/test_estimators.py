@@ -838,3 +838,68 @@ def test_a_direction_that_one_sample_carries_is_no_dependence():
     alone = estimate_mi(x, y, "gaussian")
     assert found.value == pytest.approx(alone.value, abs=3 * alone.std_error)
     assert np.isfinite(found.value) and abs(alone.value) < 0.1
+
+
+# ---------------------------------------------------------------- copies, and doubt
+
+
+@pytest.mark.parametrize("method", ["ksg", "gaussian"])
+@pytest.mark.parametrize("discrete", [False, True])
+def test_rows_that_are_there_several_times_count_once(method, discrete):
+    x, y = pair(0.5, 200, 3, 2)
+    if discrete:
+        y = (y[:, 0] > 0).astype(int)
+    alone = estimate_mi(x, y, method)
+    assert alone.notes == ()
+    drawn = np.random.default_rng(0).integers(200, size=60)
+    for rows in (np.repeat(np.arange(200), 4), np.r_[:200, drawn]):
+        found = estimate_mi(x[rows], y[rows], method)
+        assert (found.value, found.n_samples) == (alone.value, 200)
+        assert found.std_error == alone.std_error
+        assert f"{len(rows) - 200} repeat another" in found.notes[0]
+
+
+def test_equal_rows_of_discrete_and_of_clipped_laws_are_no_copies():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(2, (2, 300)).astype(float)
+    assert estimate_mi(*counts, "ksg").n_samples == 300
+    lit = rng.random((300, 1)) < 0.4
+    dead = np.where(lit, rng.standard_normal((2, 300, 2)), 0)
+    assert estimate_mi(*dead, "ksg").n_samples == 300
+    clipped = np.clip(rng.standard_normal((2, 300)), -1, 0.3)
+    assert estimate_mi(*clipped, "ksg").n_samples == 300
+    labels = rng.integers(2, size=300)
+    assert estimate_mi(rng.standard_normal(300).round(1), labels, "ksg").notes == ()
+
+
+def mixture(rng, n, flip, classes=2, columns=4):
+    """Class means far apart, and the class of y that of x unless it is drawn anew."""
+    codes = rng.integers(classes, size=n)
+    other = np.where(rng.random(n) < flip, rng.integers(classes, size=n), codes)
+    means = 6 * rng.standard_normal((2, classes, columns))
+    noise = rng.standard_normal((2, n, columns))
+    return means[0][codes] + noise[0], means[1][other] + noise[1]
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.2])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_gaussian_does_not_trust_itself_where_a_class_is_shared(flip, classes):
+    rng = np.random.default_rng(0)
+    found = estimate_mi(*mixture(rng, 800, flip, classes), "gaussian", repeats=0)
+    same = 1 - flip + flip / classes
+    other = flip / classes
+    truth = np.log(classes) + same * np.log(same)
+    truth += (classes - 1) * other * np.log(other) if other else 0.0
+    assert found.value > truth + 0.1 and not found.trusted
+    assert "not Gaussian" in found.notes[-1] and found.notes[-1] in repr(found)
+
+
+@pytest.mark.parametrize("n, columns", [(150, 2), (800, 8), (400, 60)])
+@pytest.mark.parametrize("mi", [0.0, 1.5])
+def test_gaussian_trusts_itself_where_it_may(n, columns, mi):
+    for seed in range(3):
+        x, y = pair(mi, n, columns, columns, 2, seed)
+        assert estimate_mi(x, y, "gaussian", repeats=0).trusted
+        heavy = estimate_mi(np.sinh(1.2 * x), np.sinh(1.2 * y), "gaussian", repeats=0)
+        assert heavy.trusted or heavy.value > mi
+    assert estimate_mi(x, (y[:, 0] > 0), "gaussian").trusted
