@@ -3,7 +3,8 @@ representations.
 
 Each is a number that is meant to be positive where distillation helps, so that all can
 be set against the gain in the same way; `shared_information`, `agreement`, `cka`,
-`logme` and `teacher_size` have no natural zero and are only ranked. None but the tests
+`logme`, `teacher_size`, `label_information_of_both` and `decision_information` have no
+natural zero and are only ranked. None but the tests
 of the theory chapter is a theorem, and those only for least squares.
 """
 
@@ -16,12 +17,24 @@ import numpy as np
 from cchdecide.decision import independent_columns
 from cchdecide.transfer import logme
 from cchlib import check
-from cchlib.criterion import shrinkage_test, slope_test
+from cchlib.criterion import (
+    decision_information,
+    shared_label_information,
+    shrinkage_test,
+    slope_test,
+)
 from cchlib.gaussian import predicted_gain, residual_correlation
 from cchlib.mi import probe_bound
 
 #: logged since 2026-11-26; older records lack them
-LATER = ("slope_test", "shrinkage_test", "logme", "teacher_size")
+LATER = (
+    "slope_test",
+    "shrinkage_test",
+    "logme",
+    "teacher_size",
+    "label_information_of_both",
+    "decision_information",
+)
 NAMES = (
     "teacher_advantage",
     "residual_test",
@@ -72,7 +85,7 @@ def rival_criteria(
         ``variance_test``: tr Var(y | S) − tr Var(T | S), each from the linear
         regression on S. ``predicted_gain`` (nan without an imitator).
         ``shared_information``: of what the two outputs together say about the label,
-        the share that each says alone (`shared_label_information`).
+        the share that each says alone (`shared_label_fraction`).
         ``agreement``: share of samples on which both decide alike, or the outputs'
         correlation; ``cka``: linear centred kernel alignment of the representations
         (Kornblith et al., 2019), in [0, 1]. The theory's two tests as `decide` puts
@@ -81,7 +94,10 @@ def rival_criteria(
         correlation of the outputs given the label; nan where they can't be had.
         ``logme`` of the teacher's features for the label (You et al., 2021).
         ``teacher_size``: the number of the teacher's parameters (nan without a
-        network).
+        network). The two finite quantities beside I(H1; H2), in nats
+        (`cchlib.criterion.shared`): ``label_information_of_both``, of the
+        representations and the label; ``decision_information``, of the classes that
+        both decide for (nan for regression).
 
     Raises
     ------
@@ -115,6 +131,7 @@ def rival_criteria(
         by_student = student.argmax(1)
         advantage = (by_teacher == y).mean() - (by_student == y).mean()
         agreement = (by_teacher == by_student).mean()
+        decided, _ = decision_information(by_teacher, by_student)
         y = np.eye(teacher.shape[1])[y]
         teacher = _softmax(teacher)
         student = _softmax(student)
@@ -124,13 +141,14 @@ def rival_criteria(
         y = check.features("labels", y)
         advantage = ((y - student) ** 2).mean() - ((y - teacher) ** 2).mean()
         agreement = np.nan
+        decided = np.nan
         if check.varies(teacher).all() and check.varies(student).all():
             agreement = np.corrcoef(teacher[:, 0], student[:, 0])[0, 1]
     gain = np.nan
     if imitator is not None:
         gain = float(predicted_gain(y, student, imitator, lam)[0])
     residual, _ = residual_correlation(y, student, teacher)
-    shared = shared_label_information(teacher_output, student_output, labels)
+    shared = shared_label_fraction(teacher_output, student_output, labels)
     size = np.nan
     if teacher_network is not None:
         size = float(sum(part.numel() for part in teacher_network.parameters()))
@@ -146,6 +164,8 @@ def rival_criteria(
         "shrinkage_test": _beyond_shrinkage(student, y, teacher),
         "logme": _evidence(h1, labels),
         "teacher_size": size,
+        "label_information_of_both": _known_to_both(h1, h2, labels),
+        "decision_information": decided,
     }
 
 
@@ -164,6 +184,13 @@ def _slope(features: np.ndarray, y: np.ndarray, teacher: np.ndarray) -> float:
     return float(min(tests, key=lambda test: test.p_value).estimate)
 
 
+def _known_to_both(h1: np.ndarray, h2: np.ndarray, labels: Any) -> float:
+    try:
+        return shared_label_information(h1, h2, labels, splits=0, repeats=0).value
+    except ValueError:  # too few samples, of a class or for so many columns
+        return float("nan")
+
+
 def _evidence(features: np.ndarray, labels: Any) -> float:
     labels = check.as_array("labels", labels)
     try:
@@ -179,7 +206,7 @@ def _beyond_shrinkage(student: np.ndarray, y: np.ndarray, teacher: np.ndarray) -
         return float("nan")
 
 
-def shared_label_information(
+def shared_label_fraction(
     teacher_output: Any, student_output: Any, labels: Any
 ) -> float:
     """Of the label information that teacher and student hold together, the share that

@@ -703,7 +703,14 @@ WITHOUT_ERROR: dict[str, dict[str, Any]] = {
 FEWEST_IN_CLASS = 5
 ESTIMATES = 10
 #: the criteria that are ranked only: they have no zero
-WITHOUT_ZERO = ("agreement", "cka", "logme", "shared_information")
+WITHOUT_ZERO = (
+    "agreement",
+    "cka",
+    "decision_information",
+    "label_information_of_both",
+    "logme",
+    "shared_information",
+)
 
 
 class _Criteria:

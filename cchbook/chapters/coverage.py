@@ -31,7 +31,12 @@ from cchlib.criterion import assess
 #: nodes of the quadrature over a latent
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(120)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
-VIEWS = ("plain", "tanh", "relu", "heavy")
+VIEWS = ("plain", "tanh", "relu", "sparse", "heavy", "rounded")
+#: to which the columns of "rounded" are, in their standard deviations; what that costs
+#: is of the order of its square
+STEP = 0.1
+#: of a sample that a method does not take, as its error says it
+REFUSALS = ("too few", "too many", "must hold")
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,15 @@ class Case:
         Rows, and columns of each block.
     pairs, i_ts : int and float
         Latent pairs, and I(teacher; student) in nats, spread evenly over them.
-    view : {"plain", "tanh", "relu", "heavy"}
-        How latents become columns.
+    view : {"plain", "tanh", "relu", "sparse", "heavy", "rounded"}
+        How latents become columns; "sparse" is "relu" with five of six entries 0.
     label : {"target", "classes"}
         A regression target of correlation `strength` with a student latent, or a class
         of log-odds `offset` + `strength` times it.
     rows : int
         Rows of a subject; above 1 they share half of their variance and their label.
+    copies : int
+        How often each row is there: oversampling, which changes no truth.
     """
 
     name: str
@@ -66,6 +73,7 @@ class Case:
     strength: float = 2.0
     offset: float = 0.0
     rows: int = 1
+    copies: int = 1
 
     @property
     def i_sl(self) -> float:
@@ -97,7 +105,8 @@ class Case:
         """Teacher (n, columns), student (n, columns), label (n,), groups (n,)."""
         rng = np.random.default_rng(check.integer("seed", seed))
         groups = np.arange(self.n) // self.rows
-        latents = self.pairs if self.view in ("tanh", "relu") else self.columns
+        few = self.view in ("tanh", "relu", "sparse")
+        latents = self.pairs if few else self.columns
         subject = rng.standard_normal((2, groups[-1] + 1, latents))
         rho = np.zeros(latents)
         rho[: self.pairs] = correlations(self.i_ts, self.pairs)
@@ -111,7 +120,8 @@ class Case:
             own = coupled(rng.standard_normal((2, self.n, latents)))
             both = np.sqrt(0.5) * both + np.sqrt(0.5) * own
         label = self._label(subject[1][:, 0], both[1][:, 0], groups, rng)
-        return self._view(both[0], 1), self._view(both[1], 2), label, groups
+        drawn = (self._view(both[0], 1), self._view(both[1], 2), label, groups)
+        return tuple(part.repeat(self.copies, axis=0) for part in drawn)
 
     def _label(
         self,
@@ -129,16 +139,57 @@ class Case:
     def _view(self, latents: np.ndarray, side: int) -> np.ndarray:
         """Columns of one block; the maps are the population's, whatever the draw."""
         fixed = np.random.default_rng((side, self.columns, self.pairs))
-        if self.view in ("tanh", "relu"):
+        if self.view in ("tanh", "relu", "sparse"):
             weights = fixed.standard_normal((latents.shape[1], self.columns))
             summed = latents @ weights / np.sqrt(latents.shape[1])
             shift = fixed.standard_normal(self.columns)
             if self.view == "tanh":
                 return np.tanh(summed + 0.3 * shift)
+            if self.view == "sparse":
+                return np.maximum(summed - 1, 0.0)
             return np.maximum(summed + shift, 0.0)
         turn = np.linalg.qr(fixed.standard_normal((self.columns, self.columns)))[0]
         turned = latents @ turn
+        if self.view == "rounded":
+            return np.round(turned / STEP) * STEP
         return np.sinh(1.2 * turned) if self.view == "heavy" else turned
+
+
+@dataclass(frozen=True)
+class SharedClass(Case):
+    """Both networks see one of `pairs` classes, in clusters far apart, and the label is
+    the student's. The student's class is the teacher's, but for the share `drawn_anew`.
+    """
+
+    drawn_anew: float = 0.0
+
+    @classmethod
+    def of(
+        cls, name: str, half: str, n: int, columns: int, classes: int, drawn_anew: float
+    ) -> SharedClass:
+        """With the information of the channel between the classes."""
+        other = drawn_anew / classes
+        same = 1 - drawn_anew + other
+        unknown = entr(same) + (classes - 1) * entr(other)
+        i_ts = float(np.log(classes) - unknown)
+        return cls(name, half, n, columns, classes, i_ts, drawn_anew=drawn_anew)
+
+    @property
+    def i_sl(self) -> float:
+        """I(student; label), nats: the student knows its class."""
+        return float(np.log(self.pairs))
+
+    def draw(self, seed: int) -> tuple[np.ndarray, ...]:
+        """As of any case."""
+        rng = np.random.default_rng(check.integer("seed", seed))
+        fixed = np.random.default_rng((3, self.columns, self.pairs))
+        means = 6 * fixed.standard_normal((2, self.pairs, self.columns))
+        one = rng.integers(self.pairs, size=self.n)
+        anew = rng.random(self.n) < self.drawn_anew
+        two = np.where(anew, rng.integers(self.pairs, size=self.n), one)
+        noise = rng.standard_normal((2, self.n, self.columns))
+        teacher, student = means[0][one] + noise[0], means[1][two] + noise[1]
+        return teacher, student, two, np.arange(self.n)
 
 
 def _cases() -> list[Case]:
@@ -174,6 +225,18 @@ def _cases() -> list[Case]:
         Case("subjects 60 x 5", report, 300, 2, 1, 0.6, rows=5),
         Case("subjects, noise 60 x 5", tune, 300, 3, 1, 0.0, rows=5, **weak),
         Case("subjects, noise 80 x 4", report, 320, 4, 1, 0.0, rows=4, **weak),
+        Case("rounded 8", tune, 500, 8, 1, 0.83, "rounded", **target, strength=0.5),
+        Case("rounded 6", report, 600, 6, 1, 0.7, "rounded", **target, strength=0.6),
+        Case("rounded, noise 8", tune, 300, 8, 1, 0.0, "rounded", **weak),
+        Case("rounded, noise 12", report, 400, 12, 1, 0.0, "rounded", **weak),
+        Case("sparse, noise 8", tune, 500, 8, 8, 0.0, "sparse", **weak),
+        Case("sparse, noise 12", report, 600, 12, 12, 0.0, "sparse", **weak),
+        Case("sparse 64", tune, 500, 64, 4, 1.0, "sparse"),
+        Case("sparse 128", report, 800, 128, 3, 0.8, "sparse"),
+        Case("copies 8", tune, 150, 8, 1, 0.0, copies=4, **weak),
+        Case("copies 6", report, 200, 6, 1, 0.6, copies=3, strength=1.5),
+        SharedClass.of("shared class 2", tune, 500, 4, 2, 0.2),
+        SharedClass.of("shared class 3", report, 600, 5, 3, 0.3),
     ]
 
 
@@ -224,7 +287,7 @@ def one_draw(
             teacher, student, label, method, runs=runs, device=device, **options
         )
     except ValueError as error:
-        if "too few" not in str(error) and "too many" not in str(error):
+        if not any(words in str(error) for words in REFUSALS):
             raise
         return {"refused": 1.0}
     low, high = found.gap_interval

@@ -358,3 +358,25 @@ def possible_table(found: pd.DataFrame) -> pd.DataFrame:
             row[f"promises, {one['read_as']}"] = told(one["promise"])
         rows.append(row | {"accuracy": told(first["accuracy"])})
     return pd.DataFrame(rows)
+
+
+#: What two networks hold of a label of two bits: I(H1;Y) = I(H2;Y) = ln 2 in all rows,
+#: and what both hold of it.
+SHARED = {"the same bit": np.log(2), "another bit each": 0.0}
+
+
+def shared_bits(case: str, n: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Teacher (n, 3), student (n, 3) and label (n,) of a case of `SHARED`.
+
+    Each network shows one bit of the label in a column. Both also hold one continuous
+    column that has nothing to do with the label, exactly the same: which picture it is.
+    """
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(2, size=(2, n))
+    picture = rng.standard_normal(n)
+    own = rng.standard_normal((2, 2, n))
+    seen = (bits[0], bits[0] if case == "the same bit" else bits[1])
+    blocks = []
+    for bit, noise in zip(seen, own):
+        blocks.append(np.column_stack([6.0 * bit + noise[0], noise[1], picture]))
+    return blocks[0], blocks[1], 2 * bits[0] + bits[1]

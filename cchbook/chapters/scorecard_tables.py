@@ -34,6 +34,8 @@ CRITERIA = {
     "variance_test": "Var(y|S) − Var(T|S)",
     "predicted_gain": "predicted gain, from two fits",
     "shared_information": "share of label information that both hold",
+    "label_information_of_both": "label information that both hold (nats)",
+    "decision_information": "I of the two decisions (nats)",
     "agreement": "teacher–student agreement",
     "cka": "linear CKA",
     "slope_test": "theory: slope test, 1 − c/σ²",

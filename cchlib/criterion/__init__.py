@@ -21,6 +21,11 @@ if TYPE_CHECKING:
         pairs_shrinkage_test,
         pairs_slope_test,
     )
+    from cchlib.criterion.shared import (
+        SharedInformation,
+        decision_information,
+        shared_label_information,
+    )
     from cchlib.criterion.slope import HypothesisTest, shrinkage_test, slope_test
 
 _NAMES = {
@@ -33,6 +38,9 @@ _NAMES = {
     "estimate_pairs": "pairs",
     "pairs_shrinkage_test": "pairs",
     "pairs_slope_test": "pairs",
+    "SharedInformation": "shared",
+    "decision_information": "shared",
+    "shared_label_information": "shared",
     "shrinkage_test": "slope",
     "slope_test": "slope",
 }
@@ -41,12 +49,15 @@ __all__ = [
     "Assessment",
     "HypothesisTest",
     "PairsEstimate",
+    "SharedInformation",
     "assess",
     "assess_teachers",
+    "decision_information",
     "estimate_pairs",
     "pairs_shrinkage_test",
     "pairs_slope_test",
     "rank_teachers",
+    "shared_label_information",
     "shrinkage_test",
     "slope_test",
 ]

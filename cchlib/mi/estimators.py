@@ -39,7 +39,7 @@ class Estimator:
     keep_scale : mapping
         Options that take the columns on the scale that they have.
     doubt : callable, optional
-        ``doubt(x, y)``: what in a sample speaks against what the method supposes, in a
+        ``doubt(x, y, options)``: what in a sample speaks against what the method supposes, in a
         sentence; empty where nothing does.
     null_error : callable, optional
         ``null_error(x, y)``: standard deviation of its estimate of two independent
@@ -53,7 +53,7 @@ class Estimator:
     conditional: bool = False
     without_error: Options = field(default_factory=dict)
     keep_scale: Options = field(default_factory=dict)
-    doubt: Callable[[np.ndarray, np.ndarray], str] | None = None
+    doubt: Callable[[np.ndarray, np.ndarray, Options], str] | None = None
     null_error: Callable[[np.ndarray, np.ndarray], float] | None = None
 
     @property

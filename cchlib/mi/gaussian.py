@@ -16,6 +16,7 @@ from cchlib.mi._common import (
     enough,
     entropy,
     is_discrete,
+    nearest_ceiling,
     standard,
     subsampling_error,
     with_prior,
@@ -162,9 +163,10 @@ def null_error(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.sqrt(0.5 * np.log((m - p) * (m - q) / (m * (m - p - q)))))
 
 
-def doubt(x: np.ndarray, y: np.ndarray) -> str:
+def doubt(x: np.ndarray, y: np.ndarray, options: Mapping[str, Any]) -> str:
     """What speaks against Gaussian variables, in a sentence; empty where nothing does,
-    and for classes, of which the estimate is a bound whatever the law.
+    and for classes, of which the estimate is a bound whatever the law. Who asks for a
+    shrinkage of their own has judged for themselves.
 
     The leading pairs of canonical variates are independent Gaussian pairs of their
     correlations where x and y are Gaussian, and nearest neighbours find as much in them
@@ -173,7 +175,7 @@ def doubt(x: np.ndarray, y: np.ndarray) -> str:
     itself (Mardia's) would refuse heavy tails, too, which do not make the estimate too
     large.
     """
-    if is_discrete(y) or len(x) < FEWEST_TESTED:
+    if is_discrete(y) or len(x) < FEWEST_TESTED or options["shrinkage"] != "auto":
         return ""
     n = len(x)
     u, v = (_drawn_in(_basis(z)[0]) for z in _few_columns(x, y))
@@ -186,10 +188,13 @@ def doubt(x: np.ndarray, y: np.ndarray) -> str:
     missing = [0.0]
     pairs = min(len(rho), PAIRS_TESTED)
     each = []
+    tellable = 0.75 * nearest_ceiling(len(rows), 3)  # beyond it neighbours saturate
     for i in range(pairs):
-        found = pointwise([u[:, [i]], v[:, [i]]], 3).mean()
-        each.append(-0.5 * np.log1p(-(rho[i] ** 2)) - found)
-    if pairs:
+        gaussian_pair = -0.5 * np.log1p(-(rho[i] ** 2))
+        if gaussian_pair < tellable:
+            found = pointwise([u[:, [i]], v[:, [i]]], 3).mean()
+            each.append(gaussian_pair - found)
+    if each:
         missing += [max(each), sum(each) - EXCESS - noise * (np.sqrt(pairs) - 1)]
     for together in TESTED_TOGETHER:
         if together <= len(rho):

@@ -227,7 +227,7 @@ def _examined(
 ) -> MIEstimate:
     """The estimate with what is to be said of its sample."""
     doubt = ESTIMATORS[estimate.method].doubt
-    reason = doubt(*sample) if doubt is not None else ""
+    reason = doubt(*sample, estimate.options) if doubt is not None else ""
     if reason:
         notes = [*notes, reason]
     return replace(estimate, trusted=not reason, notes=tuple(notes))

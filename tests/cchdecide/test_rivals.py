@@ -7,7 +7,7 @@ from cchdecide.rivals import (
     NAMES,
     linear_cka,
     rival_criteria,
-    shared_label_information,
+    shared_label_fraction,
 )
 from cchlib.models import tabular_network
 
@@ -50,21 +50,21 @@ def test_regression_closed_form():
     assert np.isnan(found["predicted_gain"])
 
 
-def test_shared_label_information_of_gaussians():
+def test_shared_label_fraction_of_gaussians():
     """y = a + b: of two that see a, all is shared; of one that sees a and one that sees
     b, (2·½ln2 − I) / I, I → ½ln(3/σ²).
     """
     n = 100_000
     a, b, e = RNG.standard_normal((3, n))
     y = a + b + e
-    assert shared_label_information(a, 2 * a, y) == pytest.approx(1, abs=1e-6)
+    assert shared_label_fraction(a, 2 * a, y) == pytest.approx(1, abs=1e-6)
     alone, both = 0.5 * np.log(3 / 2), 0.5 * np.log(3)
-    assert shared_label_information(a, b, y) == pytest.approx(
+    assert shared_label_fraction(a, b, y) == pytest.approx(
         (2 * alone - both) / both, abs=0.02
     )
 
 
-def test_shared_label_information_of_classes():
+def test_shared_label_fraction_of_classes():
     """A label of two fair bits: both outputs show the first bit, or each shows one of
     them.
     """
@@ -74,14 +74,14 @@ def test_shared_label_information_of_classes():
         5.0 * np.eye(2)[bit][:, [0, 0, 1, 1] if bit is first else [0, 1, 0, 1]]
         for bit in (first, second)
     )
-    assert shared_label_information(shows_first, shows_first, y) == pytest.approx(
+    assert shared_label_fraction(shows_first, shows_first, y) == pytest.approx(
         1, abs=0.02
     )
-    assert shared_label_information(shows_first, shows_second, y) == pytest.approx(
+    assert shared_label_fraction(shows_first, shows_second, y) == pytest.approx(
         0, abs=0.02
     )
     assert np.isnan(
-        shared_label_information(shows_first[:3], shows_first[:3], np.array([0, 0, 1]))
+        shared_label_fraction(shows_first[:3], shows_first[:3], np.array([0, 0, 1]))
     )
 
 

@@ -2,15 +2,17 @@
 and what is made of them.
 """
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.cluster import KMeans
 
 from cchbook.chapters import coverage
 from cchbook.chapters.panel import logistic_information
-from cchlib.criterion import assess
+from cchlib.criterion import assess, decision_information
 from cchlib.mi import estimate_mi
 
 
@@ -168,3 +170,23 @@ def test_the_lower_end_claims_no_more_than_the_method_found(draw):
     low, high = found.gap_interval
     assert low <= case.gap <= high
     assert low <= found.gap <= high
+
+
+def test_a_shared_class_is_the_channel_between_the_classes():
+    case = coverage.CASES["shared class 3"]
+    teacher, student, label, _ = dataclasses.replace(case, n=6000).draw(0)
+    known = KMeans(3, n_init=3, random_state=0).fit_predict(teacher)
+    value, error = decision_information(known, label)
+    assert case.i_ts == pytest.approx(value, abs=3 * error)
+    assert case.i_sl == pytest.approx(np.log(3))
+
+
+def test_copies_and_rounding_change_no_case():
+    copied = coverage.CASES["copies 6"]
+    once = dataclasses.replace(copied, copies=1).draw(0)
+    for part, alone in zip(copied.draw(0), once):
+        assert np.array_equal(part[:: copied.copies], alone)
+    rounded = coverage.CASES["rounded 6"]
+    plain = dataclasses.replace(rounded, view="plain").draw(0)[0]
+    apart = np.abs(rounded.draw(0)[0] - plain)
+    assert apart.max() <= coverage.STEP / 2 + 1e-12
