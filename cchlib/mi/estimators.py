@@ -39,8 +39,8 @@ class Estimator:
     keep_scale : mapping
         Options that take the columns on the scale that they have.
     doubt : callable, optional
-        ``doubt(x, y, options)``: what in a sample speaks against what the method supposes, in a
-        sentence; empty where nothing does.
+        ``doubt(x, y, options)``: what in a sample speaks against what the method
+        supposes, in a sentence; empty where nothing does.
     null_error : callable, optional
         ``null_error(x, y)``: standard deviation of its estimate of two independent
         continuous variables, where theory gives it.
