@@ -78,7 +78,7 @@ def test_decisions_through_a_channel():
 
 
 def test_refused():
-    with pytest.raises(ValueError, match="unequal"):
+    with pytest.raises(ValueError, match="inconsistent"):
         shared_label_information(np.ones((3, 1)), np.ones((4, 1)), [0, 1, 0])
     with pytest.raises(ValueError, match="student_output"):
         decision_information([0, 1, 1], [0.5, 0.2, 0.1])
