@@ -49,6 +49,8 @@ BARS = {  # tag of a folded cell -> what its bar says
     "parameters": "Settings of this run",
     "setup": "Imports and data",
     "computes": "How this is computed",
+    "checks": "How this is checked",
+    "at-once": "The same for all seeds and conditions",
     "presents": "Source of this ",
 }
 STAMP = ".stage"  # in the published folder: the hash of what it was built from

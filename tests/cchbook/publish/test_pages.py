@@ -76,8 +76,9 @@ def test_each_chapter_says_what_comes_next_and_it_does():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_folded_code_is_named_and_there_is_little_of_it(path):
-    """Three bars at most over code, beside the settings; all other folded code is a
-    link below its figure.
+    """Few bars over code, beside the settings and what may be skipped: the same
+    experiment for all conditions, and checks. All other folded code is a link below its
+    figure.
     """
     written = Notebook.read(path)
     kinds = Counter()
