@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cchdecide.decision import decide, decide_teachers
     from cchdecide.heads import Gain, Pilot, pilot
     from cchdecide.report import Decision, Ranking
-    from cchdecide.studies import Study, study, study_views
+    from cchdecide.studies import study, study_views
+    from cchdecide.study_report import Study
     from cchdecide.transfer import logme
 
 _NAMES = {
@@ -31,7 +32,7 @@ _NAMES = {
     "pilot": "heads",
     "Decision": "report",
     "Ranking": "report",
-    "Study": "studies",
+    "Study": "study_report",
     "study": "studies",
     "study_views": "studies",
     "logme": "transfer",

@@ -50,11 +50,9 @@ References
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -69,6 +67,7 @@ from cchdecide.decision import decide
 from cchdecide.heads import Gain
 from cchdecide.outputs import Target, target_of
 from cchdecide.rivals import rival_criteria
+from cchdecide.study_report import Study
 from cchlib import check
 from cchlib.gaussian import predicted_gain
 from cchlib.gaussian.held_out import additive_lambda
@@ -860,94 +859,6 @@ def _enough(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 # ------------------------------------------------------------------------ the answer
-
-
-@dataclass(frozen=True)
-class Study:
-    """What distilling one view into another did.
-
-    Attributes
-    ----------
-    teacher, student : str
-        Names of the views.
-    table : DataFrame
-        A row an arm: `arm`, `accuracy` and `log_loss` (nats) or `error` (squared error
-        over Var y), means over the repeats on test rows; `gain`: what the distilled
-        student has over this arm, in accuracy or in error, positive where distilling
-        is better; `std_error` of the gain.
-    gain, std_error : float
-        Over `control`, the arm named beforehand.
-    interval : (float, float)
-        Of the gain, at `confidence`.
-    p_value : float
-        Two-sided.
-    verdict : {"helps", "harms", "undecided"}
-    lam, temperature : float
-        With the least validation loss over all repeats; each repeat took its own.
-        Temperature is nan for a regression.
-    criteria : DataFrame
-        A row a criterion: `criterion`, `value` (mean over the first repeats),
-        `std_error` (over them), `estimates` (their number), `says` ("distil", "do not
-        distil", "undecided"; "" for a criterion without a zero).
-    by_repeat : DataFrame
-        Columns repeat, arm, and the scores.
-    criteria_by_repeat : DataFrame
-        Columns repeat, criterion, value.
-    outputs : dict of arm -> list of arrays (n_test, K), one a repeat
-        Logits on the test rows, or predictions in the labels' units.
-    test_rows : list of arrays (n_test,)
-    """
-
-    teacher: str
-    student: str
-    table: pd.DataFrame = field(repr=False)
-    gain: float
-    std_error: float
-    interval: tuple[float, float]
-    p_value: float
-    verdict: str
-    lam: float
-    temperature: float
-    criteria: pd.DataFrame = field(repr=False)
-    by_repeat: pd.DataFrame = field(repr=False)
-    criteria_by_repeat: pd.DataFrame = field(repr=False)
-    outputs: dict[str, list[np.ndarray]] = field(repr=False)
-    test_rows: list[np.ndarray] = field(repr=False)
-    distilled: str
-    control: str
-    n_samples: int
-    repeats: int
-    pairs: float | None
-    confidence: float
-    discrete: bool
-    seconds: float
-
-    def __repr__(self) -> str:
-        from cchdecide.study_report import arm_rows, sentence
-
-        return f"{sentence(self)}\n{arm_rows(self).to_string(index=False)}"
-
-    def _repr_html_(self) -> str:
-        from cchdecide.study_report import study_html
-
-        return study_html(self)
-
-    def __rich__(self) -> Any:
-        from cchdecide.study_report import study_rich
-
-        return study_rich(self)
-
-    def save_html(self, path: str | os.PathLike) -> Path:
-        """Write a page that needs no other file; returns its path."""
-        from cchdecide.study_report import save_study
-
-        return save_study(path, {self.student: self})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts, ready for JSON."""
-        from cchdecide.study_report import to_dict
-
-        return to_dict(self)
 
 
 def study(

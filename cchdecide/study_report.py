@@ -1,12 +1,13 @@
-"""How a `Study` is shown: in a terminal, in a notebook, and on a page of its own."""
+"""`Study`, and how it is shown: in a terminal, a notebook, and a page of its own."""
 
 from __future__ import annotations
 
 import html
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,9 +21,6 @@ from rich.text import Text
 from cchdecide.figures import COLORS, plain_text
 from cchdecide.report import STYLE, _html_table, _image, _plain
 from cchdecide.writing import written_beside
-
-if TYPE_CHECKING:
-    from cchdecide.studies import Study
 
 #: criteria in plain words; the others are in `.criteria` and not shown
 WORDS = {
@@ -39,6 +37,84 @@ RIGHTLY = {
     "harms": "It harms.",
     "undecided": "Undecided: it may help or harm.",
 }
+
+
+@dataclass(frozen=True)
+class Study:
+    """What distilling one view into another did.
+
+    Attributes
+    ----------
+    teacher, student : str
+        Names of the views.
+    table : DataFrame
+        A row an arm: `arm`, `accuracy` and `log_loss` (nats) or `error` (squared error
+        over Var y), means over the repeats on test rows; `gain`: what the distilled
+        student has over this arm, in accuracy or in error, positive where distilling
+        is better; `std_error` of the gain.
+    gain, std_error : float
+        Over `control`, the arm named beforehand.
+    interval : (float, float)
+        Of the gain, at `confidence`.
+    p_value : float
+        Two-sided.
+    verdict : {"helps", "harms", "undecided"}
+    lam, temperature : float
+        With the least validation loss over all repeats; each repeat took its own.
+        Temperature is nan for a regression.
+    criteria : DataFrame
+        A row a criterion: `criterion`, `value` (mean over the first repeats),
+        `std_error` (over them), `estimates` (their number), `says` ("distil", "do not
+        distil", "undecided"; "" for a criterion without a zero).
+    by_repeat : DataFrame
+        Columns repeat, arm, and the scores.
+    criteria_by_repeat : DataFrame
+        Columns repeat, criterion, value.
+    outputs : dict of arm -> list of arrays (n_test, K), one a repeat
+        Logits on the test rows, or predictions in the labels' units.
+    test_rows : list of arrays (n_test,)
+    """
+
+    teacher: str
+    student: str
+    table: pd.DataFrame = field(repr=False)
+    gain: float
+    std_error: float
+    interval: tuple[float, float]
+    p_value: float
+    verdict: str
+    lam: float
+    temperature: float
+    criteria: pd.DataFrame = field(repr=False)
+    by_repeat: pd.DataFrame = field(repr=False)
+    criteria_by_repeat: pd.DataFrame = field(repr=False)
+    outputs: dict[str, list[np.ndarray]] = field(repr=False)
+    test_rows: list[np.ndarray] = field(repr=False)
+    distilled: str
+    control: str
+    n_samples: int
+    repeats: int
+    pairs: float | None
+    confidence: float
+    discrete: bool
+    seconds: float
+
+    def __repr__(self) -> str:
+        return f"{sentence(self)}\n{arm_rows(self).to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return study_html(self)
+
+    def __rich__(self) -> Any:
+        return study_rich(self)
+
+    def save_html(self, path: str | os.PathLike) -> Path:
+        """Write a page that needs no other file; returns its path."""
+        return save_study(path, {self.student: self})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, ready for JSON."""
+        return to_dict(self)
 
 
 def sentence(study: Study) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from cchlib import check
 
 if TYPE_CHECKING:
-    from cchdecide.studies import Study
+    from cchdecide.study_report import Study
 
 
 def read_views(path: str | Path) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from cchdecide.studies import (
     ON_PAIRS,
     STUDENT,
     TEST,
-    Study,
 )
+from cchdecide.study_report import Study
 
 #: metrics of an arm, with their units
 SCORES = {"accuracy": "", "log_loss": "nats", "error": "of Var y"}

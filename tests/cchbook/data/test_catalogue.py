@@ -15,6 +15,7 @@ from cchbook.data import catalogue, download
 
 NAMES = {
     "mnist",
+    "multiview",
     "bsds500",
     "mosi",
     "mmmo",
