@@ -419,10 +419,10 @@ def assess_teachers(
             "`teachers` must be a mapping {name: representation} of at least one, "
             f"got {type(teachers).__name__}"
         )
-    rows = {f"teacher {name}": value for name, value in teachers.items()}
-    rows = names.match_rows(**rows, student=student, labels=labels, groups=groups)
-    teachers = {name: rows[f"teacher {name}"] for name in teachers}
-    student, labels, groups = rows["student"], rows["labels"], rows["groups"]
+    given = {f"teacher {name}": value for name, value in teachers.items()}
+    given = names.match_rows(**given, student=student, labels=labels, groups=groups)
+    teachers = {name: given[f"teacher {name}"] for name in teachers}
+    student, labels, groups = given["student"], given["labels"], given["groups"]
     teachers = {
         name: _representation(
             "teacher" if name == "teacher" else f"teacher {name}", value

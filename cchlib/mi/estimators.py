@@ -53,7 +53,7 @@ class Estimator:
     conditional: bool = False
     without_error: Options = field(default_factory=dict)
     keep_scale: Options = field(default_factory=dict)
-    doubt: Callable[[np.ndarray, np.ndarray, Options], str] | None = None
+    doubt: Callable[..., str] | None = None
     null_error: Callable[[np.ndarray, np.ndarray], float] | None = None
 
     @property
