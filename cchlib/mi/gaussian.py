@@ -44,7 +44,7 @@ EXCESS = 0.05
 PAIRS_TESTED = 10
 TESTED_TOGETHER = (2, 4)
 MOST_TESTED = 2000
-FEWEST_TESTED = 30
+FEWEST_TESTED = 200
 #: Permutations of y that measure the bias under an explicit shrinkage.
 PERMUTATIONS = 20
 

@@ -248,8 +248,8 @@ def _inputs(x: np.ndarray) -> np.ndarray:
     x = normal_scores(x)
     if x.shape[1] <= SEEN:
         return x
-    seen = principal_components(x, 1e-9)[0][:, :SEEN]
-    return x / seen.std()  # what a network sees has variance 1
+    turned, _ = principal_components(x, 1e-9)
+    return turned / turned[:, :SEEN].std()  # what a network sees has variance 1
 
 
 # ---------------------------------------------------------------- linear start

@@ -38,6 +38,8 @@ def distinct_rows(variables: Sequence[np.ndarray]) -> np.ndarray | None:
         return None
 
     different = np.sort(first)
+    if len(different) < np.sqrt(len(joint)):
+        return None  # few values of a discrete variable, not copies of many samples
     if not any(_is_continuous(v[different]) for v in continuous):
         return None
     columns = np.hstack(continuous)

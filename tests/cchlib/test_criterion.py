@@ -309,7 +309,7 @@ def repeated(seed, subjects=40, rows=5):
 
 def test_rows_of_a_subject_stay_together():
     *data, groups = repeated(0)
-    order, starts = criterion._by_group(groups, 200)
+    order, starts = criterion._by_group(groups, 200, np.arange(200))
     for one, other in criterion._halves(data[2][order], 200, 5, 0, starts):
         assert sorted(np.concatenate([one, other])) == list(range(200))
         ids = groups[order]
@@ -443,10 +443,12 @@ def test_kinds_of_labels_are_the_same_classes(classes):
         named,
         pd.Series(named),
         torch.from_numpy(labels),
-        labels[:, None],
         list(map(int, labels)),
     ):
         assert numbers(assess(teacher, student, same, "ksg")) == numbers(reference)
+    # a column is a target, as the help says
+    target = assess(teacher, student, labels[:, None], "ksg")
+    assert np.isnan(target.label_entropy)
 
 
 def test_the_subjects_order_does_not_matter_to_the_gap(classes):
@@ -462,7 +464,7 @@ def test_float_labels_with_few_values_must_say_what_they_are(classes):
         match=r"`labels` must say whether they are classes or a regression target",
     ):
         assess(teacher, student, labels.astype(float), "gaussian")
-    scores = np.round(student).clip(-1, 3)
+    scores = np.round(student).clip(-1, 3) + 1
     assert np.isnan(assess(teacher, student, scores[:, None], "gaussian").label_entropy)
     assert assess(teacher, student, scores.astype(int), "gaussian").label_entropy > 0
 

@@ -266,7 +266,7 @@ def test_what_is_not_written_out_is_left_to_autograd(change):
 
 def test_batch_norm_wants_two_samples():
     network = models.MLP((4, 6, 2), batch_norm=True)
-    with pytest.raises(ValueError, match="1 sample; at least 2"):
+    with pytest.raises(ValueError, match="at least 2 samples, got 1"):
         fit(network, X[:1], Y[:1], _shared, epochs=1, lr=0.01, device="cpu")
 
 
@@ -903,7 +903,9 @@ def test_a_fit_that_fails_leaves_the_networks_as_they_were():
     assert not network.training
     pair = nn.Linear(4, 2)
     pair.forward = lambda x: (x, x)
-    with pytest.raises(ValueError, match="networks must return one tensor, got tuple"):
+    with pytest.raises(
+        ValueError, match="`networks` must return one tensor, got tuple"
+    ):
         fit(pair, X, Y, _shared, epochs=1, lr=0.1, device="cpu")
 
 
