@@ -70,10 +70,13 @@ def load(name: str) -> MultiView:
     if not path.is_file():
         at_hand = ", ".join(found()) or "none"
         raise FileNotFoundError(f"no set {name!r} in {path.parent}; at hand: {at_hand}")
-    note = "a set of the user's"
-    if f"{FOLDER}/{name}.npz" in catalogue.get(FOLDER).files:
-        note = catalogue.get(FOLDER).note
-    source = DataSource(f"{FOLDER}/{name}", "real", sha256_of(path), path.parent, note)
+    known = catalogue.get(FOLDER)
+    if known.present and f"{FOLDER}/{name}.npz" in known.files:
+        note, sha256 = known.note, catalogue.verify(FOLDER)
+        source = DataSource(FOLDER, "real", sha256, path.parent, note)
+    else:
+        note, sha256 = "a set of the user's", sha256_of(path)
+        source = DataSource(f"{FOLDER}/{name}", "real", sha256, path.parent, note)
     return MultiView(name, **read_views(path), source=source)
 
 

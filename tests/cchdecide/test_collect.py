@@ -219,7 +219,9 @@ def test_nan_and_unequal_rows_are_refused(case):
     with pytest.raises(ValueError, match="teacher.* must be finite"):
         quiet(case.teacher, case.student, loader(x1, case.x2, case.y))
     batches = [(case.x1, case.x2[:5], case.y)]
-    with pytest.raises(ValueError, match="`student` must return one row for each .*, got .5, 2"):
+    with pytest.raises(
+        ValueError, match="`student` must return one row for each .*, got .5, 2"
+    ):
         quiet(case.teacher, case.student, batches)
     assert case.teacher.training  # restored after an error too
 
