@@ -124,6 +124,7 @@ def test_every_chapter_makes_one_that_python_reads(path):
     cells = [source(c) for c in page["cells"] if c["cell_type"] == "code"]
     for text in cells:
         ast.parse(text)
-    assert sum(text == student.YOURS for text in cells) == 5
+    exercises = {"11_at_large": 2}.get(path.stem, 5)
+    assert sum(text == student.YOURS for text in cells) == exercises
     names = [cell["id"] for cell in page["cells"]]
     assert len(names) == len(set(names))
