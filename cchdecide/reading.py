@@ -218,7 +218,7 @@ class TorchReader:
             if self.layer is None and "last_hidden_state" not in dict(_flat(said)):
                 raise ValueError(
                     f"`{self.name}` must return one row for each of the {rows} "
-                    f"subjects, got {_described(said)}"
+                    f"labels, got {_described(said)}"
                 )
             return
         if self.layer is not None and len(candidates) == 1:

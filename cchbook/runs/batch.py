@@ -185,8 +185,9 @@ class Batch:
                 limits,
                 key=f"{job.notebook}~{job.key}~{self.name}",
                 retries=self.retries,
+                priority=-place,  # what is submitted at once has no order else
             ): job
-            for job in todo
+            for place, job in enumerate(todo)
         }
         left = {job.run for job in todo}
         ended: Iterator[Future] = as_completed(list(submitted), loop=pool.client.loop)

@@ -69,9 +69,8 @@ class JointGaussian:
     ):
         blocks = (S11, S12, S13, S22, S23, S33)
         self._narrow = any(
-            np.dtype(getattr(block, "dtype", float)).itemsize < 8
+            str(getattr(block, "dtype", "")) in ("float16", "float32")
             for block in blocks
-            if not check.is_tensor(block)
         )
         self.S11, self.S22 = _square("S11", S11), _square("S22", S22)
         self.p1, self.p2 = len(self.S11), len(self.S22)

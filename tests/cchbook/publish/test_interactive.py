@@ -242,7 +242,7 @@ def test_bias_is_estimate_minus_truth(page):
     says = page.locator(".says").last
     told = (
         "n = 10000: ksg 0.440 ± 0.010 nats, 0.060 ± 0.010 too low; "
-        "lmi 0.470 ± 0.010 nats, 0.030 ± 0.010 too low."
+        "latent 0.470 ± 0.010 nats, 0.030 ± 0.010 too low."
     )
     assert told in says.inner_text()
     before = page.locator("svg").last.inner_html()
