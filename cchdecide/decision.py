@@ -256,7 +256,7 @@ def decide(
         rows += _pilot_rows(found)
 
     kind = found is not None and target.discrete
-    table = _table(rows, kind)
+    table = _table(rows)
     code, verdict = _verdict(found, table, shape, n, said_by_label)
     first = Decision(
         code=code,
@@ -310,7 +310,7 @@ def _with_cch(first: Decision, assessment: Assessment) -> Decision:
         if code == "undecided":
             verdict += "; outputs of the teacher would let four more questions be asked"
         verdict += "."
-    row = _table([_cch_row(assessment)], kind)
+    row = _table([_cch_row(assessment)])
     return replace(
         first,
         code=code,
@@ -555,7 +555,7 @@ def _cch_row(assessment: Assessment) -> dict:
     return _row("cch", assessment.gap, low, high, np.nan, "nats")
 
 
-def _table(rows: list[dict], discrete: bool) -> pd.DataFrame:
+def _table(rows: list[dict]) -> pd.DataFrame:
     table = pd.DataFrame(
         rows,
         columns=[
@@ -569,7 +569,7 @@ def _table(rows: list[dict], discrete: bool) -> pd.DataFrame:
             "answer",
         ],
     )
-    table["worth"] = [worth_of(name, discrete) for name in table["criterion"]]
+    table["worth"] = [worth_of(name) for name in table["criterion"]]
     return table
 
 

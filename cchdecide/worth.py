@@ -1,5 +1,5 @@
-"""What the book's scorecard found each criterion to be worth: `worth.csv`, beside this
-file, which `cchbook.chapters.worth` makes from the recorded runs.
+"""What chapter 11 of the book found each criterion to be worth on real networks:
+`worth.csv`, beside this file, which `cchbook.chapters.worth` makes from the record.
 """
 
 from __future__ import annotations
@@ -10,30 +10,38 @@ from pathlib import Path
 import pandas as pd
 
 TABLE = Path(__file__).with_name("worth.csv")
-#: with fewer decided conditions than this the worth is not known
-FEWEST = 10
+#: on fewer data sets than this the worth is not known
+FEWEST = 5
+#: what a criterion's p-value must be at most, for it to beat both "always" and "never"
+LEVEL = 0.05
 
 
 @functools.cache
 def worth_table() -> pd.DataFrame:
-    """A row for each criterion and kind of label: criterion, kind, conditions (with a
-    decided gain), right (of which the criterion's sign said so), source.
+    """A row a criterion: criterion, sets (of data, over which the mean is taken),
+    pairs (of views), benefit (mean gain of distilling where the criterion says so; a
+    share, of test samples or of the variance of Y), std_error, always (the same of
+    always distilling; of never it is 0), p_value (that the benefit is above both, with
+    Holm's correction over the criteria), source (the run).
     """
-    return pd.read_csv(TABLE)
+    return pd.read_csv(TABLE, index_col="criterion")
 
 
-def worth_of(criterion: str, discrete: bool) -> str:
-    """The worth of a criterion on conditions of this kind, in words."""
-    kind = "classes" if discrete else "regression"
+def worth_of(criterion: str) -> str:
+    """The worth of a criterion on real networks, in words."""
     table = worth_table()
-    rows = table[(table["criterion"] == criterion) & (table["kind"] == kind)]
-    if rows.empty or int(rows["conditions"].iloc[0]) < FEWEST:
+    if criterion not in table.index or table.loc[criterion, "sets"] < FEWEST:
         return "not known"
-    row = rows.iloc[0]
-    always = table[(table["criterion"] == "always") & (table["kind"] == kind)].iloc[0]
-    share = f"{always['right']} of {always['conditions']}"
-    never = int(always["conditions"]) - int(always["right"])
+    row = table.loc[criterion]
     return (
-        f"right in {row['right']} of {row['conditions']} conditions ({kind}); "
-        f"“always distil” in {share}, “never” in {never}"
+        f"{100 * row['benefit']:+.2f} ± {100 * row['std_error']:.2f} points a pair on "
+        f"{row['sets']} data sets; “always” {100 * row['always']:+.2f}, “never” 0"
     )
+
+
+def earns(criterion: str) -> bool:
+    """Whether a criterion was shown to do more good than always and than never
+    distilling.
+    """
+    table = worth_table()
+    return criterion in table.index and bool(table.loc[criterion, "p_value"] < LEVEL)

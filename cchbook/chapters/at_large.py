@@ -224,8 +224,9 @@ def benefits(
 
 def rule_tests(benefit: pd.DataFrame) -> pd.DataFrame:
     """The protocol's tests of every rule, by regime: B and its standard error over
-    sets, the differences from "always" and "never" with p-values, and `p_value`, the
-    larger of the two; `flipped` is its check by sign flips.
+    sets, B of "always" on the same sets, the differences from "always" and "never"
+    with p-values, and `p_value`, the larger of the two; `flipped` is its check by sign
+    flips.
     """
     rows = []
     for hidden, part in benefit.groupby("hidden", sort=False):
@@ -234,6 +235,7 @@ def rule_tests(benefit: pd.DataFrame) -> pd.DataFrame:
             if len(known) < 2:
                 continue
             row = dict(hidden=hidden, rule=name, sets=len(known), B=known[name].mean())
+            row["always"] = known["always"].mean()
             row["std_error"] = known[name].std(ddof=1) / np.sqrt(len(known))
             for other in ("always", "never"):
                 difference = (known[name] - known[other]).to_numpy()

@@ -1,5 +1,5 @@
-"""What is made of the recorded runs and committed: how often each criterion was right,
-for `cchdecide` to ship, and the figure of the front page.
+"""What is made of the recorded runs and committed: what each criterion is worth on real
+networks, for `cchdecide` to ship, and the figure of the front page.
 
     python -m cchbook.chapters.worth
 
@@ -11,61 +11,51 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cchbook.chapters import gains, plots, scorecard_tables
+from cchbook.chapters import at_large, gains, plots, scorecard_tables
 from cchbook.runs import records
 from cchdecide.worth import TABLE
 
 FIGURE = "book/_static/gap_and_gain.png"
-#: chapters whose labels are classes, and those of a regression
-KINDS = {
-    "02_synthetic": "regression",
-    "03_image": "classes",
-    "04_sentiment": "classes",
-    "05_cancer": "classes",
-    "06_fusion": "classes",
-}
-#: what `decide` asks, by the metric that the chapters log
+#: what `decide` asks, by the metric that chapter 11 logs
 METRICS = {
     "teacher_better": "teacher_advantage",
-    "slope_test": "residual_test",
+    "slope_test": "slope_test",
+    "shrinkage_test": "shrinkage_test",
     "predicted_gain": "predicted_gain",
-    "cch": "gap",
+    "pilot": "pilot",
+    "verdict": "decide_verdict",
+    "cch": "cch_latent",
 }
 
 
-def counts() -> pd.DataFrame:
-    """A row a criterion and kind: the conditions whose gain is called
-    (`gains.judged`) and under which every criterion was measured, and in how many of
-    these the criterion's sign was the gain's; "always" and "never" distil beside them.
+def worth() -> pd.DataFrame:
+    """The table of `cchdecide.worth.worth_table`, from the recorded run of chapter 11,
+    all labels. Nothing is fitted, so that no set is left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        The chapter has no recorded run.
     """
-    found = gains.leading()
-    every = scorecard_tables.conditions_of(found)
-    keys = {name: run.record["key"] for name, run in found.items()}
-    every = every.assign(
-        kind=every["notebook"].map(KINDS),
-        source=[f"{name}/{keys[name]}" for name in every["notebook"]],
+    record = records.leading("11_at_large")
+    if record is None:
+        raise FileNotFoundError("no run of 11_at_large below data/recorded")
+    pairs = at_large.pairs(record.metrics, record.predictions)
+    pairs = pairs[pairs["hidden"] == 0]
+    asked = {name: metric for name, metric in METRICS.items() if metric in pairs}
+    tests = at_large.rule_tests(at_large.benefits(pairs, asked))
+    return pd.DataFrame(
+        {
+            "criterion": tests["rule"],
+            "sets": tests["sets"],
+            "pairs": [int(pairs[asked[name]].notna().sum()) for name in tests["rule"]],
+            "benefit": tests["B"].round(6),
+            "std_error": tests["std_error"].round(6),
+            "always": tests["always"].round(6),
+            "p_value": at_large.holm(tests["p_value"]).round(4),
+            "source": f"11_at_large/{record.record['key']}",
+        }
     )
-    called = every[every["verdict"] != "undecided"]
-    # criteria are compared on the same conditions
-    called = called.dropna(subset=list(METRICS.values()))
-    rows = []
-    for kind, frame in called.groupby("kind", sort=True):
-        helped = frame["gain"] > 0
-        for name, metric in METRICS.items():
-            rows.append(_row(name, kind, (frame[metric] > 0) == helped, frame))
-        rows.append(_row("always", kind, helped, frame))
-        rows.append(_row("never", kind, ~helped, frame))
-    return pd.DataFrame(rows)
-
-
-def _row(criterion: str, kind: str, right: pd.Series, frame: pd.DataFrame) -> dict:
-    return {
-        "criterion": criterion,
-        "kind": kind,
-        "conditions": len(right),
-        "right": int(right.sum()),
-        "source": " ".join(sorted(frame["source"].unique())),
-    }
 
 
 def sources() -> str:
@@ -77,7 +67,7 @@ def sources() -> str:
 
 def main() -> None:
     """Write the table that `cchdecide` ships, and the front page's figure."""
-    counts().to_csv(TABLE, index=False)
+    worth().to_csv(TABLE, index=False)
     print(f"Wrote {TABLE}")
     root = records.repository()
     if root is None:

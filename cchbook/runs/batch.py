@@ -367,6 +367,10 @@ def local(workers: int, fixed: bool = False) -> Iterator[Pool]:
     config = {
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.admin.tick.limit": "1h",  # a full machine is no news
+        # of jobs of minutes; else idle workers take a seventh of a core
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
+        "distributed.worker.profile.enabled": False,
     }
     with (
         tempfile.TemporaryDirectory(prefix="cch-") as scratch,
