@@ -294,7 +294,7 @@ def test_the_cch_of_several_is_asked_once_and_last():
 
 def test_the_worth_is_said_where_it_is_known():
     assert worth_of("pilot_accuracy") == "not known"
-    assert "always distil" in worth_of("cch")
+    assert "“always”" in worth_of("cch")
 
 
 @pytest.mark.parametrize(
