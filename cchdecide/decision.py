@@ -1,9 +1,9 @@
 """Should I distil? All criteria in one table, and a verdict by one fixed rule.
 
-**The rows, in the order in which the verdict uses them.** The pilot (it is the thing
-itself, on the student's frozen features); the tests of the theory and the predicted
-gain; whether the teacher knows more; and the CCH. That is also the order of what the
-book's scorecard found them to be worth, where it has judged them (column `worth`).
+**The rows.** The pilot (it is the thing itself, on the student's frozen features); the
+tests of the theory and the predicted gain; whether the teacher knows more; and the CCH.
+The column `worth` says what each was worth where whole networks were distilled (chapter
+11 of the book).
 
 **The rule.** With outputs of the teacher the pilot decides. One unit is the plain
 student's held-out error; `smallest` is the gain, as a share of it, below which
@@ -22,7 +22,9 @@ distilling is not worth the trouble (1 %).
 
 So a teacher that is not better than label smoothing is recommended in at most (1 −
 confidence)/2 of the cases, a quarter of 1 − confidence by either way. The other rows
-are reported beside it. Without outputs, of the rows only the CCH can be asked, and its
+are reported beside it. The verdict is of *heads on frozen features*, and says so: on
+real networks no row did more good than both always and never distilling. `study` trains
+the networks. Without outputs, of the rows only the CCH can be asked, and its
 verdict is the verdict, and said to be of features alone.
 
 **What can't be recommended.** A teacher that *is* the label: (1 − λ)y + λy = y, so that
@@ -73,6 +75,8 @@ SAME = 1e-6
 COMPONENTS = 64
 #: the reason of the row that was not asked for
 LEFT_OUT = "the CCH: it was left out"
+#: what the verdict is of: a whole network may do what its last layer cannot
+OF_HEADS = "; this is of linear heads on the student's frozen features."
 #: an undecided answer names no number of subjects beyond this multiple of those given
 MOST_TIMES = 100
 
@@ -258,6 +262,8 @@ def decide(
     kind = found is not None and target.discrete
     table = _table(rows)
     code, verdict = _verdict(found, table, shape, n, said_by_label)
+    if found is not None and not said_by_label:
+        verdict = verdict.removesuffix(".") + OF_HEADS
     first = Decision(
         code=code,
         verdict=verdict,

@@ -82,7 +82,7 @@ def decide_file(
     with _bar(console) as progress:
 
         def first(name: str, decision: Decision) -> None:
-            if with_cch:
+            if with_cch and console.is_terminal:
                 text = f"[bold]{escape(name)}[/bold], before the CCH: "
                 console.print(text + escape(decision.verdict), highlight=False)
 
@@ -101,19 +101,17 @@ def decide_file(
     if held.ignored:
         left = f"Left alone in the file: {listed(held.ignored, 8)}"
         console.print(escape(left), highlight=False)
+    if len(ranking.decisions) > 1:
+        console.print(ranking_rich(ranking))
     for name, decision in ranking.decisions.items():
         console.rule(escape(name))
         console.print(decision)
-    if len(ranking.decisions) > 1:
-        console.rule("all teachers")
-        console.print(ranking_rich(ranking))
     found = {
         name: decision.assessment
         for name, decision in ranking.decisions.items()
         if decision.assessment is not None
     }
     if found:
-        _print_cch(found, console, options.get("confidence", 0.95))
         _draw_to(found, target)
         console.print(f"Figure: {escape(str(target))}", highlight=False)
     if html is not None:

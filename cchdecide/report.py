@@ -24,6 +24,7 @@ from rich.text import Text
 
 from cchdecide.figures import COLORS, draw, plain_text
 from cchdecide.heads import Pilot
+from cchdecide.worth import worth_of
 from cchdecide.writing import expanded, written_beside
 from cchlib.criterion.cch import Assessment, between
 from cchlib.gaussian import additive_lambda
@@ -37,7 +38,29 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 p.verdict { font-size: 1.15rem; font-weight: 600; border-left: 4px solid #0072B2;
             padding-left: 0.8rem; }
 img { max-width: 100%; height: auto; }
+details { margin: 1rem 0; overflow-x: auto; }
+summary { cursor: pointer; color: #0072B2; }
 """
+#: the rows that matter, in plain words
+PLAIN = {
+    "predicted_gain": "heads: gain at the best λ, predicted ({unit})",
+    "pilot": "heads: gain over the plain student, tried",
+    "pilot_over_smoothing": "heads: gain over label smoothing",
+    "pilot_over_itself": "heads: gain over the student as its own teacher",
+    "cch": "CCH: I(H1;H2) − I(H2;Y) ({unit})",
+}
+#: whose worth is told in a sentence
+WORTHY = {
+    "predicted_gain": "the predicted gain",
+    "pilot": "the pilot",
+    "cch": "the CCH",
+}
+#: what the pilot's gains are over, and their colours
+BASELINES = {
+    "gain": ("the plain student", COLORS["no_kd"]),
+    "over_smoothing": ("label smoothing", COLORS["kd"]),
+    "over_itself": ("itself as teacher", COLORS["teacher"]),
+}
 
 
 @dataclass(frozen=True)
@@ -200,7 +223,7 @@ def _sentence(row: Any) -> str:
     return (
         f"{row['question']} {row['answer']}: {row['estimate']:+.3g} "
         f"({between(row['low'], row['high'], '.3g')}) {row['unit']}{p}; "
-        f"the scorecard: {row['worth']}"
+        f"worth on real networks: {row['worth']}"
     )
 
 
@@ -231,38 +254,76 @@ def decision_rows(decision: Decision) -> pd.DataFrame:
             "p": [number(v, signed=False) for v in table["p_value"]],
             "unit": table["unit"],
             "answer": table["answer"],
-            "worth, by the scorecard": table["worth"],
+            "worth on real networks": table["worth"],
+        }
+    )
+
+
+def plain_rows(decision: Decision) -> pd.DataFrame:
+    """The rows that matter, five at most, in plain words."""
+    table = decision.table.set_index("criterion")
+    shown = table.loc[[name for name in PLAIN if name in table.index]]
+    return pd.DataFrame(
+        {
+            "what": [
+                PLAIN[name].format(unit=unit.partition(",")[0])
+                for name, unit in shown["unit"].items()
+            ],
+            "estimate": [number(v) for v in shown["estimate"]],
+            f"{decision.confidence:.0%} interval": [
+                f"{number(low)} to {number(high)}"
+                for low, high in zip(shown["low"], shown["high"])
+            ],
+            "above 0?": shown["answer"].to_numpy(),
         }
     )
 
 
 def ranking_rows(ranking: Ranking) -> pd.DataFrame:
-    """The ranking as texts."""
-    shown = {}
-    for column in ranking.table:
-        values = ranking.table[column]
-        numeric = pd.api.types.is_numeric_dtype(values)
-        shown[column.replace("_", " ")] = (
-            [number(v) for v in values] if numeric else [str(v) for v in values]
-        )
+    """A row a teacher, in plain words."""
+    table = ranking.table
+    shown = {"teacher": table["teacher"].astype(str), "verdict": table["code"]}
+    if "pilot_gain" in table:
+        shown["gain of heads"] = table["pilot_gain"].map(number)
+        shown["interval"] = [
+            "–" if np.isnan(low) else f"{number(low)} to {number(high)}"
+            for low, high in zip(table["low"], table["high"])
+        ]
+    if "gap" in table:
+        shown["CCH, nats"] = table["gap"].map(number)
     return pd.DataFrame(shown)
 
 
+def worth_words(decision: Decision) -> str:
+    """What the rows were worth where whole networks were distilled."""
+    told = [
+        f"{what} {worth_of(name)}"
+        for name, what in WORTHY.items()
+        if name in set(decision.table["criterion"])
+    ]
+    return (
+        "Worth on real networks, as a rule for when to distil: "
+        f"{'; '.join(told)}. `cch study` trains the networks themselves."
+    )
+
+
 def _rich_table(frame: pd.DataFrame) -> Table:
-    table = Table()
+    """Fits 80 columns; numbers are never broken."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in frame.columns:
-        table.add_column(escape(str(column)))
+        broken = column in ("what", "teacher")
+        table.add_column(escape(str(column)), no_wrap=not broken, overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*[escape(str(cell)) for cell in row])
     return table
 
 
 def decision_rich(decision: Decision) -> Group:
-    """The verdict, the table and the notes."""
-    frame = decision_rows(decision).drop(columns="unit")
-    notes = [Text(note) for note in decision.notes]
-    notes += [Text(f"Checked: {found}", style="dim") for found in decision.checks]
-    return Group(Text(decision.verdict, style="bold"), _rich_table(frame), *notes)
+    """The verdict, the rows that matter, and the notes."""
+    notes = [Text(note) for note in (worth_words(decision), *decision.notes)]
+    notes.append(Text("Checked: " + " ".join(decision.checks), style="dim"))
+    rows = _rich_table(plain_rows(decision))
+    return Group(Text(decision.verdict, style="bold"), rows, *notes)
 
 
 def ranking_rich(ranking: Ranking) -> Group:
@@ -289,21 +350,82 @@ def _html_table(frame: pd.DataFrame) -> str:
 
 
 def decision_html(decision: Decision) -> str:
-    """The verdict, the table and the notes, as a part of a page."""
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in decision.notes)
-    checks = "".join(f"<li>{html.escape(found)}</li>" for found in decision.checks)
+    """The verdict and the rows that matter; everything else is folded."""
     return (
         f"<p class='verdict'>{html.escape(decision.verdict)}</p>"
-        f"{_html_table(decision_rows(decision))}"
-        + (f"<ul>{notes}</ul>" if notes else "")
-        + (f"<p>What was checked of the arrays:</p><ul>{checks}</ul>" if checks else "")
+        f"{_html_table(plain_rows(decision))}"
+        f"<p>{html.escape(worth_words(decision))}</p>{_folded(decision)}"
     )
+
+
+def _folded(decision: Decision) -> str:
+    """All rows, the curves, the CCH, the notes and what was checked."""
+    parts = [_html_table(decision_rows(decision))]
+    if decision.pilot is not None:
+        parts.append(_image(draw_decision(decision), _curve_alt(decision)))
+    if (a := decision.assessment) is not None:
+        alt = (
+            f"I(teacher; student) {a.i_ts.value:.3f} and I(student; label) "
+            f"{a.i_sl.value:.3f} nats; their gap {a.gap:+.3f}, interval "
+            f"{between(*a.gap_interval, '.3f')}."
+        )
+        parts += [_image(draw({"teacher": a}), alt), _list("The CCH", a.reasons)]
+    parts += [_list("Notes", decision.notes), _list("Checked", decision.checks)]
+    return f"<details><summary>All criteria</summary>{''.join(parts)}</details>"
+
+
+def _list(title: str, items: list[str]) -> str:
+    said = "".join(f"<li>{html.escape(item)}</li>" for item in items)
+    return f"<h3>{title}</h3><ul>{said}</ul>" if said else ""
 
 
 def ranking_html(ranking: Ranking) -> str:
     """The teachers in their order, and the best mixture, as a part of a page."""
     said = html.escape(mixture_words(ranking.mixture)) if ranking.mixture else ""
     return f"{_html_table(ranking_rows(ranking))}<p>{said}</p>"
+
+
+def draw_gains(decisions: Mapping[str, Decision]) -> Figure:
+    """What heads gain by each teacher over each baseline, with intervals."""
+    asked = {name: d.pilot for name, d in decisions.items() if d.pilot is not None}
+    figure, ax = plt.subplots(
+        figsize=(6.5, 1.1 + 0.75 * len(asked)), layout="constrained"
+    )
+    for place, one in enumerate(asked.values()):
+        for step, (name, (label, color)) in enumerate(BASELINES.items()):
+            gain = getattr(one, name)
+            if gain is None:
+                continue
+            reach = [[gain.mean - gain.low], [gain.high - gain.mean]]
+            ax.errorbar(
+                gain.mean,
+                -place - 0.22 * (step - 1),
+                xerr=reach,
+                fmt="o",
+                ms=4,
+                capsize=2,
+                color=color,
+                label=label if place == 0 else None,
+            )
+    ax.axvline(0, color="0.2", lw=0.8)
+    ax.set(
+        xlabel="expected gain of heads on the student's features",
+        yticks=[-place for place in range(len(asked))],
+        yticklabels=[plain_text(str(name)) for name in asked],
+        ylim=(-len(asked) + 0.4, 0.6),
+    )
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def _gains_alt(decisions: Mapping[str, Decision]) -> str:
+    said = [
+        f"{name} over {label} {gain.mean:+.3g} ({gain.low:.3g} to {gain.high:.3g})"
+        for name, decision in decisions.items()
+        for baseline, (label, _) in BASELINES.items()
+        if (gain := getattr(decision.pilot, baseline, None)) is not None
+    ]
+    return f"Expected gains of heads with their intervals: {'; '.join(said)}."
 
 
 def _shown(decision: Decision) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -353,24 +475,6 @@ def draw_decision(decision: Decision) -> Figure:
     return figure
 
 
-def draw_ranking(ranking: Ranking) -> Figure:
-    """The pilot's gain of every teacher with its interval."""
-    table = ranking.table.dropna(subset=["pilot_gain"])
-    figure, ax = plt.subplots(
-        figsize=(6.5, 1.2 + 0.4 * len(table)), layout="constrained"
-    )
-    places = range(len(table))[::-1]
-    reach = [table["pilot_gain"] - table["low"], table["high"] - table["pilot_gain"]]
-    ax.barh(places, table["pilot_gain"], xerr=reach, color=COLORS["no_kd"], capsize=3)
-    ax.axvline(0, color="0.2", lw=0.8)
-    ax.set(
-        xlabel="gain over the plain student, by the pilot",
-        yticks=list(places),
-        yticklabels=[plain_text(name) for name in table["teacher"]],
-    )
-    return figure
-
-
 def _image(figure: Figure, alt: str) -> str:
     held = io.BytesIO()
     try:
@@ -398,38 +502,38 @@ def _curve_alt(decision: Decision) -> str:
 def page(
     decisions: Mapping[str, Decision], title: str, ranking: Ranking | None = None
 ) -> str:
-    """A page that needs no other file."""
+    """A page that needs no other file: the verdicts, one picture, the rows that matter,
+    everything else folded.
+    """
     parts = [f"<h1>{html.escape(title)}</h1>"]
-    if ranking is not None and len(decisions) > 1:
-        parts.append(f"<h2>All teachers</h2>{ranking_html(ranking)}")
-        if "pilot_gain" in ranking.table:
-            alt = "Bars of the pilot's gain: " + "; ".join(
-                f"{row['teacher']} {row['pilot_gain']:+.3g} ({row['low']:.3g} to "
-                f"{row['high']:.3g})"
-                for _, row in ranking.table.dropna(subset=["pilot_gain"]).iterrows()
-            )
-            parts.append(_image(draw_ranking(ranking), alt))
+    several = ranking is not None and len(decisions) > 1
+    if several:
+        parts += [
+            f"<p class='verdict'>{html.escape(f'{name}: {decision.verdict}')}</p>"
+            for name, decision in decisions.items()
+        ]
+    picture = ""
+    if any(decision.pilot is not None for decision in decisions.values()):
+        picture = _image(draw_gains(decisions), _gains_alt(decisions))
+    if ranking is not None and several:
+        parts += [picture, ranking_html(ranking)]
     for name, decision in decisions.items():
-        parts.append(f"<h2>{html.escape(str(name))}</h2>{decision_html(decision)}")
-        if decision.pilot is not None:
-            parts.append(_image(draw_decision(decision), _curve_alt(decision)))
-        if decision.assessment is not None:
-            a = decision.assessment
-            alt = (
-                f"I(teacher; student) {a.i_ts.value:.3f} and I(student; label) "
-                f"{a.i_sl.value:.3f} nats; their gap {a.gap:+.3f}, interval "
-                f"{between(*a.gap_interval, '.3f')}."
+        if several:
+            parts.append(
+                f"<h2>{html.escape(str(name))}</h2>"
+                f"{_html_table(plain_rows(decision))}{_folded(decision)}"
             )
-            parts.append(_image(draw({str(name): a}), alt))
-            reasons = "".join(f"<li>{html.escape(r)}</li>" for r in a.reasons)
-            parts.append(f"<h3>The CCH</h3><ul>{reasons}</ul>")
+        else:
+            verdict = html.escape(decision.verdict)
+            parts += [f"<p class='verdict'>{verdict}</p>", picture]
+            parts += [_html_table(plain_rows(decision)), _folded(decision)]
+    first = next(iter(decisions.values()))
     parts.append(
-        "<h2>How to read this</h2><p>The verdict follows one fixed rule: with outputs "
-        "of the teacher the pilot and the tests of the theory decide, otherwise the "
-        "CCH does. Gains are of held-out squared error, of probabilities for classes "
-        "(Brier score), lower is better; λ weighs the teacher as in Eq. 2 of the "
-        "paper. “Worth” says how often the sign of a criterion was the sign of the "
-        "gain in the book's recorded runs.</p>"
+        f"<h2>How to read this</h2><p>{html.escape(worth_words(first))}</p><p>Gains "
+        "are of held-out squared error, of probabilities for classes (Brier score), "
+        "lower is better, of linear heads on the student's frozen features. λ "
+        "weighs the teacher as in Eq. 2 of the paper. Without outputs of the teacher "
+        "the verdict is the CCH's.</p>"
     )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"

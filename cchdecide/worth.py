@@ -12,8 +12,6 @@ import pandas as pd
 TABLE = Path(__file__).with_name("worth.csv")
 #: on fewer data sets than this the worth is not known
 FEWEST = 5
-#: what a criterion's p-value must be at most, for it to beat both "always" and "never"
-LEVEL = 0.05
 
 
 @functools.cache
@@ -37,11 +35,3 @@ def worth_of(criterion: str) -> str:
         f"{100 * row['benefit']:+.2f} ± {100 * row['std_error']:.2f} points a pair on "
         f"{row['sets']} data sets; “always” {100 * row['always']:+.2f}, “never” 0"
     )
-
-
-def earns(criterion: str) -> bool:
-    """Whether a criterion was shown to do more good than always and than never
-    distilling.
-    """
-    table = worth_table()
-    return criterion in table.index and bool(table.loc[criterion, "p_value"] < LEVEL)

@@ -6,7 +6,7 @@ import pytest
 from cchdecide import Representations, decide, decide_teachers
 from cchdecide.decision import _subjects_wanted
 from cchdecide.heads import Gain
-from cchdecide.worth import worth_of
+from cchdecide.worth import worth_of, worth_table
 from cchlib.criterion.cch import _leading
 
 FAST = dict(cch=False, lams=(0.3, 0.7), temperatures=(1.0,), device="cpu")
@@ -295,6 +295,11 @@ def test_the_cch_of_several_is_asked_once_and_last():
 def test_the_worth_is_said_where_it_is_known():
     assert worth_of("pilot_accuracy") == "not known"
     assert "“always”" in worth_of("cch")
+
+
+def test_no_row_carries_a_verdict_of_networks():
+    """Else the rule of `decide`, which speaks of heads alone, has to hear it."""
+    assert (worth_table()["p_value"] > 0.05).all()
 
 
 @pytest.mark.parametrize(
