@@ -70,13 +70,18 @@ def plain_text(name: object) -> str:
 
 def draw(assessments: Mapping[str, Assessment]) -> Figure:
     """The two terms of each teacher, left, and their gap with its interval against
-    zero, right.
+    zero, right; an arrow where the interval has no end.
     """
     height = 1.7 + 0.45 * len(assessments)
     figure, (terms, gaps) = plt.subplots(
         1, 2, figsize=(8.0, height), layout="constrained", sharey=True
     )
     rows = range(len(assessments))[::-1]
+    drawn = [0.0, *(a.gap for a in assessments.values())]
+    drawn += [end for a in assessments.values() for end in a.gap_interval]
+    known = [value for value in drawn if math.isfinite(value)]
+    beyond = 0.12 * (max(known) - min(known)) or 1.0
+    edges = min(known) - beyond, max(known) + beyond
     for row, a in zip(rows, assessments.values()):
         for kind, estimate in (("i_ts", a.i_ts), ("i_sl", a.i_sl)):
             terms.plot(
@@ -94,7 +99,11 @@ def draw(assessments: Mapping[str, Assessment]) -> Figure:
                 "undecided": "0.45",
             }[a.verdict],
         )
-        gaps.plot([low, high], [row, row], color=color, lw=2)
+        shown = max(low, edges[0]), min(high, edges[1])
+        gaps.plot(shown, [row, row], color=color, lw=2)
+        for end, place, arrow in zip((low, high), shown, "<>"):
+            if math.isinf(end):
+                gaps.plot(place, row, arrow, color=color)
         gaps.plot(a.gap, row, "o", color=color)
         gaps.annotate(
             a.verdict,

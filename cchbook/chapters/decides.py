@@ -3,7 +3,8 @@
 A *condition* of its first part is a teacher after an intervention: the blur of what it
 sees (``gamma``), how many classes it has exchanged (``swapped``), and whether its
 outputs are shuffled within classes (``shuffled``). A *setting* of its second part is a
-choice of split, layer, estimator, number of samples and training.
+choice of split, layer, estimator, number of samples and training. An estimate near
+the most that its estimator can say bounds the truth from below: ``saturated``.
 """
 
 from __future__ import annotations
@@ -47,7 +48,20 @@ FACTORS = {
 def measured(metrics: pd.DataFrame) -> pd.DataFrame:
     """All that was measured, a row a condition and training."""
     information = ["i_ts", "i_sl", "i_ts_outputs", "i_tl_outputs"]
-    return conditions(metrics, ["teacher_accuracy", *SCORES[1:], *information])
+    near = [f"{name}_saturated" for name in ("i_ts", "i_ts_outputs")]
+    wanted = ["teacher_accuracy", *SCORES[1:], *information, *near]
+    table = conditions(metrics, wanted)
+    return table.assign(saturated=table["i_ts_saturated"] > 0)
+
+
+def bounded(
+    values: Iterable[float], near: Iterable[bool], form: str = ".2f"
+) -> list[str]:
+    """Numbers in words, "≥ 4.37" where one is saturated."""
+    return [
+        f"≥ {value:{form}}" if saturated else f"{value:{form}}"
+        for value, saturated in zip(values, near)
+    ]
 
 
 def interventions(table: pd.DataFrame, batch_size: int, epochs: int) -> pd.DataFrame:
@@ -83,12 +97,17 @@ def interventions_table(part1: pd.DataFrame, n: int, seeds: int) -> None:
     ordered = part1.sort_values(["shuffled", "swapped", "gamma"])
     gains = ordered[["gain", "gain_se"]].to_numpy()
     shown = ordered[list(names)].rename(columns=names)
+    full = ordered["saturated"]
+    shown["I(H₁;H₂)"] = bounded(ordered["i_ts"], full)
+    shown["gap (nats)"] = bounded(ordered["gap"], full, "+.2f")
+    near = ordered["i_ts_outputs_saturated"] > 0
+    shown["of outputs"] = bounded(ordered["i_ts_outputs"], near)
     shown["gain"] = [plots.pm(*gain) for gain in gains]
     plots.show_table(
         shown,
         f"The two interventions: information in nats on {n} test images, gain in test "
         f"accuracy (mean ± standard error over {seeds} seeds). I(H₂;Y) is "
-        f"{part1['i_sl'].iloc[0]:.2f} nats throughout.",
+        f"{part1['i_sl'].iloc[0]:.2f} nats throughout. ≥: saturated, a lower bound.",
     )
 
 
@@ -170,8 +189,8 @@ def shuffling_table(part1: pd.DataFrame, cost: pd.DataFrame, seeds: int) -> None
             {
                 "γ": gamma,
                 "teacher's accuracy": as_is["teacher_accuracy"],
-                "gap, plain": as_is["gap"],
-                "gap, shuffled": mixed["gap"],
+                "gap, plain": bounded([as_is["gap"]], [as_is["saturated"]])[0],
+                "gap, shuffled": bounded([mixed["gap"]], [mixed["saturated"]])[0],
                 "gain, shuffled − plain": plots.pm(mean, error),
             }
         )
@@ -186,7 +205,10 @@ def shuffling_table(part1: pd.DataFrame, cost: pd.DataFrame, seeds: int) -> None
 
 
 def choices(
-    i_ts: pd.DataFrame, i_sl: pd.DataFrame, table: pd.DataFrame
+    i_ts: pd.DataFrame,
+    i_sl: pd.DataFrame,
+    table: pd.DataFrame,
+    near: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """The gap under each setting and blur beside the gain that it ought to predict.
 
@@ -196,12 +218,14 @@ def choices(
         The metrics ``i_ts_choice`` and ``i_sl_choice``, as `Run.frame` gives them.
     table : DataFrame
         As `measured` gives it.
+    near : DataFrame, optional
+        The metric ``i_ts_choice_saturated``.
 
     Returns
     -------
     DataFrame
         Columns of `SETTING`, gamma, training (its name), i_ts, i_sl, gap, gain,
-        gain_se, agrees.
+        gain_se, agrees, saturated.
     """
     shared = i_ts.groupby([*SETTING, "gamma"], sort=False)["value"].mean()
     own = i_sl.groupby(SETTING, sort=False)["value"].mean()
@@ -209,6 +233,12 @@ def choices(
     settings = pd.MultiIndex.from_frame(found[SETTING])
     found["i_sl"] = own.reindex(settings).to_numpy()
     found["gap"] = found["i_ts"] - found["i_sl"]
+    found["saturated"] = False
+    if near is not None:
+        keys = [*SETTING, "gamma"]
+        share = near.groupby(keys, sort=False)["value"].mean()
+        conditions_ = pd.MultiIndex.from_frame(found[keys])
+        found["saturated"] = share.reindex(conditions_).to_numpy() > 0
     found = found.join(_plain_gains(table), on=["batch_size", "epochs", "gamma"])
     found["agrees"] = (found["gap"] > 0) == (found["gain"] > 0)
     whole = ["samples", "batch_size", "epochs"]
@@ -216,6 +246,13 @@ def choices(
     trained = zip(found["batch_size"], found["epochs"])
     found["training"] = [f"{size} a batch, {many} epochs" for size, many in trained]
     return found
+
+
+def signed(found: pd.DataFrame) -> pd.DataFrame:
+    """The `choices` whose gap has a sign: a saturated one bounds the truth from below,
+    so that it says nothing where it is not positive.
+    """
+    return found[(found["gap"] > 0) | ~found["saturated"]]
 
 
 def _plain_gains(table: pd.DataFrame) -> pd.DataFrame:
@@ -226,9 +263,11 @@ def _plain_gains(table: pd.DataFrame) -> pd.DataFrame:
 
 def choices_table(found: pd.DataFrame) -> None:
     """The gap at each blur, a row a setting."""
-    wide = found.pivot_table(index=SETTING, columns="gamma", values="gap", sort=False)
+    words = found.assign(gap=bounded(found["gap"], found["saturated"], "+.2f"))
+    wide = words.pivot(index=SETTING, columns="gamma", values="gap")
+    wide = wide.reindex(pd.MultiIndex.from_frame(found[SETTING].drop_duplicates()))
     named = wide.rename(columns=lambda gamma: f"gap, γ = {gamma}")
-    shown = named.map(lambda gap: f"{gap:+.2f}").reset_index()
+    shown = named.reset_index()
     groups = found.groupby(SETTING)
     own = groups["i_sl"].first().reindex(wide.index)
     agreed = groups["agrees"].agg(lambda each: f"{each.sum()} of {len(each)}")
@@ -237,7 +276,7 @@ def choices_table(found: pd.DataFrame) -> None:
     plots.show_table(
         shown,
         "The gap in nats under every choice, and at how many blurs its sign is that of "
-        "the gain.",
+        "the gain. ≥: I(H₁;H₂) is saturated, so that the gap is a lower bound.",
     )
 
 
@@ -322,6 +361,7 @@ def levels_table(found: pd.DataFrame) -> None:
         "settings": ("gap", "size"),
         "I(H₁;H₂), median": ("i_ts", "median"),
         "I(H₂;Y), median": ("i_sl", "median"),
+        "saturated": ("saturated", lambda near: f"{near.mean():.0%}"),
         "gap > 0": ("gap", lambda gap: f"{(gap > 0).mean():.0%}"),
         "signs agree": ("agrees", lambda agrees: f"{agrees.mean():.0%}"),
     }

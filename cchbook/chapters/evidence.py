@@ -207,6 +207,54 @@ def called(
     return found.isin(["helps", "harms"]).to_numpy()
 
 
+def sign_counts(one: Evidence, target: str = "gain", **where: Any) -> dict[str, int]:
+    """The counts that a chapter shares with the scorecard and the front page.
+
+    Parameters
+    ----------
+    one : Evidence
+        As the run is, not narrowed by `Evidence.only`.
+    target : str
+        "gain" or "gain_over_control".
+    **where
+        Conditions to count under.
+
+    Returns
+    -------
+    dict
+        ``conditions``, of which ``helps``, ``harms`` and ``undecided``, by
+        `Evidence.verdicts`; ``with_gap``, the decided ones under which a gap was
+        measured, and in how many of these the gap (``cch``), "always distil"
+        (``always``) and "never" (``never``) have the gain's sign.
+    """
+    student = gains.student_of(one.notebook)
+    frame = scorecard.conditions(
+        one.metrics,
+        ["i_ts", "i_sl"],
+        target,
+        parameters=one.parameters,
+        student=student,
+    )
+    verdicts = one.verdicts("condition", target)
+    frame = frame.merge(verdicts, how="left", on="condition", validate="1:1")
+    for name, value in where.items():
+        if name in frame:
+            frame = frame[frame[name] == value]
+        elif one.defaults.get(name, value) != value:
+            frame = frame[:0]
+    told = frame["verdict"].value_counts()
+    decided = frame[frame["verdict"].isin(["helps", "harms"]) & frame["gap"].notna()]
+    helped = decided["gain"] > 0
+    return {
+        "conditions": len(frame),
+        **{name: int(told.get(name, 0)) for name in ("helps", "harms", "undecided")},
+        "with_gap": len(decided),
+        "cch": int(((decided["gap"] > 0) == helped).sum()),
+        "always": int(helped.sum()),
+        "never": int((~helped).sum()),
+    }
+
+
 def leading_estimator(one: Evidence, **where: Any) -> str:
     """The paper's estimator where the run has it there, else the first that it has."""
     if "estimator" not in one.metrics:

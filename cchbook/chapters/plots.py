@@ -145,7 +145,7 @@ def gap_and_gain(
     gain_label: str = "gain of distillation",
 ) -> Axes:
     """The hypothesis in one picture: MI gap (nats) against gain; the CCH predicts the
-    shaded quadrants.
+    shaded quadrants. A triangle marks lower bounds, by a column ``saturated``.
     """
     ax = ax or plt.gca()
     for i, (name, part) in enumerate(
@@ -163,6 +163,17 @@ def gap_and_gain(
             capsize=2,
             label=name,
             alpha=0.85,
+        )
+    if gap == "gap" and "saturated" in frame and frame["saturated"].any():
+        bounds = frame[frame["saturated"].astype(bool)]
+        ax.plot(
+            bounds[gap],
+            bounds[gain],
+            ">",
+            ms=10,
+            mfc="none",
+            mec="0.25",
+            label="saturated: at least",
         )
     spans = [np.array(limits) for limits in (ax.get_xlim(), ax.get_ylim())]
     (x0, x1), (y0, y1) = [(min(s[0], -0.02), max(s[1], 0.02)) for s in spans]

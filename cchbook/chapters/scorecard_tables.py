@@ -61,7 +61,7 @@ Runs = Mapping[str, Record]
 
 
 def runs_behind(kinds: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataFrame:
-    """A row a run: chapter, kind, key, settings, data, device."""
+    """A row a run: chapter, kind, key, settings, data."""
     rows = []
     for kind, found in kinds.items():
         for name, run in ((name, run) for name, runs in found.items() for run in runs):
@@ -77,7 +77,6 @@ def runs_behind(kinds: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataF
                     "changed": ", ".join(changed) or "–",
                     "seeds": len(about["seeds"]),
                     "data": ", ".join(data) or "simulated by formula",
-                    "device": about["device"].split(" ")[0],
                     "seconds": f"{about['seconds']:.0f}",
                 }
             )
@@ -103,15 +102,14 @@ def counts_of_cells(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts_by_table(cells: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of each printed table, every cell counted."""
+    """The verdicts of each printed table, every cell counted, and its distinct
+    numbers.
+    """
     groups = cells.groupby("table", sort=False)["verdict"]
     counts = groups.value_counts().unstack(fill_value=0)
     counts = counts.reindex(columns=list(replication.VERDICTS), fill_value=0)
-    bare = counts.index.isin(replication.WITHOUT_ERRORS)
-    counts.insert(0, "errors printed", np.where(bare, "no", "yes"))
     of_table = cells.groupby("table", sort=False)
-    counts["close"] = of_table["close"].sum()
-    counts["distinct numbers"] = of_table["distinct"].sum()
+    counts["distinct"] = of_table["distinct"].sum()
     return counts.reset_index().rename_axis(columns=None)
 
 
@@ -220,23 +218,33 @@ def signs(frames: Mapping[str, pd.DataFrame], **settings) -> pd.DataFrame:
             counts = scorecard.sign_counts(part, **settings)
             rows.append(
                 {
-                    "chapter": label,
-                    "run": kind,
+                    "chapter": label if kind == "recorded" else f"{label}, {kind}",
                     "conditions": counts["conditions"],
-                    "helps": counts["helps"],
-                    "harms": counts["harms"],
+                    "helps, harms": f"{counts['helps']}, {counts['harms']}",
                     "of these with a gap": counts["gain_decided"],
-                    "“always” right": counts["helped"],
-                    "“never” right": counts["gain_decided"] - counts["helped"],
-                    "CCH right": counts["right"],
-                    "interval": _interval(counts["right_interval"]),
-                    "gap decided too": counts["decided"],
-                    "“always” right then": counts["decided_helped"],
-                    "CCH right then": counts["agree"],
-                    "interval then": _interval(counts["interval"]),
+                    "“always”, “never” right": _always_never(
+                        counts["helped"], counts["gain_decided"]
+                    ),
+                    "CCH right": _with_interval(
+                        counts["right"], counts["right_interval"]
+                    ),
+                    "gap decided too: “always”, “never”": _always_never(
+                        counts["decided_helped"], counts["decided"]
+                    ),
+                    "CCH right then": _with_interval(
+                        counts["agree"], counts["interval"]
+                    ),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _always_never(helped: int, of: int) -> str:
+    return f"{helped}, {of - helped} of {of}"
+
+
+def _with_interval(right: int, interval: tuple[float, float]) -> str:
+    return f"{right} ({_interval(interval)})"
 
 
 def _interval(share: tuple[float, float]) -> str:
@@ -260,8 +268,8 @@ def answer(frames: Mapping[str, pd.DataFrame], **settings) -> str:
         )
     said = (
         f"**{where} distilling helps in {counts['helps']} and harms in "
-        f"{counts['harms']} of {counts['conditions']} conditions; the others can't be "
-        "told from no effect.** "
+        f"{counts['harms']} of {counts['conditions']} conditions; the others are "
+        "undecided.** "
     )
     if not clear:
         return said + "No gap was measured under those that are decided."
@@ -278,9 +286,9 @@ def answer(frames: Mapping[str, pd.DataFrame], **settings) -> str:
             hits = int(((known[name] > 0) == (known["gain"] > 0)).sum())
             said += f", “{CRITERIA[name]}” in {hits} of {len(known)}"
     if not counts["decided"]:
-        return said + ". No gap can be told from zero there."
+        return said + ". No gap is decided there."
     return said + (
-        f". Where the gap can be told from zero too, it has the gain's sign in "
+        f". Where the gap is decided too, it has the gain's sign in "
         f"{counts['agree']} of {counts['decided']} "
         f"({_interval(counts['interval'])}), “always distil” in "
         f"{counts['decided_helped']}, and “never” in "
@@ -307,8 +315,8 @@ def rivals_table(
 ) -> pd.DataFrame:
     """Criteria against each other, and against "always" and "never".
 
-    Right: the share of decided gains whose sign the criterion's own zero tells. AUC by
-    chapter with the number of its pairs, then over pairs within chapters.
+    Right: the share of decided gains whose sign the criterion's own zero tells. AUC
+    over pairs within chapters.
     """
     clear = frame[frame["verdict"] != "undecided"]
     helped = float((clear["gain"] > 0).mean()) if len(clear) else np.nan
@@ -324,13 +332,10 @@ def rivals_table(
             continue
         if name in WITH_ZERO:
             row["right"] = _percent(scorecard.hit_rate(known, name))
-        for _, part in scorecard.auc_by_chapter(known, name).iterrows():
-            if part["pairs"]:
-                head = f"AUC {CHAPTERS[part['notebook']]} (pairs)"
-                row[head] = f"{part['auc']:.2f} ({part['pairs']})"
-        row["AUC within chapters"] = _two(scorecard.auc(known, name))
+        pairs = scorecard.auc_by_chapter(known, name)["pairs"].sum()
+        row["AUC (pairs)"] = f"{_two(scorecard.auc(known, name))} ({pairs})"
         everything = frame.loc[frame[name].notna()]
-        row["ρ"] = _two(scorecard.rank_correlation(everything, name))
+        rho = _two(scorecard.rank_correlation(everything, name))
         low, high = scorecard.cluster_interval(
             everything,
             lambda some, name=name: scorecard.rank_correlation(some, name),
@@ -338,18 +343,15 @@ def rivals_table(
             resamples=min(resamples, 200),
             seed=seed,
         )
-        row[f"ρ, {confidence:.0%} interval"] = f"{_two(low)} to {_two(high)}"
+        between = f" ({_two(low)} to {_two(high)})" if np.isfinite(low) else ""
+        row[f"ρ ({confidence:.0%} interval)"] = rho + between
         rows.append(row)
-    table = pd.DataFrame(rows).replace("– to –", "–")
+    table = pd.DataFrame(rows)
     table["conditions"] = [
         "–" if pd.isna(v) else f"{v:.0f}" for v in table["conditions"]
     ]
     order = ["criterion", "conditions", "right"]
-    rest = [column for column in table if column not in order]
-    by_chapter = [c for c in rest if c.startswith("AUC ") and "(" in c]
-    return table[
-        [*order, *by_chapter, *[c for c in rest if c not in by_chapter]]
-    ].fillna("–")
+    return table[[*order, *table.columns.difference(order, sort=False)]].fillna("–")
 
 
 #: what stands for a number on the front page that no recorded run gives
@@ -456,39 +458,6 @@ def _tellers(found: Runs) -> dict[str, str | int]:
         "told_always": always,
         "told_never": len(told) - always,
     }
-
-
-def image_verdict(run: Record) -> pd.DataFrame:
-    """Of the decided gains of the image chapter, how often three gaps have their sign:
-    the paper's printed ones, and ours by each estimator of the run.
-    """
-    printed = paper("table1").query("quantity == 'mi_gap'").set_index("gamma")["value"]
-    metrics = gains.measured(run)
-    verdicts = gains.called()
-    verdicts = verdicts[verdicts["chapter"] == "03_image"]
-    decided = verdicts[verdicts["verdict"] != "undecided"]
-    gaps = {"with the paper's printed gaps": decided["gamma"].map(printed)}
-    for estimator in scorecard.estimators(metrics):
-        table = scorecard.conditions(
-            metrics, [], parameters=run.record["parameters"], estimator=estimator
-        )
-        own = table.set_index("condition")["gap"]
-        gaps[f"with ours by {estimator}"] = decided["condition"].map(own)
-    helped = decided["mean"] > 0
-    rows = []
-    for name, gap in gaps.items():
-        known = gap.notna()
-        right = ((gap > 0) == helped)[known].sum()
-        rows.append(
-            {
-                "gap": name,
-                "decided gains": int(known.sum()),
-                "sign right": int(right),
-                "“always” right": int(helped[known].sum()),
-                "“never” right": int((~helped)[known].sum()),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def gap_and_gain(frame: pd.DataFrame) -> Figure:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cchbook.chapters import evidence as evidences
-from cchbook.chapters import plots, scorecard
+from cchbook.chapters import plots
 from cchbook.chapters.evidence import Evidence
 from cchbook.runs import records
 
@@ -746,10 +746,9 @@ def sentiment_by_split(
 
 
 def conditions(one: Evidence, by: Sequence[str]) -> pd.DataFrame:
-    """Gap and gain of every condition, and whether each can be told from 0.
+    """Gap and gain of every condition.
 
-    Gains are called by `Evidence.verdicts`, gaps by `scorecard.gap_decided`. Where a
-    run resampled its test samples, that error is part of the gain's.
+    Where a run resampled its test samples, that error is part of the gain's.
     """
     gain = one.mean("gain", by)
     over_samples = one.mean("gain_test_se", by)[[*by, "mean"]]
@@ -757,9 +756,5 @@ def conditions(one: Evidence, by: Sequence[str]) -> pd.DataFrame:
     gain["se"] = np.hypot(gain["se"], gain["mean_test"].fillna(0))
     gap = one.mean("gap", by, estimator=evidences.leading_estimator(one))
     table = gain.merge(gap, how="left", on=list(by), suffixes=("", "_gap"))
-    table["gain_clear"] = evidences.called(one, table, by)
-    told = table[["mean_gap", "se_gap", "n_gap"]]
-    told = told.set_axis(["gap", "gap_se", "gap_n"], axis=1).assign(saturated=False)
-    table["gap_clear"] = scorecard.gap_decided(told)
     names = {"mean": "gain", "se": "gain_se", "mean_gap": "gap", "se_gap": "gap_se"}
     return table.rename(columns=names).drop(columns=["n", "n_gap", "mean_test"])

@@ -508,7 +508,8 @@ class _Term:
     halves: np.ndarray  # (splits, 2), on the scale of the value
     own_halves: np.ndarray  # (splits, 2), as the method answers
     bias: float
-    saturated: bool
+    saturated: bool  # as the method tells, or as `beyond`
+    beyond: bool = False  # above all that pairs of known information give
 
     def within(self, floor: float, ceiling: float) -> _Term:
         """The term with what is known of it: it lies between `floor` and `ceiling`."""
@@ -643,6 +644,7 @@ class _Task:
             np.array([one.truth(value) for one in curves])
             for value in (answer, answer - reach, answer + reach)
         )
+        beyond = bool(np.isinf(at[0]))
         value = float(min(at[0], tops[0]))
         ends = [
             min(curves[0].truth(answer + side * error), tops[0]) for side in (-1, 1)
@@ -669,7 +671,8 @@ class _Task:
             value + slope * (halves - halves.mean()),
             halves,
             answer - value,
-            saturated or bool(np.isinf(at[0])),
+            saturated or beyond,
+            beyond and not saturated,
         )
 
 
@@ -727,7 +730,12 @@ def _assessment(
         if not term.estimate.trusted:
             reason = " ".join(term.estimate.notes)
             notes.append(f"I({what}) decides nothing. {reason}")
-    if i_ts.saturated:
+    if i_ts.beyond:
+        notes.append(
+            "I(teacher; student) is bounded from below only: no pair of known "
+            "information made of these arrays gives the method as high an answer."
+        )
+    elif i_ts.saturated:
         notes.append(
             "I(teacher; student) is saturated: it is what the method can say at most "
             "on so many subjects, and bounds the truth from below only."

@@ -107,12 +107,22 @@ def test_one_count_everywhere(recorded, frame):
         own = page.verdicts(by)["verdict"].value_counts()
         for verdict in ("helps", "harms", "undecided"):
             assert own.get(verdict, 0) == counts.loc[notebook].get(verdict, 0)
+        # and beside the CCH's count "always" and "never", of the same gains
+        page_counts = evidence.sign_counts(page)
+        part = scorecard.called(frame[frame["notebook"] == notebook])
+        whole = scorecard.sign_counts(part, resamples=2)
+        assert page_counts["conditions"] == whole["conditions"]
+        assert page_counts["with_gap"] == whole["gain_decided"]
+        assert page_counts["cch"] == whole["right"]
+        assert page_counts["always"] == whole["helped"]
+        assert page_counts["never"] == whole["gain_decided"] - whole["helped"]
     told = scorecard_tables.headline({"recorded": frame})
     table = scorecard_tables.signs({"recorded": frame}).set_index("chapter")
-    for verdict in ("helps", "harms"):
+    shown = table["helps, harms"].str.split(", ", expand=True).astype(int)
+    for column, verdict in enumerate(("helps", "harms")):
         assert told[verdict] == counts.get(verdict, pd.Series(0)).sum()
-        assert table.loc["all", verdict] == told[verdict]
-        assert table[verdict].sum() == 2 * told[verdict]
+        assert shown.loc["all", column] == told[verdict]
+        assert shown[column].sum() == 2 * told[verdict]
     assert len(frame) == told["conditions"] == len(gains.called())
 
 
