@@ -18,6 +18,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 bench: .venv/installed
 	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done

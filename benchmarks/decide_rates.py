@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
 CASES = {
     "outputs": Case("independent", "outputs", "", 80, 6),
-    # both informations are 0, and so is the gap: the hardest case for the CCH
+    # both terms are 0, and so is the gap: the hardest case for the CCH
     "features gaussian": Case("independent", "features", "gaussian", 80, 6, slope=0),
     "features latent": Case("independent", "features", "latent", 120, 6, slope=0),
     "features ksg": Case("independent", "features", "ksg", 80, 6, slope=0),

@@ -204,7 +204,7 @@ def assess_file(
 def _print_cch(
     found: Mapping[str, Assessment], console: Console, confidence: float
 ) -> None:
-    """The table of both informations, and each verdict with its reasons."""
+    """The table of both terms, and each verdict with its reasons."""
     table = Table(title="The CCH, mutual information in nats")
     for column in (
         "teacher",

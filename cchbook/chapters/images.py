@@ -137,7 +137,7 @@ def samples(rows: Mapping[str, np.ndarray]) -> None:
 
 
 def figure2(told: Sequence[Evidence], alpha: float, temperature: float) -> None:
-    """Accuracies and mutual informations against the blur, at one α and T."""
+    """Accuracies and mutual information against the blur, at one α and T."""
     figure, (left, right) = plt.subplots(1, 2)
     where = {"alpha": alpha, "temperature": temperature, **DISTILLED}
     name = "student_accuracy_kd"

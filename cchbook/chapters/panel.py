@@ -56,7 +56,7 @@ def problems(half: str | None = None) -> list[Problem]:
 
 
 def correlations(mi: float, pairs: int = 1) -> np.ndarray:
-    """Equal correlations of `pairs` Gaussian pairs whose informations add to `mi`: -½
+    """Equal correlations of `pairs` Gaussian pairs whose information adds to `mi`: -½
     log(1 - ρ²) each.
     """
     return np.full(pairs, np.sqrt(1 - np.exp(-2 * mi / pairs)))

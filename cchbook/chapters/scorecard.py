@@ -151,7 +151,7 @@ def _saturated(
 
 
 def estimators(metrics: pd.DataFrame) -> list[str]:
-    """The estimators by which a run's informations were estimated, the paper's first;
+    """The estimators by which a run's information was estimated, the paper's first;
     empty where the run names none.
     """
     if "estimator" not in metrics:
@@ -161,7 +161,7 @@ def estimators(metrics: pd.DataFrame) -> list[str]:
 
 
 def of_estimator(metrics: pd.DataFrame, estimator: str | None = None) -> pd.DataFrame:
-    """The metrics with the informations of one estimator only,
+    """The metrics with the information of one estimator only,
     no longer a condition.
     """
     known = estimators(metrics)

@@ -294,7 +294,7 @@ def assess(
     components : int, optional
         Wider blocks are reduced to so many leading principal components: to the largest
         power of two that is neither more than this nor more than half of the subjects.
-        Both informations are then those of the reduced blocks, which `notes` says.
+        Both terms are then those of the reduced blocks, which `notes` says.
         None: all columns, whatever they cost.
 
     Returns

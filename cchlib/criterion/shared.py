@@ -68,7 +68,7 @@ def shared_label_information(
     labels : array (n,)
         Classes (integers, booleans or strings), or a regression target (floats).
     method : str
-        Of `cchlib.mi.estimate_mi`. All three informations are by the same method, whose
+        Of `cchlib.mi.estimate_mi`. All three terms are by the same method, whose
         bias cancels in part. With "gaussian" and classes each is a bound from below.
     splits : int
         Random halves for the standard error; 0 for none (nan).
