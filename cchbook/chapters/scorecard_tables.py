@@ -461,11 +461,13 @@ def _tellers(found: Runs) -> dict[str, str | int]:
 
 
 def gap_and_gain(frame: pd.DataFrame) -> Figure:
-    """The hypothesis in one picture: a panel a chapter, two in a row."""
+    """The hypothesis in one picture: a panel a chapter, two in a row, small enough that
+    a phone shows its letters.
+    """
     chapters = list(dict.fromkeys(frame["notebook"]))
     lines = -(-len(chapters) // 2)
     figure, axes = plt.subplots(
-        lines, 2, figsize=(8.0, 3.1 * lines), squeeze=False, layout="constrained"
+        lines, 2, figsize=(6.0, 2.5 * lines), squeeze=False, layout="constrained"
     )
     for ax in axes.flat[len(chapters) :]:
         ax.axis("off")
@@ -473,7 +475,7 @@ def gap_and_gain(frame: pd.DataFrame) -> Figure:
         part = frame[frame["notebook"] == name]
         label = GAIN_LABELS.get(name, "gain (weighted F1)")
         plots.gap_and_gain(part, ax=ax, gain_label=label)
-        ax.set(title=CHAPTERS[name], xlabel="MI gap (nats)")
+        ax.set(title=CHAPTERS[name], xlabel="gap (nats)")
     return figure
 
 

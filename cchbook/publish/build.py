@@ -358,7 +358,7 @@ def executed(written: Notebook, run: Notebook, parameters: dict[str, Any]) -> di
 
 def _name_bar(cell: dict) -> None:
     """Say what is folded away: above its output, or, where a cell only presents, below
-    it as a link (`cch.css`).
+    it as a link (`cch.css`). With the tag `hide-cell` the output is folded, too.
     """
     kind = next((tag for tag in BARS if tag in tags(cell)), None)
     if kind is None:
@@ -366,7 +366,9 @@ def _name_bar(cell: dict) -> None:
     what = BARS[kind]
     if kind == "presents":
         shown = "".join(json.dumps(output) for output in cell["outputs"])
-        what += "figure" if '"image/png"' in shown else "table"
+        made = "figure" if '"image/png"' in shown else "table"
+        folded = "hide-cell" in tags(cell)
+        what = f"The {made} in full" if folded else what + made
     show, hide = what, f"Hide the {what[0].lower()}{what[1:]}"
     prompts = {"code_prompt_show": show, "code_prompt_hide": hide}
     cell["metadata"].setdefault("mystnb", {}).update(prompts)

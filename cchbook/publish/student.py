@@ -95,7 +95,7 @@ def student(
             page["cells"] += _prose(source(cell), cell["id"], titled)
         elif "remove-cell" not in tags(cell) or "install" in tags(cell):
             kept = {"tags": tags(cell)} if "parameters" in tags(cell) else {}
-            if "hide-input" in tags(cell):
+            if {"hide-input", "hide-cell"} & set(tags(cell)):
                 kept["jupyter"] = {"source_hidden": True}
             page["cells"].append(_code(source(cell), cell["id"], kept))
     code = [cell for cell in page["cells"] if cell["cell_type"] == "code"]

@@ -84,7 +84,8 @@ def test_folded_code_is_named_and_there_is_little_of_it(path):
     kinds = Counter()
     for cell in written.code_cells:
         named = [tag for tag in tags(cell) if tag in BARS]
-        assert len(named) == ("hide-input" in tags(cell)), cell["id"]
+        folded = bool({"hide-input", "hide-cell"} & set(tags(cell)))
+        assert len(named) == folded, cell["id"]
         kinds.update(named)
     assert kinds["parameters"] == kinds["setup"] == 1
     assert kinds["computes"] <= 2
