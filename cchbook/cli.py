@@ -134,8 +134,8 @@ def run(
 
         if cluster and workers:
             raise ValueError(
-                "--workers is for this machine, --cluster brings its own workers; "
-                "one of them is wanted"
+                "one of --workers and --cluster must be given, got both: a cluster "
+                "brings its own workers"
             )
         grid = plan.read_sweep(sweep) if sweep else None
         for said in plan.readings(settings or []):
@@ -266,9 +266,7 @@ def collect(
         from cchbook.runs.store import collect as collected
 
         if to.suffix not in (".csv", ".parquet"):
-            raise ValueError(
-                f"-o is {to}; a name that ends in .csv or .parquet is wanted"
-            )
+            raise ValueError(f"-o must end in .csv or .parquet, got {to}")
         if sweep:
             grid = plan.read_sweep(sweep)
             names = [notebook] if notebook else []

@@ -98,7 +98,7 @@ class Representations:
         """
         path = expanded(path)
         if path.suffix.lower() != ".npz":
-            raise ValueError(f"path is {path.name}; a name ending in .npz is wanted")
+            raise ValueError(f"`path` must end in .npz, got {path.name}")
         with written_beside(path) as part, part.open("wb") as file:
             arrays: dict[str, Any] = self.arrays()
             np.savez(file, **arrays)
@@ -203,7 +203,7 @@ def collect(
             for name, rows in found.items():
                 kept.setdefault(name, _Rows(size)).append(name, rows)
     if not kept:
-        raise ValueError("loader gave no batch; at least one is wanted")
+        raise ValueError("`loader` must give at least one batch, got none")
     arrays = {name: rows.array() for name, rows in kept.items()}
     labels = arrays["labels"]
     if labels.shape[1:] == (1,) and np.isin(labels, (0, 1)).all():
@@ -230,8 +230,8 @@ class _Rows:
             self.rows = np.empty((room, *rows.shape[1:]), rows.dtype)
         if rows.shape[1:] != self.rows.shape[1:]:
             raise ValueError(
-                f"{name} has shape {rows.shape[1:]} a subject in one batch and "
-                f"{self.rows.shape[1:]} in another; one shape is wanted"
+                f"`{name}` must have one shape a subject, got {self.rows.shape[1:]} in "
+                f"one batch and {rows.shape[1:]} in another"
             )
         kind = np.result_type(self.rows, rows)  # a longer text, say
         end = self.n + len(rows)
@@ -268,15 +268,15 @@ class _SklearnReader:
         argument = f"{self.name}_input"
         if isinstance(place, (list, tuple, Mapping)):
             raise ValueError(
-                f"{argument} is {place!r}; a scikit-learn model reads one array, and "
-                "one position or key is wanted"
+                f"`{argument}` must be one position or key, since a scikit-learn model "
+                f"reads one array, got {place!r}"
             )
         x = check.features(argument, part_of(batch, place, argument))
         if hasattr(self.model, "predict_proba"):
             output = np.asarray(self.model.predict_proba(x), np.float64)
             if output.ndim != 2:
                 raise ValueError(
-                    f"{self.name} has several outputs; a single one is wanted"
+                    f"`{self.name}` must have a single output, got several"
                 )
             clipped = np.maximum(output, LEAST_PROBABILITY)
             odds = np.log(clipped[:, 1:] / clipped[:, :1])
@@ -307,12 +307,13 @@ def _reader(
     if any(hasattr(model, method) for method in methods):
         if layer is not None:
             raise ValueError(
-                f"layer is {layer!r}, and the {name} is no torch module; None is wanted"
+                f"`layer` must be None, since the {name} is no torch module, got "
+                f"{layer!r}"
             )
         return _SklearnReader(name, model)
     raise ValueError(
-        f"{name} is {type(model).__name__}; a torch module or a fitted scikit-learn "
-        "model is wanted"
+        f"`{name}` must be a torch module or a fitted scikit-learn model, got "
+        f"{type(model).__name__}"
     )
 
 
@@ -322,8 +323,8 @@ def _two(argument: str, value: Any) -> tuple[Any, Any]:
         return value, value
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ValueError(
-            f"{argument} is {value!r}; one, or the teacher's and the student's, are "
-            "wanted"
+            f"`{argument}` must be one, or the teacher's and the student's, got "
+            f"{value!r}"
         )
     return value[0], value[1]
 
@@ -450,14 +451,14 @@ def _places(batch: Any, teacher: Any, student: Any, label: Any) -> dict[str, Any
         if missing:
             arguments = [m if m == "label" else f"{m}_input" for m in missing]
             raise ValueError(
-                f"{' and '.join(arguments)} not given, and a batch holds "
-                f"{', '.join(map(str, batch))}; its keys are wanted"
+                f"`{'` and `'.join(arguments)}` must be keys of a batch, which holds "
+                f"{', '.join(map(str, batch))}, got none"
             )
         return wanted
     if not isinstance(batch, (list, tuple)) or len(batch) < 2:
         raise ValueError(
-            f"loader gives batches of type {type(batch).__name__}; tuples (teacher's "
-            "input, student's input, label) or dicts are wanted"
+            "`loader` must give tuples (teacher's input, student's input, label) or "
+            f"dicts, got batches of type {type(batch).__name__}"
         )
     if len(batch) > 3:
         missing = [name for name, place in wanted.items() if place is None]
@@ -475,7 +476,7 @@ def _places(batch: Any, teacher: Any, student: Any, label: Any) -> dict[str, Any
 def _label_array(value: Any) -> np.ndarray:
     array = check.as_array("label", value)
     if array.ndim == 0:
-        raise ValueError("label is a single value a batch; one a subject is wanted")
+        raise ValueError("`label` must be one a subject, got a single value a batch")
     if array.dtype.kind == "f":
         check.all_finite("label", array)
     column_of_classes = array.shape[1:] == (1,) and array.dtype.kind != "f"
@@ -488,6 +489,6 @@ def _agree(found: Mapping[str, np.ndarray], number: int) -> None:
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ValueError(
-            f"unequal numbers of rows in batch {number}: {said}; "
-            "one a subject is wanted"
+            f"a batch must hold one row a subject, got unequal numbers in batch "
+            f"{number}: {said}"
         )

@@ -62,7 +62,7 @@ def decide_file(
     Raises
     ------
     ValueError
-        On a file that is not of the form wanted, on a place for a result that is the
+        On a file of another form, on a place for a result that is the
         file's own or another result's, and as `decide`.
     FileNotFoundError
     """
@@ -129,7 +129,7 @@ def _check_places(path: Path, **written: Path | None) -> None:
     distinct_places([path], **written)
     html = written["html"]
     if html is not None and html.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"html is {html.name}; a name ending in .html is wanted")
+        raise ValueError(f"`html` must end in .html, got {html.name}")
     for name, place in written.items():
         if place is not None:
             _check_target(name, place, any_format=name != "figure")
@@ -173,7 +173,7 @@ def assess_file(
     Raises
     ------
     ValueError
-        On a file that is not of the form wanted, and as `cchlib.criterion.assess`.
+        On a file of another form, and as `cchlib.criterion.assess`.
     FileNotFoundError
     """
     path, console = expanded(path), console or Console()
@@ -275,8 +275,8 @@ class _bar:
 
 
 def write_example(path: str | os.PathLike) -> Path:
-    """Write a file of the form wanted, .npz or .csv: 300 subjects, two classes, two
-    teachers of which one knows something.
+    """Write a file that `assess_file` reads, .npz or .csv: 300 subjects, two classes,
+    two teachers of which one knows something.
 
     Raises
     ------
@@ -285,9 +285,9 @@ def write_example(path: str | os.PathLike) -> Path:
     """
     path = expanded(path)
     if path.suffix.lower() not in (".npz", ".csv"):
-        raise ValueError(f"path is {path.name}; a .npz or .csv file is wanted")
+        raise ValueError(f"`path` must be a .npz or .csv file, got {path.name}")
     if path.exists():
-        raise ValueError(f"path is {path}, which is there; a new name is wanted")
+        raise ValueError(f"`path` must be a new name, got {path}, which is there")
     rng = np.random.default_rng(0)
     n = 300
     labels = rng.integers(0, 2, n)
@@ -328,15 +328,13 @@ def _check_target(name: str, target: Path, any_format: bool = False) -> None:
     """Refuse a place for a file before anything is estimated, not after."""
     suffix = (target.suffix.lstrip(".") or "png").lower()
     if not any_format and suffix not in FigureCanvasBase.get_supported_filetypes():
-        raise ValueError(
-            f"{name} is {target.name}; a name that ends in .png, .pdf or .svg is wanted"
-        )
+        raise ValueError(f"`{name}` must end in .png, .pdf or .svg, got {target.name}")
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     taken = target.exists() and not target.is_file()
     if taken or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(
-            f"{name} is {target}, where nothing can be written; a file in a folder of "
-            f"yours is wanted (--{name})"
+            f"`{name}` must be a file in a folder of yours (--{name}), got {target}, "
+            "where nothing can be written"
         )
 
 

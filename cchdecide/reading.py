@@ -142,8 +142,8 @@ class TorchReader:
         near = difflib.get_close_matches(plain, self.modules, n=3, cutoff=0.3)
         near = near or [key for key in self.modules if key][-3:]
         raise ValueError(
-            f"layer is {layer!r}, which the {self.name} has not; one of its modules is "
-            f"wanted, such as {', '.join(near)}"
+            f"`layer` must be a module of the {self.name}, such as {', '.join(near)}, "
+            f"got {layer!r}"
         )
 
     @contextmanager
@@ -321,9 +321,8 @@ class TorchReader:
         layer = self.modules[self.layer or ""]
         if not calls:
             raise ValueError(
-                f"layer is {self.layer!r}, which was not called and leaves the "
-                f"{self.name} without a representation; the name of a module that its "
-                "forward calls is wanted"
+                f"`layer` must be a module that the forward of the {self.name} calls, "
+                f"got {self.layer!r}, which was not called"
             )
         if len(calls) > 1 and not isinstance(layer, nn.RNNCellBase):
             raise ValueError(
@@ -792,5 +791,5 @@ def part_of(batch: Any, place: Any, argument: str) -> Any:
     except (KeyError, IndexError, TypeError):
         held = list(batch) if isinstance(batch, Mapping) else f"{len(batch)} parts"
         raise ValueError(
-            f"{argument} is {place!r}, and a batch holds {held}; one of them is wanted"
+            f"`{argument}` must be one of {held}, which a batch holds, got {place!r}"
         ) from None

@@ -99,8 +99,8 @@ def read_contents(path: str | os.PathLike) -> Contents:
     if suffix not in WANTED:
         hint = ": save the sheet as .csv" if suffix in (".xlsx", ".xls", ".ods") else ""
         raise ValueError(
-            f"path is {path.name}; a .npz or .csv file is wanted, or .parquet or "
-            f".h5ad{hint}"
+            f"`path` must be a .npz, .csv, .parquet or .h5ad file, got {path.name}"
+            f"{hint}"
         )
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there")
@@ -117,8 +117,8 @@ def _contents(path: Path, arrays: dict[str, Any], ignored: list[str]) -> Content
     student = arrays.pop("student", None)
     if {"teacher", "teacher_teacher"} <= arrays.keys():
         raise ValueError(
-            f"{path.name} holds teacher and teacher_teacher; "
-            "names that differ are wanted"
+            f"{path.name} must hold teachers of different names, got teacher and "
+            "teacher_teacher"
         )
     teachers: dict[str, np.ndarray] = {}
     outputs: dict[str, dict[str, Any]] = {"teacher": {}, "student": {}}
@@ -128,8 +128,8 @@ def _contents(path: Path, arrays: dict[str, Any], ignored: list[str]) -> Content
             role, form, own = match[1], match[2], match[3] or match[1]
             if own in outputs[role]:
                 raise ValueError(
-                    f"{path.name} holds several outputs of {own}, one of them {name}; "
-                    "one a network is wanted"
+                    f"{path.name} must hold one output a network, got several of "
+                    f"{own}, one of them {name}"
                 )
             outputs[role][own] = value
             forms[role].add(FORMS[form])
@@ -141,17 +141,17 @@ def _contents(path: Path, arrays: dict[str, Any], ignored: list[str]) -> Content
     strangers = [name for name in outputs["teacher"] if name not in teachers]
     if strangers:
         raise ValueError(
-            f"{path.name} holds teacher_output_{strangers[0]} and no "
-            f"teacher_{strangers[0]}; outputs of teachers that it holds are wanted"
+            f"{path.name} must hold outputs of its own teachers, got "
+            f"teacher_output_{strangers[0]} and no teacher_{strangers[0]}"
         )
     if strangers := [name for name in outputs["student"] if name != "student"]:
         raise ValueError(
-            f"{path.name} holds student_output_{strangers[0]}; one student is wanted"
+            f"{path.name} must hold one student, got student_output_{strangers[0]}"
         )
     for role, said in forms.items():
         if len(said) > 1:
             raise ValueError(
-                f"{path.name} holds outputs of several forms for {role}; one is wanted"
+                f"{path.name} must hold outputs of one form for {role}, got several"
             )
     said_forms = [next(iter(forms[role]), None) for role in ("teacher", "student")]
     return Contents(
@@ -171,7 +171,9 @@ def _one(path: Path, arrays: dict[str, Any], *names: str) -> Any:
     """What is there under one of several names."""
     there = [name for name in names if name in arrays]
     if len(there) > 1:
-        raise ValueError(f"{path.name} holds {' and '.join(there)}; one is wanted")
+        raise ValueError(
+            f"{path.name} must hold one of {' and '.join(there)}, got both"
+        )
     return arrays.pop(there[0]) if there else None
 
 
@@ -185,9 +187,9 @@ def _complete(
         return
     beside = f" (but {listed(ignored, 8)}, which are not read)" if ignored else ""
     raise ValueError(
-        f"{path.name} holds no {' and no '.join(lacking)}{beside}; "
-        f"{WANTED[path.suffix.lower()]} are wanted (cch assess --example writes a "
-        "file of this form)"
+        f"{path.name} must hold {WANTED[path.suffix.lower()]}, got no "
+        f"{' and no '.join(lacking)}{beside}; cch assess --example writes a file of "
+        "this form"
     )
 
 
@@ -213,8 +215,8 @@ def _read_npz(path: Path) -> tuple[dict[str, Any], list[str]]:
             raise ValueError(f"{scalar[0]} is a single value")
     except Exception as error:  # NumPy tells what is no .npz by a dozen kinds of errors
         raise ValueError(
-            f"{path.name} could not be read ({error}); an .npz of plain arrays, "
-            "numbers or fixed-width strings, is wanted"
+            f"{path.name} must be an .npz of plain arrays, numbers or fixed-width "
+            f"strings, and could not be read: {error}"
         ) from None
     return arrays, ignored
 
@@ -288,7 +290,7 @@ def _read_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
         ) from None
     if frame.empty:
         raise ValueError(
-            f"{path.name} holds column names and no rows; a row a subject is wanted"
+            f"{path.name} must hold a row a subject, got column names and no rows"
         )
     frame.columns = header
     return _arrays_of(frame, path, groups)
@@ -300,16 +302,15 @@ def _text(path: Path) -> tuple[str, str, int]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path.name} could not be read as a table ({error}); "
-            "UTF-8 text with commas is wanted"
+            f"{path.name} could not be read as a table ({error}); it must be UTF-8 "
+            "text with commas"
         ) from None
     first, _, rest = text.partition("\n")
     if match := re.fullmatch(r"sep=(.)\r?", first):  # as Excel writes it
         return rest, match[1], 1
     if first.startswith("#"):
         raise ValueError(
-            f"{path.name} begins with a comment; the column names in its first line "
-            "are wanted"
+            f"{path.name} must have the column names in its first line, got a comment"
         )
     counts = {mark: first.count(mark) for mark in (",", ";", "\t")}
     return text, max(counts, key=lambda mark: counts[mark]), 0
@@ -340,8 +341,8 @@ def _columns(path: Path, header: list[str]) -> dict[str, list[str]]:
         ]
         if numbered and role in groups:
             raise ValueError(
-                f"{path.name} holds columns {groups[role][0]} and {numbered[0]}; one "
-                f"way to name the columns of {role} is wanted, such as {role}.0"
+                f"{path.name} must name the columns of {role} in one way, such as "
+                f"{role}.0, got {groups[role][0]} and {numbered[0]}"
             )
         if numbered:
             groups[role] = numbered
@@ -367,8 +368,8 @@ def _arrays_of(
     one = [name for name in ("label", "labels") if name in frame]
     if one and "label" in arrays:
         raise ValueError(
-            f"{path.name} holds columns {one[0]} and {groups['label'][0]}; label "
-            "(classes, or a target of many values) or label.* (a target) is wanted"
+            f"{path.name} must hold label (classes, or a target of many values) or "
+            f"label.* (a target), got columns {one[0]} and {groups['label'][0]}"
         )
     for name in one:
         arrays[name] = _labels(frame[name], path)
@@ -393,8 +394,8 @@ def _checked_header(path: Path, text: str, separator: str, skipped: int) -> list
                 raise ValueError(_ragged(row, header, rows.line_num + skipped))
     except csv.Error as error:
         raise ValueError(
-            f"{path.name} could not be read as a table ({error}); "
-            "UTF-8 text with commas is wanted"
+            f"{path.name} could not be read as a table ({error}); it must be UTF-8 "
+            "text with commas"
         ) from None
     except ValueError as error:
         raise ValueError(f"{path.name}, {error}") from None
@@ -404,7 +405,7 @@ def _checked_header(path: Path, text: str, separator: str, skipped: int) -> list
     for column in header:
         if column in seen and column:
             raise ValueError(
-                f"{path.name} holds two columns {column}; names that differ are wanted"
+                f"{path.name} must have columns of different names, got two {column}"
             )
         seen.add(column)
     return header
@@ -413,9 +414,9 @@ def _checked_header(path: Path, text: str, separator: str, skipped: int) -> list
 def _ragged(row: list[str], header: list[str], line: int) -> str:
     said = f"line {line}: {len(row)} cells under {len(header)} column names"
     if len(row) > len(header) and row[-1] == "":
-        return f"{said}, as the row ends in a comma; a row without it is wanted"
+        return f"{said}, as the row ends in a comma: leave it out"
     last = header[len(row) - 1] if len(row) < len(header) else header[-1]
-    return f"{said}, the last of them {last}; one cell a column is wanted"
+    return f"{said}, the last of them {last}; there must be one cell a column"
 
 
 def _labels(column: pd.Series, path: Path) -> Any:
@@ -428,8 +429,8 @@ def _labels(column: pd.Series, path: Path) -> Any:
     empty = np.flatnonzero(np.char.strip(text) == "")
     if len(empty):
         raise ValueError(
-            f"column label of {path.name} has {len(empty)} empty cells, "
-            f"the first in row {empty[0] + 1}; a label a subject is wanted"
+            f"column label of {path.name} must hold a label a subject, got "
+            f"{len(empty)} empty cells, the first in row {empty[0] + 1}"
         )
     absent = missing(text)
     there = pd.to_numeric(pd.Series(text[~absent]), errors="coerce")
@@ -440,7 +441,7 @@ def _labels(column: pd.Series, path: Path) -> Any:
         first = int(absent.argmax())
         raise ValueError(
             f"{path.name}, row {first + 1}, column label: {text[first]} among numbers "
-            f"({int(absent.sum())} such rows); a label a subject is wanted: "
+            f"({int(absent.sum())} such rows); there must be a label a subject: "
             "leave out the subjects without one, or name the classes by words"
         )
     if any(re.fullmatch(r"\s*[+-]?0\d+\s*", entry) for entry in text):
@@ -460,6 +461,6 @@ def _numbers(frame: pd.DataFrame, path: Path) -> np.ndarray:
         entry = values.iloc[bad]
         said = "is empty or missing" if pd.isna(entry) else f"holds text, {entry!r}"
         raise ValueError(
-            f"{path.name}, row {bad + 1}: column {column} {said}; a number is wanted"
+            f"{path.name}, row {bad + 1}: column {column} must hold numbers, and {said}"
         )
     return frame.to_numpy(dtype=float)

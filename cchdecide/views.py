@@ -38,8 +38,8 @@ def read_views(path: str | Path) -> dict[str, Any]:
     views = {k[5:]: v for k, v in arrays.items() if k.startswith("view_")}
     if len(views) < 2 or "label" not in arrays:
         raise ValueError(
-            f"{path.name} holds {sorted(arrays)}; at least two arrays view_NAME and "
-            "one label are wanted"
+            f"{path.name} must hold at least two arrays view_NAME and one label, got "
+            f"{sorted(arrays)}"
         )
     views = {k: v[:, None] if v.ndim == 1 else v for k, v in views.items()}
     labels = arrays["label"]
@@ -89,7 +89,9 @@ def study_file(
         if teacher in (None, pair[0]) and student in (None, pair[1])
     ]
     if not which:
-        raise ValueError(f"teacher and student are both {teacher!r}; two are wanted")
+        raise ValueError(
+            f"`teacher` and `student` must differ, got {teacher!r} for both"
+        )
     for target in (html, json):
         if target is not None and not target.parent.is_dir():
             raise ValueError(f"{target}: there is no folder {target.parent}")

@@ -228,8 +228,8 @@ class Batch:
         outcome = future.result()
         if outcome.status == "done" and not self.store.complete(*job.run):
             why = (
-                f"its run is not at {self.store.url} as this machine sees it: "
-                "an --output that it shares with the workers is wanted"
+                f"its run is not at {self.store.url} as this machine sees it; --output "
+                "must be a place that it shares with the workers"
             )
             return replace(outcome, status="failed", why=why)
         return outcome
@@ -326,9 +326,8 @@ class Batch:
                 found += plan.jobs(others[name], self.profile, [{}])
             else:
                 raise ValueError(
-                    f"notebook {notebook.name} comes after {name!r}; "
-                    "notebooks that read no records themselves are wanted: "
-                    f"{', '.join(others)}"
+                    f"`cch.after` of {notebook.name} must be of {', '.join(others)}, "
+                    f"which read no records themselves, got {name!r}"
                 )
         return found
 
@@ -414,8 +413,8 @@ def cluster(address: str) -> Iterator[Pool]:
         client = Client(address, timeout=ANSWER)
     except (OSError, ValueError) as error:
         raise ConnectionError(
-            f"no scheduler answers at {address} within {ANSWER} s ({error}); "
-            "the address that `dask scheduler` prints is wanted (tcp://host:8786)"
+            f"no scheduler answers at {address} within {ANSWER} s ({error}); the "
+            "address must be as `dask scheduler` prints it (tcp://host:8786)"
         ) from None
     with client:
         slots: dict[str, int] = {}

@@ -169,8 +169,8 @@ def _run(
         records.bare(job, folder, started)
     if not (folder / "record.json").is_file():
         return (
-            "left no record: records.start(...) after the parameters and run.finish() "
-            "at the end are wanted"
+            "left no record: there must be records.start(...) after the parameters "
+            "and run.finish() at the end"
         )
     _seal(job, folder)
     return ""

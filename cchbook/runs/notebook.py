@@ -62,8 +62,8 @@ class Notebook:
             content["cells"], content["metadata"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"notebook {path} can't be read ({type(error).__name__}: {error}); "
-                "a notebook of format 4 is wanted"
+                f"notebook {path} must be of format 4, and can't be read "
+                f"({type(error).__name__}: {error})"
             ) from None
         return Notebook(path, content)
 
@@ -120,8 +120,8 @@ class Notebook:
         cells = [cell for cell in self.code_cells if "parameters" in tags(cell)]
         if len(cells) != 1:
             raise ValueError(
-                f"notebook {self.name} has {len(cells)} cells tagged `parameters`; "
-                "exactly one is wanted"
+                f"notebook {self.name} must have one cell tagged `parameters`, got "
+                f"{len(cells)}"
             )
         return cells[0]
 
@@ -161,8 +161,8 @@ class Notebook:
             except (AttributeError, ValueError):
                 line = lines[node.lineno - 1]
                 raise ValueError(
-                    f"notebook {self.name} declares {line!r}; "
-                    "`name: type = literal  # comment` is wanted"
+                    f"parameters of {self.name} must be declared as "
+                    f"`name: type = literal  # comment`, got {line!r}"
                 ) from None
             kind = ast.unparse(node.annotation) if typed else type(default).__name__
             rest = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()

@@ -72,28 +72,28 @@ def _values(notebook: Notebook, parameters: Mapping[str, Any], name: str) -> lis
     if name not in notebook.split:
         declared = ", ".join(notebook.split) or "none"
         raise ValueError(
-            f"split is {name!r}; a parameter along which {notebook.name} may be split "
-            f"is wanted (it declares {declared})"
+            f"`split` must be a parameter along which {notebook.name} may be cut "
+            f"(it declares {declared}), got {name!r}"
         )
     rule, value = notebook.split[name], parameters[name]
     if "first" not in rule:
         if not isinstance(value, list) or not value:
             raise ValueError(
-                f"split along {name!r} of {notebook.name}, which is {value!r}; "
-                "a list with values is wanted"
+                f"`{name}`, along which {notebook.name} is split, must be a list with "
+                f"values, got {value!r}"
             )
         return value
     if value < 1:
         raise ValueError(
-            f"split along {name!r} of {notebook.name}, which is {value!r}; "
-            "at least 1 is wanted"
+            f"`{name}`, along which {notebook.name} is split, must be ≥ 1, got "
+            f"{value!r}"
         )
     for other in rule.get("covered_by", []):
         if parameters[other] < value:
             raise ValueError(
-                f"split along {name!r} of {notebook.name}: {other} is "
-                f"{parameters[other]}, less than {name} = {value}, and a piece beyond "
-                f"it would have nothing to estimate; {other} >= {name} is wanted"
+                f"`{other}` must be ≥ {name} = {value}, along which {notebook.name} is "
+                f"split, got {parameters[other]}: a piece beyond it would have nothing "
+                "to estimate"
             )
     first = parameters[rule["first"]]
     return list(range(first, first + value))

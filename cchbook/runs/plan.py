@@ -69,14 +69,14 @@ def notebooks(names: Iterable[str] = ()) -> list[Notebook]:
             None,
         ):
             raise ValueError(
-                f"notebooks {clash.path} and {notebook.path} share a name; "
-                "names that differ are wanted"
+                "notebooks must have different names, got "
+                f"{clash.path} and {notebook.path}"
             )
     found = list({notebook.name: notebook for notebook in found}.values())
     if not found:
         raise ValueError(
-            "no notebooks/ in this folder or above it; "
-            "the checkout or a notebook's path is wanted"
+            "no notebooks/ in this folder or above it: go to the checkout, or give a "
+            "notebook's path"
         )
     return found
 
@@ -92,8 +92,7 @@ def overrides(
         only, name, value = parsed(setting)
         if only and only not in found:
             raise ValueError(
-                f"--set {setting!r} names notebook {only!r}; "
-                f"one of {', '.join(found)} is wanted"
+                f"--set must name one of {', '.join(found)}, got {setting!r}"
             )
         for notebook in [only] if only else found:
             found[notebook][name] = value
@@ -154,13 +153,13 @@ def _number(text: str) -> bool:
 def _refuse_odd(name: str, value: Any) -> None:
     """Refuse what a record, which is JSON, can't hold."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"parameter {name!r} is {value}; finite numbers are wanted")
+        raise ValueError(f"parameter {name!r} must be finite, got {value}")
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise ValueError(
-                    f"parameter {name!r} has the key {key!r}; a text is wanted "
-                    f'("{key}"), as JSON has no other keys'
+                    f"keys of parameter {name!r} must be texts, as JSON has no others "
+                    f'("{key}"), got {key!r}'
                 )
             _refuse_odd(name, inner)
     elif isinstance(value, list):
@@ -168,9 +167,9 @@ def _refuse_odd(name: str, value: Any) -> None:
             _refuse_odd(name, inner)
     elif value is not None and not isinstance(value, (bool, int, float, str)):
         raise ValueError(
-            f"parameter {name!r} is {value!r} of type {type(value).__name__}; "
-            "a number, text, true, false, null, or lists and mappings of them "
-            f"are wanted (a date as text: '\"{value}\"')"
+            f"parameter {name!r} must be a number, text, true, false, null, or lists "
+            f"and mappings of them (a date as text: '\"{value}\"'), got {value!r} of "
+            f"type {type(value).__name__}"
         )
 
 
@@ -203,14 +202,14 @@ def parameters(
     for name, value in {**given, **changes}.items():
         if name not in final:
             raise ValueError(
-                f"parameter {name!r} is not declared by {notebook.name}; "
-                f"one of {', '.join(final)} is wanted"
+                f"parameter of {notebook.name} must be one of {', '.join(final)}, got "
+                f"{name!r}"
             )
         _refuse_odd(name, value)
         if not notebook.parameters[name].accepts(value):
             raise ValueError(
-                f"parameter {name!r} of {notebook.name} is {value!r}; "
-                f"a value of type {notebook.parameters[name].type} is wanted"
+                f"parameter {name!r} of {notebook.name} must be of type "
+                f"{notebook.parameters[name].type}, got {value!r}"
             )
         final[name] = (
             str(Path(value).absolute()) if name in notebook.files and value else value
@@ -230,8 +229,7 @@ def read_sweep(path: str | Path) -> dict[str, list[dict[str, Any]]]:
         raise ValueError(f"sweep {path} is not YAML: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(
-            f"sweep {path} holds no mapping; "
-            "`notebook: {parameter: [values]}` is wanted"
+            f"sweep {path} must be `notebook: {{parameter: [values]}}`, got no mapping"
         )
     sweep = {}
     for notebook, grids in content.items():
@@ -241,8 +239,8 @@ def read_sweep(path: str | Path) -> dict[str, list[dict[str, Any]]]:
                 isinstance(values, list) for values in grid.values()
             ):
                 raise ValueError(
-                    f"sweep of {notebook} is {grid!r}; "
-                    "`parameter: [values]`, each a list, is wanted"
+                    f"sweep of {notebook} must be `parameter: [values]`, each a list, "
+                    f"got {grid!r}"
                 )
             sweep[notebook] += [
                 dict(zip(grid, point)) for point in itertools.product(*grid.values())
@@ -256,7 +254,7 @@ def refuse_without_record(notebook: Notebook) -> None:
     if "records" in code and re.search(r"\bstart\(", code):
         return
     raise ValueError(
-        f"notebook {notebook.name} keeps no record; three lines are wanted:\n"
+        f"notebook {notebook.name} keeps no record; it needs\n"
         "  from cchbook.runs import records\n"
         f'  run = records.start("{notebook.name}", globals())'
         "    # after the parameters\n"

@@ -39,32 +39,31 @@ def record(key: str, output: str | None = None) -> Path:
     """
     root = records.repository()
     if root is None:
-        raise ValueError("no checkout in this folder or above it; one is wanted")
+        raise ValueError("no checkout in this folder or above it: go to one")
     store = Store(output)
     notebook, key = store.find(key)
     with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
         run = records.read(store.fetch(notebook, key, Path(scratch)))
         if run.record.get("piece"):
             raise ValueError(
-                f"key {key} is a piece of a run ({_said(run.record['piece'])}); "
-                "the key of the whole run is wanted"
+                "`key` must be of a whole run, got that of a piece "
+                f"({_said(run.record['piece'])})"
             )
         page = root / "notebooks" / f"{notebook}.ipynb"
         if run.record.get("plain") or not page.is_file():
             raise ValueError(
-                f"key {key} is of {notebook}, which keeps no record of its own or is "
-                f"not in {page.parent}; a run of the book's notebooks is wanted"
+                f"`key` must be of a run of the book's notebooks, got {key} of "
+                f"{notebook}, which keeps no record or is not in {page.parent}"
             )
         if wrong := run.changed():
             raise ValueError(
-                f"{', '.join(wrong)} of {notebook}/{key} is not what was written; "
-                "a run that is whole is wanted"
+                f"{', '.join(wrong)} of {notebook}/{key} is not what was written"
             )
         made_up = [d["name"] for d in run.record["data"] if d["kind"] == "embedded"]
         if made_up:
             raise ValueError(
-                f"key {key} ran on stand-ins for {', '.join(made_up)}; a run of the "
-                "real data is wanted"
+                "`key` must be of a run on real data, got one on stand-ins for "
+                f"{', '.join(made_up)}"
             )
         target = root / "data" / "recorded" / notebook / key
         target.mkdir(parents=True, exist_ok=True)

@@ -118,8 +118,7 @@ def read(path: str | Path) -> Record:
         record = json.loads(text)
     except ValueError as error:
         raise ValueError(
-            f"{path / 'record.json'} can't be read ({error}); "
-            "the record of a run is wanted"
+            f"{path / 'record.json'} can't be read as a run's record ({error})"
         ) from None
     return Record(path, record)
 
@@ -201,7 +200,7 @@ def paper(table: str) -> pd.DataFrame:
     path = _paper_folder() / f"{table}.csv"
     if not path.is_file():
         names = ", ".join(p.stem for p in sorted(path.parent.glob("*.csv")))
-        raise ValueError(f"table is {table!r}; one of {names} is wanted")
+        raise ValueError(f"`table` must be one of {names}, got {table!r}")
     return pd.read_csv(path)
 
 
@@ -285,9 +284,9 @@ def _refuse_undeclared(notebook: Notebook, parameters: Mapping[str, Any]) -> Non
     for name in parameters:
         if name not in declared:
             raise ValueError(
-                f"parameter {name!r} is not declared by {notebook.name}; one of "
-                f"{', '.join(declared)} is wanted (or a name in capitals, or with an "
-                "underscore before it, for what is no parameter)"
+                f"parameter of {notebook.name} must be one of {', '.join(declared)}, "
+                f"got {name!r} (what is none has a name in capitals, or an underscore "
+                "before it)"
             )
 
 
@@ -354,7 +353,7 @@ class Measurements:
         missing = {"metric", "value"} - set(frame.columns)
         if missing:
             raise ValueError(
-                f"frame has no column {sorted(missing)}; metric and value are wanted"
+                f"`frame` must have columns metric and value, got no {sorted(missing)}"
             )
         self._flush()
         frame = frame.reset_index(drop=True).assign(
@@ -406,7 +405,7 @@ class Measurements:
             return full
         if metric not in set(full["metric"]):
             raise ValueError(
-                f"metric is {metric!r}; one of {sorted(set(full['metric']))} is wanted"
+                f"`metric` must be one of {sorted(set(full['metric']))}, got {metric!r}"
             )
         # conditions that only other metrics have would be columns of nothing here
         rows = full[full["metric"] == metric].reset_index(drop=True)
@@ -546,7 +545,7 @@ def _number(metric: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ValueError(
-            f"value of {metric!r} is {value!r}; one number is wanted"
+            f"value of {metric!r} must be one number, got {value!r}"
         ) from None
 
 

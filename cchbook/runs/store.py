@@ -159,15 +159,15 @@ class Store:
             There is none, or several.
         """
         if not re.fullmatch(r"[0-9a-f]+", key):
-            raise ValueError(f"key is {key!r}; hexadecimal digits are wanted")
+            raise ValueError(f"`key` must be hexadecimal digits, got {key!r}")
         found = self._glob(f"*/{key}*/record.json")
         runs = sorted(tuple(path.split("/")[-3:-1]) for path in found)
         runs = [run for run in runs if self.complete(*run)]
         if len(runs) != 1:
             said = ", ".join(f"{name}/{k}" for name, k in runs) or "no complete run"
             raise ValueError(
-                f"key is {key!r}, of which there is {said} below {self.url}; "
-                "that of one complete run is wanted"
+                f"`key` must begin that of one complete run, got {key!r}, of which "
+                f"there is {said} below {self.url}"
             )
         return runs[0]
 

@@ -41,8 +41,8 @@ def status(store: Store, name: str | None = None) -> tuple[str, list[Line]]:
     if not plans or name is not None and name not in plans:
         known = ", ".join(plans) or "none"
         raise ValueError(
-            f"batch is {name or 'the newest'!r}, of which there is nothing below "
-            f"{store.url}; one of a `cch run` with this --output is wanted ({known})"
+            f"`batch` must be one of a `cch run` with this --output ({known}), got "
+            f"{name or 'the newest'!r}, of which there is nothing below {store.url}"
         )
     name = name or list(plans)[-1]
     plan = plans[name]

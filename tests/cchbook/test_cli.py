@@ -71,12 +71,12 @@ def test_run_shows_a_line_a_job_and_a_summary_and_says_so_when_one_fails(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "--set", "sigma=1"], "parameter 'sigma' is not declared by 01_toy"),
+        (["run", "--set", "sigma=1"], "must be one of i, wait, device, got 'sigma'"),
         (["run", "04_none"], "'04_none'"),
         (["run", "--set", "i=[1"], "neither JSON nor YAML"),
         (["build", "--out", "."], "holds something else"),
         (["run", "--profile", "fast"], "'fast'"),
-        (["run", "--workers", "2", "--cluster", "tcp://x:1"], "one of them is wanted"),
+        (["run", "--workers", "2", "--cluster", "tcp://x:1"], "got both"),
         (["build"], "with a _toc.yml"),
         (["data", "fetch", "no_such_set"], "no_such_set"),
         (["assess", "absent.npz"], "absent.npz is not there"),
@@ -321,7 +321,7 @@ def test_a_notebook_that_can_not_be_read_is_named(toy, text):
     path = toy.root / "mine.ipynb"
     path.write_text(text, encoding="utf-8")
     done = cch("run", path, "--plain")
-    assert done.exit_code == 2 and f"notebook {path} can't be read" in done.stderr
+    assert done.exit_code == 2 and f"notebook {path} must be of format 4" in done.stderr
 
 
 def test_a_byte_order_mark_is_no_part_of_a_notebook(toy):

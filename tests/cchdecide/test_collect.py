@@ -179,7 +179,7 @@ def test_save_is_whole_and_read_back(case, tmp_path):
         for name, array in found.arrays().items():
             np.testing.assert_array_equal(file[name], array)
     assert [p.name for p in path.parent.iterdir()] == ["mine.npz"]
-    with pytest.raises(ValueError, match="ending in .npz"):
+    with pytest.raises(ValueError, match="`path` must end in .npz, got mine.csv"):
         found.save(tmp_path / "mine.csv")
     assert list(Representations(found.teacher, found.student, found.labels).arrays())
 
@@ -187,15 +187,21 @@ def test_save_is_whole_and_read_back(case, tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (dict(layer="nothing"), "layer is 'nothing', which the teacher has not"),
-        (dict(layer=("0", "1", "2")), "layer is .*the teacher's and the student's"),
-        (dict(teacher_input=7), "teacher_input is 7, and a batch holds 3 parts"),
-        (dict(loader=[]), "loader gave no batch"),
-        (dict(loader=[3]), "loader gives batches of type int"),
-        (dict(teacher=len), "teacher is builtin_function_or_method"),
+        (
+            dict(layer="nothing"),
+            "`layer` must be a module of the teacher.* got 'nothing'",
+        ),
+        (
+            dict(layer=("0", "1", "2")),
+            "`layer` must be one, or the teacher's and the student's",
+        ),
+        (dict(teacher_input=7), "`teacher_input` must be one of 3 parts.* got 7"),
+        (dict(loader=[]), "`loader` must give at least one batch"),
+        (dict(loader=[3]), "`loader` must give tuples.* got batches of type int"),
+        (dict(teacher=len), "`teacher` .* got builtin_function_or_method"),
         (
             dict(loader=[{"a": 1}]),
-            "teacher_input and student_input and label not given",
+            "`teacher_input` and `student_input` and `label` must be keys",
         ),
         (
             dict(teacher=nn.Flatten()),

@@ -164,10 +164,10 @@ def test_what_is_measured_of_the_whole_run_is_refused(toy):
 @pytest.mark.parametrize(
     ("settings", "split", "said"),
     [
-        ([], ["wait"], r"may be split is wanted \(it declares seeds, lams\)"),
-        (["lams=[]"], ["lams"], "a list with values is wanted"),
-        (["seeds=0"], ["seeds"], "at least 1 is wanted"),
-        (["mi_seeds=2"], ["seeds"], "mi_seeds is 2, less than seeds = 3"),
+        ([], ["wait"], r"`split` must be .*\(it declares seeds, lams\), got 'wait'"),
+        (["lams=[]"], ["lams"], "`lams`, .* must be a list with values, got \\[]"),
+        (["seeds=0"], ["seeds"], "`seeds`, .* must be ≥ 1, got 0"),
+        (["mi_seeds=2"], ["seeds"], "`mi_seeds` must be ≥ seeds = 3, .* got 2"),
     ],
 )
 def test_a_split_that_can_not_be_is_refused_while_planning(toy, settings, split, said):
@@ -183,7 +183,7 @@ def test_notebooks_that_declare_nothing_run_whole_where_none_is_named(toy):
     assert [len(found) for found in planned.pieces.values()] == [3] and len(
         planned
     ) == 5
-    with pytest.raises(ValueError, match="02_other may be split is wanted"):
+    with pytest.raises(ValueError, match="`split` .* 02_other may be cut"):
         batch.Batch(["01_toy", "02_other"], split=["seeds"])
 
 
@@ -220,7 +220,7 @@ def test_a_run_put_together_is_recorded_with_its_line_and_has_no_page(toy, monke
     assert batch.Batch(["01_toy"], "paper").first[0].key == key
 
     piece = records.read(folder).record["pieces"][0]["key"]
-    with pytest.raises(ValueError, match="is a piece of a run"):
+    with pytest.raises(ValueError, match="must be of a whole run"):
         recording.record(piece)
     with pytest.raises(ValueError, match="no complete run"):
         recording.record("ffff")
@@ -235,7 +235,7 @@ def test_a_run_put_together_is_recorded_with_its_line_and_has_no_page(toy, monke
 
     read = records.read
     monkeypatch.setattr(recording.records, "read", on_a_stand_in)
-    with pytest.raises(ValueError, match="ran on stand-ins for mosi"):
+    with pytest.raises(ValueError, match="one on stand-ins for mosi"):
         recording.record(key)
 
 

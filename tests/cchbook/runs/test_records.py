@@ -177,16 +177,19 @@ def test_a_run_killed_while_it_writes_leaves_no_record(toy, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda run: run.log("a", "many"), "value of 'a' is 'many'; one number"),
+        (
+            lambda run: run.log("a", "many"),
+            "value of 'a' must be one number, got 'many'",
+        ),
         (lambda run: run.log("a", [1, 2]), "one number"),
         (lambda run: run.log("a", 1, value=3), "multiple values"),
         (
             lambda run: run.log("a", 1, **{"metric ": 1}) or run.frame("b"),
-            r"metric is 'b'; one of \['a'\]",
+            r"`metric` must be one of \['a'\], got 'b'",
         ),
         (
             lambda run: run.log_frame(pd.DataFrame({"value": [1]})),
-            r"frame has no column \['metric'\]",
+            r"`frame` must have columns metric and value, got no \['metric'\]",
         ),
     ],
 )
@@ -232,7 +235,7 @@ def test_paper_reads_tables_and_names_them(tmp_path, monkeypatch):
     records.write_text(tmp_path / "data/paper/table_1.csv", text)
     assert records.paper("table_1").value.tolist() == [0.9]
     with pytest.raises(
-        ValueError, match="table is 'table_2'; one of table_1 is wanted"
+        ValueError, match="`table` must be one of table_1, got 'table_2'"
     ):
         records.paper("table_2")
 
@@ -300,7 +303,7 @@ def test_declarations_that_are_no_literals_are_refused(tmp_path, cell):
 
 def test_a_notebook_needs_one_parameters_cell(tmp_path):
     write_notebook(tmp_path / "n.ipynb", [])
-    with pytest.raises(ValueError, match="0 cells tagged `parameters`"):
+    with pytest.raises(ValueError, match="one cell tagged `parameters`, got 0"):
         Notebook.read(tmp_path / "n.ipynb").parameters
 
 
