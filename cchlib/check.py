@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -27,6 +29,26 @@ NUMBERS = {
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
     *("float16", "bfloat16", "float32", "float64"),
 }
+
+
+_LOOKING = ContextVar("_LOOKING", default=True)
+
+
+@contextmanager
+def values_known() -> Iterator[None]:
+    """Within it no tensor's values are looked at, which would wait for the device: for
+    whoever has had them checked once and calls the same function on them again.
+    """
+    token = _LOOKING.set(False)
+    try:
+        yield
+    finally:
+        _LOOKING.reset(token)
+
+
+def looks_at(value: Any) -> bool:
+    """Whether the values of an array or tensor are to be checked."""
+    return _LOOKING.get() or not is_tensor(value)
 
 
 def is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
@@ -195,6 +217,8 @@ def finite(name: str, value: Any) -> np.ndarray:
 
 def all_finite(name: str, value: np.ndarray | torch.Tensor, hint: str = "") -> None:
     """Refuse NaN and infinity in an array or tensor, which stays where and as it is."""
+    if not looks_at(value):
+        return
     finite = value.isfinite() if is_tensor(value) else np.isfinite(value)
     if not bool(finite.all()):
         raise ValueError(f"`{name}` must be finite, got NaN or infinity{hint}")
@@ -316,6 +340,8 @@ def within(
     """
     if isinstance(value, (str, bytes)):
         raise ValueError(f"`{name}` must be a number, got {value!r}")
+    if not looks_at(value):
+        return value
     array: Any
     if is_tensor(value):
         array = as_tensor(name, value.detach()).double()

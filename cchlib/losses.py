@@ -56,8 +56,8 @@ def distillation_loss(
     check.within("lam", lam, 0.0, 1.0)
     check.within("temperature", temperature, 0.0, open_low=True)
     ce = cross_entropy(student_logits, labels)
+    kl = _soft_target_divergence(student_logits, teacher_logits, temperature, ce)
     lam, temperature = _like("lam", lam, ce), _like("temperature", temperature, ce)
-    kl = _soft_target_divergence(student_logits, teacher_logits, temperature)
     return _weighted(1 - lam, ce) + _weighted(lam * temperature**2, kl)
 
 
@@ -77,7 +77,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
             f"{labels.dtype} of shape {tuple(labels.shape)}"
         )
     classes = logits.shape[-1]
-    if not bool(((labels >= 0) & (labels < classes)).all()):
+    if check.looks_at(labels) and not bool(((labels >= 0) & (labels < classes)).all()):
         raise ValueError(
             f"`labels` must be class indices in [0, {classes}), got one outside"
         )
@@ -189,20 +189,26 @@ def fusion_distillation_loss(
     joint, teacher, student = logits.unbind(-2)
     ce = cross_entropy(joint, labels)
     heads = cross_entropy(teacher, labels) + cross_entropy(student, labels)
+    kl = _soft_target_divergence(student, teacher, temperature, ce)
     lam = _like("lam", lam, ce)
     temperature = _like("temperature", temperature, ce)
     head_weight = _like("head_weight", head_weight, ce)
-    kl = _soft_target_divergence(student, teacher, temperature)
     labelled = ce + _weighted(head_weight, heads)
     return _weighted(1 - lam, labelled) + _weighted(lam * temperature**2, kl)
 
 
 def _soft_target_divergence(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float | Tensor,
+    losses: Tensor,
 ) -> Tensor:
     """KL(softmax(t / T) ‖ softmax(s / T)) in nats, summed over classes, mean over
-    samples.
+    samples; one value for each of the `losses`.
     """
+    # as it was given: once it is on the device of the losses, one waits for that
+    cold = bool((check.as_array("temperature", temperature) < 1).any())
+    temperature = _like("temperature", temperature, losses)
     student_logits = _tensor("student_logits", student_logits)
     teacher_logits = _finite(
         "teacher_logits", teacher_logits, student_logits.device
@@ -212,8 +218,8 @@ def _soft_target_divergence(
             "`teacher_logits` must have the shape of `student_logits`, "
             f"{tuple(student_logits.shape)}, got {tuple(teacher_logits.shape)}"
         )
-    log_p = _tempered(teacher_logits, temperature)
-    log_q = _tempered(student_logits, temperature)
+    log_p = _tempered(teacher_logits, temperature, cold)
+    log_q = _tempered(student_logits, temperature, cold)
     p = log_p.exp()
     terms = p * (log_p - log_q)
     # 0 log 0 = 0: a class that is masked with the lowest number may have log p = -inf
@@ -231,10 +237,12 @@ def _log_softmax(logits: Tensor) -> Tensor:
     return F.log_softmax(logits, -1)
 
 
-def _tempered(logits: Tensor, temperature: Tensor) -> Tensor:
-    """The log of softmax(z / T), also where z / T is beyond the largest number."""
+def _tempered(logits: Tensor, temperature: Tensor, cold: bool) -> Tensor:
+    """The log of softmax(z / T), also where z / T is beyond the largest number, as it
+    may be where a temperature is `cold`, below 1.
+    """
     scale = temperature[..., None, None] if temperature.ndim else temperature
-    if bool((temperature < 1).any()):
+    if cold:
         logits = logits - logits.amax(-1, keepdim=True)
     return _log_softmax(logits / scale)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -234,6 +235,7 @@ class _Passes:
         self.step, self.streams, self.watch = step, streams, watch
         self.epochs = epochs
         self.epoch = 0  # passes that are done
+        self.seen = False  # whether the loss has had every sample, and checked it
         self.ended = False  # early, by the validation
         on_cpu: dict[str, Any] = dict(dtype=torch.float32, device="cpu")
         self.history = torch.empty(epochs, len(stack), **on_cpu)
@@ -274,7 +276,8 @@ class _Passes:
 
             def losses(output):
                 # noqa below: it is called at once
-                values = _values(self.loss, output, batch[1:], size)  # noqa: B023
+                with check.values_known() if self.seen else nullcontext():
+                    values = _values(self.loss, output, batch[1:], size)  # noqa: B023
                 if not values.requires_grad:
                     raise ValueError(
                         "`loss` must be a differentiable function of the output, got "
@@ -285,6 +288,7 @@ class _Passes:
             noise = _noise(self.stack, self.streams, width, batch[0])
             total += self.step(inputs, noise, losses) * width
 
+        self.seen = True
         means = (total / n).cpu()
         if self.watch is not None:
             means[self.watch.done] = torch.nan

@@ -618,6 +618,35 @@ def test_infinite_weights_after_the_last_step_are_refused(optimizer):
         assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
 
 
+def test_a_loss_looks_at_the_values_of_its_arguments_in_the_first_epoch_only(
+    monkeypatch,
+):
+    """Which waits for a GPU; every sample is in the first one."""
+    looks, of_batches = [], []
+    look = torch.Tensor.__bool__
+    monkeypatch.setattr(
+        torch.Tensor, "__bool__", lambda self: looks.append(1) or look(self)
+    )
+
+    def loss(output, labels, teacher):
+        before = len(looks)
+        value = losses.distillation_loss(output, teacher, labels, 0.5, 2.0)
+        of_batches.append(len(looks) - before)
+        return value
+
+    setting = dict(epochs=3, batch_size=5, lr=0.1, device="cpu")
+    stack = networks()
+    targets = [Y, torch.zeros(len(X), 2)]
+    fit(stack, X, targets, loss, **setting)
+    per_epoch = np.reshape(of_batches, (3, -1))
+    assert (per_epoch[0] > 0).all() and not per_epoch[1:].any()
+
+    wrong = Y.clone()
+    wrong[-1] = 2
+    with pytest.raises(ValueError, match="`labels` must be class indices in"):
+        fit(stack, X, [wrong, targets[1]], loss, **setting)
+
+
 NOISY = [
     nn.Dropout(0.5),
     nn.Dropout1d(0.5),
