@@ -206,6 +206,7 @@ def collect(
         raise ValueError("`loader` must give at least one batch, got none")
     arrays = {name: rows.array() for name, rows in kept.items()}
     labels = arrays["labels"]
+    _no_index(labels, arrays.get("teacher_output"))
     if labels.shape[1:] == (1,) and np.isin(labels, (0, 1)).all():
         # what a binary cross-entropy wants: most likely classes, so let `decide` ask
         arrays["labels"] = labels[:, 0]
@@ -481,6 +482,18 @@ def _label_array(value: Any) -> np.ndarray:
         check.all_finite("label", array)
     column_of_classes = array.shape[1:] == (1,) and array.dtype.kind != "f"
     return array[:, 0] if column_of_classes else array
+
+
+def _no_index(labels: np.ndarray, output: np.ndarray | None) -> None:
+    """Refuse the numbers of the subjects where labels are expected."""
+    classes = 20 if output is None else max(output.shape[1], 2)
+    whole = labels.ndim == 1 and labels.dtype.kind in "iu"
+    if whole and len(labels) > classes and len(np.unique(labels)) == len(labels):
+        raise ValueError(
+            f"`label` must name classes, got {len(labels)} whole numbers of which no "
+            "two are equal, as of an index: `teacher_input`, `student_input` and "
+            "`label` say which part of a batch is which"
+        )
 
 
 def _agree(found: Mapping[str, np.ndarray], number: int) -> None:

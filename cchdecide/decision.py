@@ -65,7 +65,9 @@ from cchlib.ambient import own_state
 from cchlib.criterion.cch import Assessment, assess, assess_teachers, between
 from cchlib.criterion.slope import shrinkage_test, slope_test
 from cchlib.gaussian import additive_lambda, best_mixture
-from cchlib.names import groups_of, has_row_names, joined, match_rows, repeated_rows
+from cchlib.mi import ESTIMATORS
+from cchlib.mi.repeats import records_of
+from cchlib.names import groups_of, has_row_names, joined, match_rows
 
 #: share of the plain student's error below which a gain is not worth having
 SMALLEST = 0.01
@@ -185,6 +187,9 @@ def decide(
         missing = "student" if student is None else "labels"
         raise ValueError(f"`{missing}` must be given, an array with a subject a row")
     check.within("smallest", smallest, 0.0, 1.0)
+    if cch:  # which is asked last, after minutes
+        check.one_of("method", method, ESTIMATORS)
+        check.integer("runs", runs, 1)
     tell = progress or (lambda what, share: None)
     given = dict(
         teacher=teacher,
@@ -195,7 +200,7 @@ def decide(
         groups=groups,
     )
     matched = match_rows(**given)
-    checks = [*notes, _rows_words(given)]
+    checks = [*notes, rows_words(given)]
     teacher, student, labels = (matched[n] for n in ("teacher", "student", "labels"))
     teacher_output, student_output = (
         matched["teacher_output"],
@@ -205,7 +210,7 @@ def decide(
     if classes is None:
         classes = classes_in_headers(labels, teacher_output, student_output)
     forms = forms_of(outputs)
-    groups = _together(groups, [student, teacher], labels, checks)
+    groups = together(groups, _tables(student, teacher, labels), labels, checks)
     shape = _Shape(confidence, smallest, groups)
 
     rows: list[dict] = []
@@ -330,7 +335,7 @@ def _with_cch(first: Decision, assessment: Assessment) -> Decision:
     )
 
 
-def _rows_words(given: Mapping[str, Any]) -> str:
+def rows_words(given: Mapping[str, Any]) -> str:
     """How the rows of the arrays were put side by side."""
     named = [name for name, value in given.items() if has_row_names(value)]
     if len(named) > 1:
@@ -338,22 +343,19 @@ def _rows_words(given: Mapping[str, Any]) -> str:
     return "Rows: taken in the order in which they stand."
 
 
-def _together(
-    groups: Any, blocks: list[Any], labels: Any, checks: list[str]
+def together(
+    groups: Any, tables: list[np.ndarray], labels: Any, checks: list[str]
 ) -> np.ndarray | None:
     """The groups with rows that repeat one another in one group; None where nothing
     goes together.
     """
     codes = np.unique(check.as_array("labels", labels), axis=0, return_inverse=True)[1]
-    names = ("student", "teacher")
-    tables = [check.features(name, block) for name, block in zip(names, blocks)]
-    check.same_length(**dict(zip(names, tables)), labels=codes)
     groups = None if groups is None else groups_of(groups, len(codes))
     said = "none; rows are taken for independent"
     if groups is not None:
         said = f"{len(np.unique(groups))}, each held out whole"
     checks.append(f"Groups: {said}.")
-    member = repeated_rows(*tables, codes)
+    member = records_of([*tables, codes])
     if member is None:
         checks.append("Repeated rows: none.")
         return groups
@@ -363,6 +365,14 @@ def _together(
         "out together and count once in the errors."
     )
     return joined(groups, member)
+
+
+def _tables(student: Any, teacher: Any, labels: Any) -> list[np.ndarray]:
+    """The features (n, p) of both networks."""
+    both = {"student": student, "teacher": teacher}
+    tables = {name: check.features(name, block) for name, block in both.items()}
+    check.same_length(**tables, labels=check.as_array("labels", labels))
+    return list(tables.values())
 
 
 @dataclass(frozen=True)
@@ -760,6 +770,9 @@ def decide_teachers(
             "`teachers` must be a mapping {name: representation} of at least one, "
             f"got {type(teachers).__name__}"
         )
+    if cch:
+        check.one_of("method", method, ESTIMATORS)
+        check.integer("runs", runs, 1)
     outputs = dict(teacher_outputs or {})
     strangers = [name for name in outputs if name not in teachers]
     if strangers:
@@ -780,9 +793,7 @@ def decide_teachers(
     student, labels, student_output = (
         rows[name] for name in ("student", "labels", "student_output")
     )
-    options["groups"] = _together(
-        rows["groups"], [student, next(iter(teachers.values()))], labels, []
-    )
+    options["groups"] = rows["groups"]
     if options.get("classes") is None:
         options["classes"] = classes_in_headers(
             labels, *outputs.values(), student_output
@@ -803,7 +814,9 @@ def decide_teachers(
     if cch:
         tell = progress or (lambda what, share: None)
         tell("mutual information", 0.0)
-        shared = ("confidence", "groups", "seed", "device")
+        shared = ("confidence", "seed", "device")
+        first = next(iter(teachers.values()))
+        tables = _tables(student, first, labels)
         assessed = assess_teachers(
             teachers,
             student,
@@ -811,6 +824,7 @@ def decide_teachers(
             method,
             runs=runs,
             components=components,
+            groups=together(rows["groups"], tables, labels, []),
             **{name: options[name] for name in shared if name in options},
         )
         tell("mutual information", 1.0)

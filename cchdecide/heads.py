@@ -58,7 +58,8 @@ from cchdecide.outputs import (
 from cchlib import check
 from cchlib.ambient import own_state
 from cchlib.components import principal_components
-from cchlib.names import joined, match_rows, repeated_rows
+from cchlib.mi.repeats import records_of
+from cchlib.names import joined, match_rows
 from cchlib.training import resolve_device
 
 LAMS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -245,7 +246,7 @@ def pilot(
     if student_output is not None:
         own = outputs_of("student_output", student_output, target, own_form)
     groups = checked_groups(rows["groups"], n, folds)
-    member = repeated_rows(x, target.y, *said.values())
+    member = records_of([x, target.y, *said.values()])
     if member is not None:
         groups = checked_groups(joined(groups, member), n, folds)
     design = _Design.of(x, resolve_device(device))

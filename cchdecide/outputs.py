@@ -144,7 +144,8 @@ def _by_name(
             f"{listed(strangers)}"
         )
     target = Target(np.eye(len(words))[codes], codes, classes)
-    target.note(f"Labels: the order of the classes is that of {source}.")
+    count = len(np.unique(codes))
+    target.note(f"Labels: {count} classes; the columns are named ({listed(words)}).")
     return target
 
 
@@ -386,8 +387,7 @@ def predictions_of(outputs: np.ndarray, target: Target) -> np.ndarray:
 
 def columns_of(value: Any) -> int:
     """How many columns an output has."""
-    array = check.as_array("teacher_outputs", value)
-    return array.shape[1] if array.ndim == 2 else 1
+    return check.features("teacher_outputs", value).shape[1]
 
 
 def folds_of(

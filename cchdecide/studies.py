@@ -63,16 +63,18 @@ from scipy.special import log_softmax, softmax
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 
-from cchdecide.decision import decide
+from cchdecide.decision import decide, rows_words, together
 from cchdecide.heads import Gain
 from cchdecide.outputs import Target, target_of
 from cchdecide.rivals import rival_criteria
 from cchdecide.study_report import Study
 from cchlib import check
+from cchlib.ambient import own_state
 from cchlib.gaussian import predicted_gain
 from cchlib.gaussian.held_out import additive_lambda
 from cchlib.mi import MIEstimate, estimate_mi, estimate_mi_many
 from cchlib.models import MLP
+from cchlib.names import groups_of, listed, match_rows
 from cchlib.training import PerNetwork, fit
 
 LAMS = (0.3, 0.8)
@@ -936,6 +938,7 @@ def study(
     return found
 
 
+@own_state()
 def study_views(
     views: Mapping[str, Any],
     labels: Any,
@@ -977,10 +980,20 @@ def study_views(
         pairs = check.number("pairs", pairs, 0.0, 1.0, open_low=True)
         if pairs == 1:
             raise ValueError("`pairs` must be below 1, got 1: no label would be left")
-    arrays = {name: _view(name, view) for name, view in views.items()}
-    target = target_of(labels)
+    given = {f"view_{name}": view for name, view in views.items()}
+    given |= {"labels": labels, "groups": groups, "split": split}
+    rows = match_rows(**given)
+    arrays = {name: _view(name, rows[f"view_{name}"]) for name in views}
+    target = target_of(rows["labels"])
     n = check.same_length(**arrays, labels=target.y)
-    groups, split = _checked_groups(groups, split, n)
+    groups, split = _checked_groups(rows["groups"], rows["split"], n)
+    checks = [rows_words(given)]
+    known = target.y if target.codes is None else target.codes
+    groups = together(groups, list(arrays.values()), known, checks)
+    if target.discrete:
+        checks.append(f"Labels: {len(target.names)} classes ({listed(target.names)}).")
+    else:
+        checks += target.checks
     ordered = list(itertools.permutations(arrays, 2) if which is None else which)
     for pair in ordered:
         if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(arrays):
@@ -1015,6 +1028,7 @@ def study_views(
             split is not None,
             confidence,
             start,
+            checks,
         )
         if progress is not None:
             progress((number + 1) / len(ordered))
@@ -1045,11 +1059,7 @@ def _checked_groups(groups: Any, split: Any, n: int):
         split = split.astype(int)
     if groups is None:
         return None, split
-    groups = check.as_array("groups", groups)
-    if groups.shape != (n,):
-        raise ValueError(
-            f"groups has shape {groups.shape}; one group a sample, ({n},), is wanted"
-        )
+    groups = groups_of(groups, n)
     _, groups = np.unique(groups, return_inverse=True)
     count = len(np.unique(groups if split is None else groups[split == 0]))
     fewest = 3 if split is None else 2
@@ -1072,6 +1082,7 @@ def _answer(
     official: bool,
     confidence: float,
     start: float,
+    checks: list[str],
 ) -> Study:
     data, parts = bench.data, bench.data.parts
     target = data.target
@@ -1129,6 +1140,7 @@ def _answer(
         confidence=float(confidence),
         discrete=target.discrete,
         seconds=time.perf_counter() - start,
+        checks=checks,
     )
 
 

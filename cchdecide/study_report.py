@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cchdecide.figures import COLORS, plain_text
-from cchdecide.report import STYLE, _html_table, _image, _plain
+from cchdecide.report import STYLE, _html_table, _image, _list, _plain
 from cchdecide.writing import written_beside
 
 #: criteria in plain words; the others are in `.criteria` and not shown
@@ -73,6 +73,8 @@ class Study:
     outputs : dict of arm -> list of arrays (n_test, K), one a repeat
         Logits on the test rows, or predictions in the labels' units.
     test_rows : list of arrays (n_test,)
+    checks : list of str
+        What was found about the arrays, a sentence each.
     """
 
     teacher: str
@@ -98,6 +100,7 @@ class Study:
     confidence: float
     discrete: bool
     seconds: float
+    checks: list[str] = field(default_factory=list, repr=False)
 
     def __repr__(self) -> str:
         return f"{sentence(self)}\n{arm_rows(self).to_string(index=False)}"
@@ -174,6 +177,7 @@ def study_rich(study: Study) -> Group:
         for values in frame.itertuples(index=False):
             table.add_row(*[Text(str(value)) for value in values])
         parts.append(table)
+    parts += [Text(f"Checked: {found}", style="dim") for found in study.checks]
     return Group(*parts)
 
 
@@ -190,6 +194,8 @@ def study_html(study: Study) -> str:
             "<details><summary>What was known before distilling</summary>"
             f"<div class='wide'>{_html_table(criteria)}</div></details>"
         )
+    checked = _list("Checked", study.checks)
+    parts.append(f"<details><summary>The arrays</summary>{checked}</details>")
     return "".join(parts)
 
 
@@ -243,6 +249,7 @@ def to_dict(study: Study) -> dict[str, Any]:
         "pairs": study.pairs,
         "repeats": study.repeats,
         "n_samples": study.n_samples,
+        "checks": study.checks,
         **plain,
     }
 

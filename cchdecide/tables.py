@@ -111,8 +111,8 @@ def read_contents(path: str | os.PathLike) -> Contents:
 
 def _contents(path: Path, arrays: dict[str, Any], ignored: list[str]) -> Contents:
     """Arrays by their roles."""
-    labels = _one(path, arrays, "labels", "label")
-    groups = _one(path, arrays, "groups", "group")
+    labels = one_of(path, arrays, "labels", "label")
+    groups = one_of(path, arrays, "groups", "group")
     classes = arrays.pop("classes", None)
     student = arrays.pop("student", None)
     if {"teacher", "teacher_teacher"} <= arrays.keys():
@@ -167,7 +167,7 @@ def _contents(path: Path, arrays: dict[str, Any], ignored: list[str]) -> Content
     )
 
 
-def _one(path: Path, arrays: dict[str, Any], *names: str) -> Any:
+def one_of(path: Path, arrays: dict[str, Any], *names: str) -> Any:
     """What is there under one of several names."""
     there = [name for name in names if name in arrays]
     if len(there) > 1:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cchdecide.tables import one_of
+from cchdecide.writing import distinct_places, expanded, written_beside
 from cchlib import check
+from cchlib.names import listed
 
 if TYPE_CHECKING:
     from cchdecide.study_report import Study
@@ -28,32 +31,33 @@ def read_views(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {
-                name: stored[name]
-                for name in stored.files
-                if name.startswith("view_") or name in ("label", "group", "split")
-            }
+            arrays = {name: stored[name] for name in stored.files if _read(name)}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path.name} could not be read: {error}") from None
     views = {k[5:]: v for k, v in arrays.items() if k.startswith("view_")}
-    if len(views) < 2 or "label" not in arrays:
+    labels = one_of(path, arrays, "label", "labels")
+    groups = one_of(path, arrays, "group", "groups")
+    if len(views) < 2 or labels is None:
         raise ValueError(
             f"{path.name} must hold at least two arrays view_NAME and one label, got "
             f"{sorted(arrays)}"
         )
     views = {k: v[:, None] if v.ndim == 1 else v for k, v in views.items()}
-    labels = arrays["label"]
     if labels.dtype.kind == "f":
         # said to be a regression by its type, however few its values
         labels = labels.reshape(len(labels), -1)
-    extras = {k: arrays[k] for k in ("group", "split") if k in arrays}
-    check.same_length(**views, label=labels, **extras)
-    return {
-        "views": views,
-        "labels": labels,
-        "groups": extras.get("group"),
-        "split": extras.get("split"),
-    }
+    split = arrays.get("split")
+    extras = {"groups": groups, "split": split}
+    there = {name: value for name, value in extras.items() if value is not None}
+    named = {f"view_{name}": view for name, view in views.items()}
+    check.same_length(**named, labels=labels, **there)
+    return {"views": views, "labels": labels, **extras}
+
+
+def _read(name: str) -> bool:
+    """Whether an array of a file is read, by its name."""
+    roles = ("label", "labels", "group", "groups", "split")
+    return name in roles or len(name) > 5 and name.startswith("view_")
 
 
 def study_file(
@@ -72,12 +76,16 @@ def study_file(
     `cchdecide.study`.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     from cchdecide.studies import study_views
     from cchdecide.study_report import save_study
-    from cchdecide.writing import written_beside
 
+    path = expanded(path)
+    html = None if html is None else expanded(html)
+    json = None if json is None else expanded(json)
+    distinct_places([path], html=html, json=json)
     found = read_views(path)
     views = found["views"]
     for name, view in (("teacher", teacher), ("student", student)):
@@ -96,6 +104,10 @@ def study_file(
         if target is not None and not target.parent.is_dir():
             raise ValueError(f"{target}: there is no folder {target.parent}")
     console = Console(highlight=False)
+    with np.load(path) as stored:
+        ignored = [name for name in stored.files if not _read(name)]
+    if ignored:
+        console.print(escape(f"Left alone in the file: {listed(ignored, 8)}"))
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"{len(which)} pair(s)", total=1.0)
         studies = study_views(

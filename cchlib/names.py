@@ -31,8 +31,10 @@ def missing(values: Any) -> np.ndarray:
     return np.isin(text, sorted(MISSING)) | bracketed
 
 
-def none_missing(name: str, values: np.ndarray) -> None:
-    """Refuse entries (n,) that stand for a missing value."""
+def check_entries(name: str, values: np.ndarray) -> None:
+    """Refuse entries (n,) that stand for a missing value, and one word in two
+    spellings: with blanks around it and without.
+    """
     gone = missing(values)
     if gone.any():
         first = int(gone.argmax())
@@ -40,6 +42,16 @@ def none_missing(name: str, values: np.ndarray) -> None:
             f"`{name}` must be there for every subject, got {int(gone.sum())} missing "
             f"entries, the first in row {first + 1} ({str(values[first])!r}): leave "
             "these subjects out, or call the class by another word"
+        )
+    if values.dtype.kind not in "SU":
+        return
+    words = np.unique(values)
+    bare, counts = np.unique(np.char.strip(words), return_counts=True)
+    if counts.max() > 1:
+        twice = str(bare[counts.argmax()])
+        raise ValueError(
+            f"`{name}` must have one spelling of each, got {twice!r} with blanks "
+            "around it and without"
         )
 
 
@@ -69,7 +81,7 @@ def groups_of(groups: Any, n: int) -> np.ndarray:
         raise ValueError(
             f"`groups` must have shape ({n},), one group a row, got {array.shape}"
         )
-    none_missing("groups", array)
+    check_entries("groups", array)
     return array
 
 
@@ -178,23 +190,6 @@ def categories_of(labels: Any) -> list | None:
     if not isinstance(kind, pandas.CategoricalDtype):
         return None
     return list(kind.categories)
-
-
-def repeated_rows(*blocks: Any) -> np.ndarray | None:
-    """For every row (n,) the number of the record that it holds, where records are
-    there several times; None where none is.
-
-    Subjects whose features take a few values agree by chance: only where a column of
-    the different records hardly repeats a value are equal rows one subject's.
-    """
-    table = np.hstack(
-        [np.asarray(block, float).reshape(len(block), -1) for block in blocks]
-    )
-    records, member = np.unique(table, axis=0, return_inverse=True)
-    if len(records) == len(table) or len(records) < len(table) / 10:
-        return None
-    distinct = max(len(np.unique(column)) for column in records.T)
-    return member.ravel() if distinct > 0.9 * len(records) else None
 
 
 def joined(groups: np.ndarray | None, member: np.ndarray) -> np.ndarray:

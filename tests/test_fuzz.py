@@ -760,6 +760,26 @@ def piloted(**arguments):
     return cchdecide.pilot(folds=3, repeats=1, device="cpu", **arguments).gain.mean
 
 
+def studied(**arguments):
+    """Two views distilled for real, the scores of every arm and repeat."""
+    shape = dict(lams=(0.5,), temperatures=(1.0,), learning_rates=(0.05,), hidden=(3,))
+    found = cchdecide.study(
+        repeats=3, estimates=0, epochs=2, device="cpu", **shape, **arguments
+    )
+    return found.by_repeat
+
+
+def of_study(random):
+    x = normal(random, 60, 2)
+    return {
+        "teacher_view": x + normal(random, 60, 2),
+        "student_view": x,
+        "labels": classes_of(x, random),
+        "groups": np.arange(60) // 3,
+        "seed": 0,
+    }
+
+
 def of_assess(random):
     x = normal(random, 60, 2)
     return {
@@ -986,6 +1006,27 @@ ESTIMATORS = [
         of="pilot",
     ),
     Case(
+        studied,
+        of_study,
+        {
+            "teacher_view": "rows",
+            "student_view": "rows",
+            "labels": "labels",
+            "groups": "other",
+            "seed": "seed",
+        },
+        bad={"groups": [np.zeros(60), np.arange(59), np.full(60, np.nan), 3, "text"]},
+        also={
+            "teacher_view": "teacher labels",
+            "student_view": "student labels",
+            "labels": "teacher",
+        },
+        named=("teacher_view", "student_view", "labels", "groups"),
+        cost=20,
+        tolerance=1e-4,
+        of="study",
+    ),
+    Case(
         outcome_of(criterion.slope_test),
         of_slope,
         dict.fromkeys(("features", "target", "teacher"), "rows"),
@@ -1058,8 +1099,7 @@ NOT_FUZZED = {
     "decision_information": "a table of counts; tests/cchlib/test_shared.py",
     "shared_label_information": "three times `estimate_mi`, which is fuzzed",
     "Study": RESULTS,
-    "study": "networks; tests/cchdecide/test_studies.py",
-    "study_views": "`study` of all pairs; tests/cchdecide/test_studies.py",
+    "study_views": "`study` of all pairs; tests/cchdecide/test_study.py",
     "Stack": "the part of `fit` that holds networks; tests/cchlib/test_training.py",
     "TeacherMoments": RESULTS,
     "HypothesisTest": RESULTS,

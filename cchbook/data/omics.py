@@ -503,7 +503,7 @@ def _cohort(
     if len(classes) < 2:
         raise ValueError(
             f"{name}: there must be at least two classes, but every patient is of "
-            f"class {classes[0]!r}"
+            f"class {str(classes[0])!r}"
         )
     return Cohort(
         name,

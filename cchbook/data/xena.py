@@ -13,6 +13,7 @@ import gzip
 import io
 import itertools
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ import pandas as pd
 
 from cchbook.data import tables
 from cchlib import check
+from cchlib.names import listed, missing
 
 PATIENT = re.compile(r"TCGA-\w{2}-\w{4}")
 BARCODE = re.compile(r"TCGA-\w{2}-\w{4}-\d{2}[A-Z]?\w*")
@@ -245,7 +247,8 @@ def label_table(
     table : path (tab- or comma-separated) or DataFrame
     patient, label : str, optional
         Names of the two columns; the first and the second where left out. Of samples,
-        only primary tumours count; rows without a label are left out.
+        only primary tumours count; rows without a label, or with what says that there
+        is none (NA, [Not Available], …), are left out.
 
     Raises
     ------
@@ -255,7 +258,9 @@ def label_table(
     """
     source = "labels" if isinstance(table, pd.DataFrame) else str(table)
     if not isinstance(table, pd.DataFrame):
-        table = tables.read(Path(table), sep=None, engine="python", dtype=str)
+        table = tables.read(
+            Path(table), sep=None, engine="python", dtype=str, keep_default_na=False
+        )
     if table.shape[1] < 2:
         raise ValueError(
             f"{source} must have the columns patient and label, got {table.shape[1]} "
@@ -268,6 +273,14 @@ def label_table(
             f"{', '.join(map(str, table.columns[:8]))}…)"
         )
     rows = table[[patient, label]].dropna().astype(str)
+    absent = missing(rows.to_numpy(str)).any(1)
+    if words := sorted(set(rows[label][absent].str.strip()) - {""}):
+        warnings.warn(
+            f"{source}: {int(absent.sum())} rows count as unlabelled, among them those "
+            f"that say {listed(words)}; call a class by another word",
+            stacklevel=2,
+        )
+    rows = rows[~absent]
     barcodes = rows[patient].str.strip()
     if strange := [
         code for code in barcodes if not code.startswith("TCGA-") or len(code) < 12
@@ -280,7 +293,6 @@ def label_table(
     found = pd.Series(
         rows[label].str.strip()[tumour].to_numpy(), index=barcodes[tumour].str[:12]
     )
-    found = found[found != ""]
     twice = found.groupby(level=0).nunique()
     if (twice > 1).any():
         raise ValueError(

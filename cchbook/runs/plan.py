@@ -135,8 +135,9 @@ def readings(settings: Sequence[str]) -> list[str]:
     for setting in settings:
         name, _, text = setting.partition("=")
         value = _value(text)
-        plain = isinstance(value, str) or json.dumps(value) == text
-        if isinstance(value, (bool, int, float)) and not plain and not _number(text):
+        if not isinstance(value, (bool, int, float)) or _number(text):
+            continue
+        if json.dumps(value) != text:
             told = f"--set {setting} is read as {json.dumps(value)}"
             said.append(f"{told}; {name}='\"{text}\"' would be the text")
     return said

@@ -995,7 +995,7 @@ def _labels(value: Any) -> tuple[np.ndarray, bool]:
                 "`labels` must be classes of shape (n,), not one-hot, got "
                 f"{array.shape}"
             )
-        names.none_missing("labels", array)
+        names.check_entries("labels", array)
         names.all_labelled(array)
         if len(np.unique(array)) < 2:
             raise ValueError(

@@ -16,9 +16,9 @@ import numpy as np
 CONTINUOUS = 0.95
 
 
-def distinct_rows(variables: Sequence[np.ndarray]) -> np.ndarray | None:
-    """The first of each of the rows that are equal in all variables, (m,) and rising;
-    None where no row is the copy of another.
+def records_of(variables: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The number of the record that every row holds, (n,); None where no row is the
+    copy of another.
 
     Rows that are equal are copies if one of the variables is continuous, which means
     that no two different samples have its value. A row that holds nothing but zeros and
@@ -27,28 +27,33 @@ def distinct_rows(variables: Sequence[np.ndarray]) -> np.ndarray | None:
 
     Parameters
     ----------
-    variables : float arrays (n, p), or class codes (n,)
+    variables : arrays (n, p), or class codes (n,)
     """
     continuous = [v for v in variables if v.ndim == 2]
     if any(_all_different(column) for v in continuous for column in v.T):
         return None
-    joint = np.column_stack([v.astype(float) for v in variables]) + 0.0  # no -0.0
-    _, first, _, counts = _groups(joint)
+    _, first, member, counts = _groups(np.hstack([_bytes(v) for v in variables]))
     if counts.max() == 1:
         return None
 
     different = np.sort(first)
-    if len(different) < np.sqrt(len(joint)):
+    if len(different) < np.sqrt(len(member)):
         return None  # few values of a discrete variable, not copies of many samples
     if not any(_is_continuous(v[different]) for v in continuous):
         return None
     columns = np.hstack(continuous)
     lowest, highest = columns.min(0), columns.max(0)
-    clipped = (columns == 0) | (columns == lowest) | (columns == highest)
-    kept = clipped.all(1)
-    kept[first] = True
-    rows = np.flatnonzero(kept)
-    return None if len(rows) == len(joint) else rows
+    clipped = ((columns == 0) | (columns == lowest) | (columns == highest)).all(1)
+    member[clipped] = len(first) + np.arange(clipped.sum())
+    return None if len(np.unique(member)) == len(member) else member
+
+
+def distinct_rows(variables: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The first row of every record, (m,) and rising; None where no row is the copy of
+    another: see `records_of`.
+    """
+    member = records_of(variables)
+    return None if member is None else np.sort(np.unique(member, return_index=True)[1])
 
 
 def told(n: int, rows: np.ndarray) -> str:
@@ -66,14 +71,18 @@ def _all_different(column: np.ndarray) -> bool:
 
 def _is_continuous(x: np.ndarray) -> bool:
     """Whether nearly all of different rows have a value of x (n, p) for themselves."""
-    *_, counts = _groups(x + 0.0)
+    *_, counts = _groups(_bytes(x))
     return bool(np.count_nonzero(counts == 1) >= CONTINUOUS * len(x))
 
 
-def _groups(x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """`numpy.unique` of whole rows, which compares bytes and not numbers."""
-    rows = np.ascontiguousarray(x)
-    as_bytes = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))
+def _bytes(x: np.ndarray) -> np.ndarray:
+    """Rows as bytes (n, bytes of a row), which are equal where the numbers are."""
+    return np.ascontiguousarray(x.reshape(len(x), -1) + 0).view(np.uint8)  # no -0.0
+
+
+def _groups(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """`numpy.unique` of whole rows of bytes."""
+    whole = np.ascontiguousarray(rows).view(f"V{rows.shape[1]}")
     return np.unique(
-        as_bytes.ravel(), return_index=True, return_inverse=True, return_counts=True
+        whole.ravel(), return_index=True, return_inverse=True, return_counts=True
     )

@@ -314,6 +314,19 @@ def read_parts(teacher, batches, **options):
     return collect(teacher, STUDENT, batches, progress=False, device="cpu", **options)
 
 
+def test_an_index_is_no_label():
+    """Batches (tokens, label, index): the last part would be taken for the label."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(9, 6), nn.Linear(6, 3))
+    tokens, classes = torch.arange(30) % 7, torch.arange(30) % 3
+    batch = [(tokens, classes, torch.arange(30))]
+    with pytest.raises(ValueError, match="label.* 30 whole numbers .* as of an index"):
+        collect(network, network, batch, progress=False)
+    said = dict(teacher_input=0, student_input=0, label=1)
+    found = collect(network, network, batch, progress=False, **said)
+    assert np.array_equal(found.labels, classes)
+
+
 def test_compiled_scripted_and_lazy_networks():
     net = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 2)).eval()
     compiled = torch.compile(net, backend="eager")

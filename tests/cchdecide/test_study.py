@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -223,6 +224,68 @@ def test_the_command_reads_a_file_and_writes_report_and_numbers(tmp_path):
     assert "<img" in report.read_text()
     refused = CliRunner().invoke(app, f"study {path} --teacher three".split())
     assert refused.exit_code == 2
+
+
+def test_rows_of_tables_are_matched_and_no_state_matters():
+    latent, noisy, labels = planted(10)
+    ids = [f"s{i}" for i in range(len(labels))]
+    teacher, student = pd.DataFrame(latent, ids), pd.DataFrame(noisy, ids)
+    alone = study(latent, noisy, labels, **SMALL)
+    known = pd.Series(labels, ids)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            named = study(teacher, student.iloc[::-1], known, **SMALL)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert named.by_repeat.equals(alone.by_repeat)
+    assert named.checks[0] == "Rows: matched by the index of view_teacher, " + (
+        "view_student, labels."
+    )
+    assert "matched by the index" in named._repr_html_()
+    with pytest.raises(ValueError, match="239 of 240 names"):
+        study(teacher, student.rename({"s3": "other"}), known, **SMALL)
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_copies_of_a_row_stay_on_one_side(official):
+    latent, noisy, labels = planted(11, n=120)
+    again = np.repeat(np.arange(120), 2)
+    split = (np.arange(240) >= 180).astype(int) if official else None
+    found = study(latent[again], noisy[again], labels[again], split=split, **SMALL)
+    assert any("120 of 240 repeat others" in check for check in found.checks)
+    for rows in found.test_rows:
+        assert set(np.bincount(again[rows])) <= {0, 2}
+    if not official:
+        assert found.gain != study(latent, noisy, labels, **SMALL).gain
+    with pytest.raises(ValueError, match="groups.* 2 missing entries"):
+        study(latent, noisy, labels, groups=[*"abcde" * 23, *"abc", "NA", ""], **SMALL)
+
+
+def test_a_file_s_other_spellings_are_read_and_other_arrays_named(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    latent, noisy, labels = planted(12, n=120)
+    people = np.arange(120) // 4
+    arrays = dict(view_a=latent, view_b=noisy, labels=labels, groups=people)
+    path = tmp_path / "two.npz"
+    np.savez(path, **arrays, fold=people)
+    assert np.array_equal(read_views(path)["groups"], people)
+    command = ["study", str(path), *"--teacher a --repeats 3 --estimates 0".split()]
+    for place in (path, "~/two.npz"):
+        over = CliRunner().invoke(app, [*command, "--json", str(place)])
+        assert over.exit_code == 2 and np.load(path)["view_a"].shape == (120, 6)
+    twice = CliRunner().invoke(app, [*command, "--html", "~/x", "--json", "~/x"])
+    assert twice.exit_code == 2 and not (tmp_path / "x").exists()
+    said = CliRunner().invoke(app, [*command, "--json", "~/x"])
+    assert said.exit_code == 0 and "Left alone in the file: fold" in said.stdout
+    assert "Groups: 30, each held out whole." in said.stdout
+    (one,) = json.loads((tmp_path / "x").read_text())
+    assert "Repeated rows: none." in one["checks"]
+    np.savez(path, **arrays, label=labels)
+    with pytest.raises(ValueError, match="label and labels"):
+        read_views(path)
 
 
 def test_files_without_two_views_or_with_pickles_are_refused(tmp_path):

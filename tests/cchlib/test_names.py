@@ -6,7 +6,15 @@ import pytest
 
 from cchlib import estimate_mi
 from cchlib.gaussian import predicted_gain
-from cchlib.names import column_names, joined, match_rows, missing, repeated_rows
+from cchlib.mi.repeats import records_of
+from cchlib.names import (
+    check_entries,
+    column_names,
+    groups_of,
+    joined,
+    match_rows,
+    missing,
+)
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((60, 2))
@@ -61,9 +69,18 @@ def test_column_names():
 
 def test_repeats_join_groups():
     again = np.r_[np.arange(60), 3, 3, 7]
-    member = repeated_rows(X[again], Y[again])
+    member = records_of([X[again], Y[again]])
     assert member[3] == member[60] == member[61] and member[7] == member[62]
-    assert len(np.unique(member)) == 60 and repeated_rows(X) is None
+    assert len(np.unique(member)) == 60 and records_of([X]) is None
     groups = joined(np.arange(63) // 2, member)
     assert groups[2] == groups[3] == groups[60] == groups[61] != groups[4]
     assert groups[62] == groups[6]
+
+
+def test_a_blank_makes_no_class_and_no_group():
+    words = np.array(["a", "b", "a "])
+    with pytest.raises(ValueError, match="labels.* one spelling of each, got 'a'"):
+        check_entries("labels", words)
+    with pytest.raises(ValueError, match="groups.* one spelling"):
+        groups_of(words, 3)
+    check_entries("labels", np.array(["a ", "b ", "A "]))

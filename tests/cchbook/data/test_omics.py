@@ -3,8 +3,10 @@ small file of it.
 """
 
 import gzip
+import re
 import tracemalloc
 import zipfile
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -307,6 +309,22 @@ def test_bad_label_tables(rows, said):
         xena.label_table(
             pd.DataFrame(rows, columns=["patient", "subtype"]), label="grade"
         )
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "[Not Available]", "null", ""])
+@pytest.mark.parametrize("form", ["frame", "csv"])
+def test_a_label_that_is_missing_is_so_in_every_form(tmp_path, form, word):
+    known = [("A", "B", word)[i % 3] for i in range(9)]
+    patients = [barcode(i)[:12] for i in range(9)]
+    table = pd.DataFrame({"patient": patients, "subtype": known})
+    source = table
+    if form == "csv":
+        source = tmp_path / "labels.csv"
+        table.to_csv(source, index=False)
+    told = pytest.warns(UserWarning, match=re.escape(word)) if word else nullcontext()
+    with told:
+        found = xena.label_table(source)
+    assert found.to_dict() == {p: k for p, k in zip(patients, known) if k != word}
 
 
 def test_large_matrices_are_read_in_bounded_memory(tmp_path):
