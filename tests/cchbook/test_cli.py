@@ -338,8 +338,9 @@ def test_a_date_is_the_text_that_it_was(toy):
         assert job.parameters["b"] == text
     with pytest.raises(ValueError, match="parameter 'n' of 01_toy is '2024-01-01'"):
         batch.Batch(settings=["n=2024-01-01"])
-    with pytest.raises(ValueError, match="of type bytes"):
-        batch.Batch(settings=["b=!!binary aGk="])
+    for value, kind in (("!!binary aGk=", "bytes"), ("!!set {x, y}", "set")):
+        told = cch("run", "01_toy", "--set", f"b={value}")
+        assert told.exit_code == 2 and f"of type {kind}" in told.stderr
 
 
 def test_braces_in_a_path_are_only_braces(toy):
