@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from cchbook.chapters import plots
 from cchbook.chapters.inference import judge, shared_sample_error
 from cchbook.data.multiview import MultiView
+from cchbook.publish import interactive
 from cchbook.runs import records
 from cchbook.runs.predictions import Predictions
 from cchbook.runs.records import Measurements
@@ -450,6 +451,39 @@ def quick_look(table: pd.DataFrame) -> pd.DataFrame:
     words = {1.0: "distil", 0.0: "undecided", -1.0: "do not distil"}
     said = asked[metric].map(words)
     return asked.groupby([said, asked["verdict"]]).size().unstack(fill_value=0)
+
+
+def explorer(metrics: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Every arm of every study, for a reader to choose from, as HTML."""
+    scores = metrics[metrics["metric"].isin(["accuracy", "error"])]
+    wide = scores.pivot_table(index=KEYS, columns="arm", values="value", aggfunc="mean")
+    arms = list(wide)
+    found = table.set_index(KEYS)
+    rows = pd.DataFrame(
+        {
+            "set": found.index.get_level_values("set"),
+            "pair": [f"{key[2]} → {key[3]}" for key in found.index],
+            "regime": [regime(key[0]) for key in found.index],
+            "unit": [
+                "accuracy" if kind == "classes" else "squared error over Var y"
+                for kind in found["kind"]
+            ],
+            "scores": [
+                [None if np.isnan(v) else round(v, 4) for v in wide.loc[key]]
+                for key in found.index
+            ],
+            "control": [
+                arms.index(ITSELF_ON_PAIRS if key[0] else ITSELF) for key in found.index
+            ],
+            "gap": found["cch_latent"].to_numpy(),
+            "saturated": saturated(found).to_numpy(),
+            **{
+                name: found[name].to_numpy()
+                for name in ("gain", "std_error", "verdict")
+            },
+        }
+    )
+    return interactive.arms_explorer(rows, arms)
 
 
 def show_quick_look(table: pd.DataFrame) -> None:

@@ -124,6 +124,33 @@ def bias_explorer(frame: pd.DataFrame) -> str:
     )
 
 
+def arms_explorer(rows: pd.DataFrame, arms: Sequence[str]) -> str:
+    """What every network scored, for a data set, a pair of views and a regime.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row a study: set, pair, regime, unit (of the scores), scores (a list, one an
+        arm, None for one that was not trained), control (place of the arm that the gain
+        is over), gain, std_error, verdict, gap (nats), saturated.
+    arms : sequence of str
+        Names of the arms.
+
+    Raises
+    ------
+    ValueError
+        A missing column, or too many rows.
+    """
+    keys = ["set", "pair", "regime", "unit", "scores", "control", "verdict"]
+    numbers = ["gain", "std_error", "gap"]
+    missing = [name for name in (*keys, *numbers, "saturated") if name not in rows]
+    if missing:
+        raise ValueError(f"`rows` must have the columns {', '.join(missing)}")
+    shown = rows[[*keys, *numbers, "saturated"]]
+    data = {"arms": list(arms), "rows": _json_rows(shown)}
+    return _figure("Arms explorer", "arms", data)
+
+
 # Parts --------------------------------------------------------------------------------
 
 

@@ -43,15 +43,32 @@ BIAS = pd.DataFrame(
     columns=["problem", "method", "n", "truth", "estimate", "std_error"],
 )
 
+ARMS = pd.DataFrame(
+    {
+        "set": ["films", "films", "plants"],
+        "pair": ["a → b", "b → a", "c → d"],
+        "regime": ["all labels", "all labels", "20% of the labels"],
+        "unit": ["accuracy", "accuracy", "squared error over Var y"],
+        "scores": [[0.5, 0.6, 0.65], [0.7, None, 0.71], [0.4, 0.3, 0.2]],
+        "control": [1, 0, 1],
+        "gain": [0.05, 0.01, 0.1],
+        "std_error": [0.01, 0.02, 0.03],
+        "verdict": ["helps", "undecided", "helps"],
+        "gap": [-0.2, 0.3, 1.0],
+        "saturated": [False, False, True],
+    }
+)
+
 
 def figures():
     return {
         "mnistm": interactive.mnistm_explorer(DIGITS, PATCHES, ACCURACY, MI),
+        "arms": interactive.arms_explorer(ARMS, ["student", "itself", "distilled"]),
         "bias": interactive.bias_explorer(BIAS),
     }
 
 
-@pytest.mark.parametrize("name", ["mnistm", "bias"])
+@pytest.mark.parametrize("name", ["mnistm", "bias", "arms"])
 def test_light_self_contained_and_labelled(name):
     html = figures()[name]
     assert len(html.encode()) < (40_000 if name == "mnistm" else 15_000)
@@ -255,6 +272,19 @@ def test_bias_is_estimate_minus_truth(page):
         in says.inner_text()
     )
     assert page.locator("svg").last.inner_html() != before
+
+
+@in_browser
+def test_every_pair_can_be_chosen(page):
+    figure = page.get_by_label("Arms explorer")
+    says = figure.locator(".says")
+    assert "Over itself distilling gains +0.050 ± 0.010: helps." in says.inner_text()
+    assert "gap is −0.200 nats: the hypothesis says do not distil" in says.inner_text()
+    figure.locator("[name=pair]").select_option("b → a")
+    cells = figure.locator("td").all_inner_texts()
+    assert cells == ["student", "0.700", "distilled", "0.710"]
+    figure.locator("[name=set]").select_option("plants")
+    assert "at its ceiling" in says.inner_text()
 
 
 @in_browser
