@@ -14,6 +14,7 @@ from cchbook.runs.notebook import Notebook, source, tags
 ROOT = records.repository()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 READ_IN_TEN_MINUTES = 1500  # words, at 150 a minute
+READ_IN_AN_HOUR = 7000
 
 
 def text_of(file):
@@ -59,6 +60,31 @@ def test_the_route_of_ten_minutes_is_three_links_to_paragraphs_and_short():
     read = {label: words(section(label)) for label in labels}
     assert min(read.values()) > 20
     assert sum(read.values()) <= READ_IN_TEN_MINUTES, read
+
+
+def labelled(label):
+    """All of the page that begins with a label."""
+    texts = [text_of(file) for file in toc_files(ROOT)]
+    (page,) = [text for text in texts if text.lstrip().startswith(f"({label})=")]
+    return page
+
+
+def test_the_route_of_an_hour_is_read_in_an_hour():
+    """Also where the pages of which only the answers are named are read to the end of
+    their first cell, and the scorecard with its exercises.
+    """
+    front = text_of("book/index")
+    route = re.search(r"^\* - an hour\n(.*?)^\* - ", front, re.M | re.S)[1]
+    tops = set(re.findall(r"\{ref\}`(ch-[\w-]+)`", route.split(";")[1]))
+    whole = set(re.findall(r"\{ref\}`([\w-]+)`", route)) - tops
+    parts = set(re.findall(r"\{ref\}`[^`<]*<([\w-]+)>`", route))
+    assert tops and whole and parts
+    read = {"front page": words(front)}
+    read |= {label: words(labelled(label).split("\n## ")[0]) for label in tops}
+    read |= {label: words(labelled(label)) for label in whole}
+    read |= {label: words(section(label)) for label in parts}
+    assert min(read.values()) > 20
+    assert sum(read.values()) <= READ_IN_AN_HOUR, read
 
 
 def test_each_chapter_says_what_comes_next_and_it_does():
