@@ -187,3 +187,15 @@ def test_search_finds_the_hypothesis(browser, html):
     page.goto((html / "search.html").as_uri() + "?q=complementarity")
     page.wait_for_selector("#search-results li", timeout=20_000)
     assert page.locator("#search-results li").count() >= 1
+
+
+@pytest.mark.parametrize(
+    "asked", ["install", "your own data", "when should I distil", "how many samples"]
+)
+def test_search_leads_a_newcomer_to_start_here(browser, html, asked):
+    page = browser.new_context(offline=True).new_page()
+    page.goto((html / "search.html").as_uri() + "?q=" + asked.replace(" ", "+"))
+    page.wait_for_selector("#search-results li", timeout=20_000)
+    page.wait_for_timeout(500)  # the last results come a moment later
+    found = page.locator("#search-results li > a").all_inner_texts()
+    assert any(title.startswith("Start here") for title in found[:3]), found[:5]
