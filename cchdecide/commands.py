@@ -27,8 +27,12 @@ row a subject that no network was trained on:
   student_output   student_output.*    the same of the student
   groups           group               patients, speakers
   classes          .NAME of outputs    which column is which class
+  *_unlabelled     (.npz alone)        rows that nobody labelled: of
+                                       teacher_output and student, and
+                                       student_output if at hand
 In place of _output, _logits and _probs say what the outputs are.
-Several teachers: teacher_NAME and teacher_output_NAME. The last four are
+Several teachers: teacher_NAME and teacher_output_NAME (and, of rows
+without a label, teacher_output_NAME_unlabelled). The last five are
 optional; without outputs only the CCH can be asked.
 
 \b

@@ -27,6 +27,12 @@ real networks no row did more good than both always and never distilling. `study
 the networks. Without outputs, of the rows only the CCH can be asked, and its
 verdict is the verdict, and said to be of features alone.
 
+**Pairs.** With rows that nobody labelled (`pairs`) the question is whether to distil on
+those too, and the rule is the same: the pilot's heads and its controls see them
+(`cchdecide.heads`), a student that is its own teacher is self-training on them and is
+always asked, and the theory's two rows are the tests at r = (n + m)/n, all rows over
+the labelled ones. The CCH and `worth` know nothing of pairs, and it is said so.
+
 **What can't be recommended.** A teacher that *is* the label: (1 − λ)y + λy = y, so that
 exactly nothing is gained; the verdict says so. One that says no more than follows from
 the label: that is label smoothing, and over it exactly nothing is gained. A copy of the
@@ -59,11 +65,13 @@ from cchdecide.outputs import (
 )
 from cchdecide.report import Decision, Ranking
 from cchdecide.transfer import logme
+from cchdecide.unlabelled import OUTPUT, arrays_of
 from cchdecide.worth import worth_of
 from cchlib import check
 from cchlib.ambient import own_state
 from cchlib.criterion.cch import Assessment, assess, assess_teachers, between
-from cchlib.criterion.slope import shrinkage_test, slope_test
+from cchlib.criterion.pairs import pairs_slope_test
+from cchlib.criterion.slope import HypothesisTest, shrinkage_test, slope_test
 from cchlib.gaussian import additive_lambda, best_mixture
 from cchlib.mi import ESTIMATORS
 from cchlib.mi.repeats import records_of
@@ -93,6 +101,13 @@ QUESTIONS = {
     "pilot_accuracy": "Pilot: gain in accuracy over the plain student",
     "cch": "CCH: I(H1;H2) − I(H2;Y)",
 }
+#: what they are where rows without a label are heard too
+WITH_PAIRS = QUESTIONS | {
+    "slope_test": "Theory: does a little distilling help, with the pairs?",
+    "shrinkage_test": "Theory: does it help beyond shrinking, with the pairs?",
+    "pilot_over_smoothing": "Pilot: gain over label smoothing with the pairs",
+    "pilot_over_itself": "Pilot: gain over self-training on the pairs",
+}
 
 
 @own_state()
@@ -103,6 +118,7 @@ def decide(
     *,
     teacher_output: Any = None,
     student_output: Any = None,
+    pairs: tuple[Any, ...] | None = None,
     method: str = "latent",
     runs: int = 5,
     cch: bool = True,
@@ -134,6 +150,10 @@ def decide(
     teacher_output, student_output : array (n, K), optional
         Logits or probabilities, a column a class; predictions of a regression. Without
         the teacher's only the CCH is asked.
+    pairs : (array (m, K), array (m, p)), optional
+        Of m further rows that nobody labelled, the teacher's outputs and the student's
+        features: (teacher_output_unlabelled, student_features_unlabelled), and as a
+        third array the student's own outputs, if at hand. They need `teacher_output`.
     method, runs
         Of the CCH's estimator, as for `assess`.
     cch : bool
@@ -213,6 +233,8 @@ def decide(
     groups = together(groups, _tables(student, teacher, labels), labels, checks)
     shape = _Shape(confidence, smallest, groups)
 
+    _check_pairs(pairs, teacher_output)
+
     rows: list[dict] = []
     not_asked: list[str] = []
     found: Pilot | None = None
@@ -231,6 +253,7 @@ def decide(
             labels,
             teacher_output,
             student_output=student_output,
+            pairs=pairs,
             lams=lams,
             temperatures=temperatures,
             folds=folds,
@@ -248,6 +271,8 @@ def decide(
         said = predictions_of(told, target)
         said_by_label = _said_by_label(said, target)
         own = found.plain
+        shape = replace(shape, n_pairs=found.n_pairs)
+        checks += _pairs_words(shape, n, pairs)
         if student_output is None:
             not_asked.append(
                 "whether the teacher adds to what the trained student says: "
@@ -255,6 +280,7 @@ def decide(
                 "a linear head on its features stands in for rows 1 and 2"
             )
         else:
+            not_asked += _own_on_pairs(pairs)
             mine = outputs_of("student_output", student_output, target, forms[1])
             own = predictions_of(mine, target)
         checks += target.checks
@@ -265,7 +291,7 @@ def decide(
         rows += _pilot_rows(found)
 
     kind = found is not None and target.discrete
-    table = _table(rows)
+    table = _table(rows, shape.n_pairs)
     code, verdict = _verdict(found, table, shape, n, said_by_label)
     if found is not None and not said_by_label:
         verdict = verdict.removesuffix(".") + OF_HEADS
@@ -276,6 +302,7 @@ def decide(
         lam=found.lam if found else float("nan"),
         temperature=found.temperature if found else float("nan"),
         n_samples=n,
+        n_pairs=shape.n_pairs,
         discrete=kind,
         confidence=float(confidence),
         smallest=float(smallest),
@@ -321,7 +348,7 @@ def _with_cch(first: Decision, assessment: Assessment) -> Decision:
         if code == "undecided":
             verdict += "; outputs of the teacher would let four more questions be asked"
         verdict += "."
-    row = _table([_cch_row(assessment)])
+    row = _table([_cch_row(assessment)], first.n_pairs)
     return replace(
         first,
         code=code,
@@ -333,6 +360,38 @@ def _with_cch(first: Decision, assessment: Assessment) -> Decision:
         assessment=assessment,
         not_asked=[why for why in first.not_asked if why != LEFT_OUT],
     )
+
+
+def _check_pairs(pairs: Any, teacher_output: Any) -> None:
+    if pairs is None:
+        return
+    arrays_of(pairs)
+    if teacher_output is None:
+        raise ValueError("`pairs` must come with `teacher_output`, got none")
+
+
+def _own_on_pairs(pairs: Any) -> list[str]:
+    """What is not known where the student answers on labelled rows alone."""
+    if pairs is None or arrays_of(pairs)[2] is not None:
+        return []
+    return [
+        "whether the teacher adds on the pairs to what the trained student says there: "
+        "it needs student_output_unlabelled; a linear head stands in, so that a copy "
+        "of the student may pass"
+    ]
+
+
+def _pairs_words(shape: _Shape, n: int, pairs: Any) -> list[str]:
+    """What the rows without a label are, and what of them was left out."""
+    if pairs is None:
+        return []
+    words = (
+        f"Pairs: {shape.n_pairs} rows without a label beside {n} with one, r = (n + m)"
+        f"/n = {shape.r(n):.3g}"
+    )
+    again = len(pairs[1]) - shape.n_pairs
+    left = f"; {again} that repeat a labelled row were left out" if again else ""
+    return [f"{words}{left}."]
 
 
 def rows_words(given: Mapping[str, Any]) -> str:
@@ -382,6 +441,11 @@ class _Shape:
     confidence: float
     smallest: float
     groups: Any
+    n_pairs: int = 0
+
+    def r(self, n: int) -> float:
+        """All rows over the n labelled ones."""
+        return (n + self.n_pairs) / n
 
     def mean(self, values: np.ndarray) -> tuple[float, float, int]:
         """Mean over subjects, its standard error (by group where there are groups), and
@@ -443,16 +507,18 @@ def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> lis
     if target.discrete:
         columns = [k for k in columns if 0 < target.y[:, k].mean() < 1]
         columns = columns[1:] if len(columns) == 2 else columns  # mirrors of each other
-    if len(x) <= x.shape[1] + 2:
+    n, width = x.shape
+    least = width + (4 if shape.n_pairs else 2)
+    if n <= least:
         not_asked.append(
-            f"the slope test: it needs more than {x.shape[1] + 2} subjects for "
-            f"{x.shape[1]} columns, or fewer columns"
+            f"the slope test: it needs more than {least} subjects for {width} columns, "
+            "or fewer columns"
         )
     else:
         tests = []
         for k in columns:
             try:
-                tests.append(slope_test(x, target.y[:, k], said[:, k], intercept=True))
+                tests.append(_slope_test(x, target.y[:, k], said[:, k], shape.n_pairs))
             except ValueError as error:
                 not_asked.append(f"the slope test of {target.names[k]}: {error}")
         if tests:
@@ -467,13 +533,12 @@ def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> lis
                     best.estimate - reach,
                     best.estimate + reach,
                     min(1.0, count * best.p_value),
-                    "1 − c/σ²"
-                    if count == 1
-                    else f"1 − c/σ², clearest of {count} classes",
+                    ("r_eff − c/σ²" if shape.n_pairs else "1 − c/σ²")
+                    + (f", clearest of {count} classes" if count > 1 else ""),
                 )
             )
     try:
-        test = shrinkage_test(own, target.y, said)
+        test = shrinkage_test(own, target.y, said, r=shape.r(n))
     except ValueError as error:
         not_asked.append(f"the shrinkage test: {error}")
         return rows
@@ -485,10 +550,22 @@ def _theory(student, said, own, target: Target, shape: _Shape, not_asked) -> lis
             low,
             high,
             test.p_value,
-            "partial correlation",
+            "Cov(T,S)/Var S − (c/σ²)/r" if shape.n_pairs else "partial correlation",
         )
     )
     return rows
+
+
+def _slope_test(
+    x: np.ndarray, y: np.ndarray, said: np.ndarray, n_pairs: int
+) -> HypothesisTest:
+    """Claim of the theory for one column of the label; `x` spans the centred features.
+
+    Turned to an orthonormal basis, they need no other scale: the test does not see it.
+    """
+    if n_pairs:
+        return pairs_slope_test(x, y, said, n_pairs, intercept=True)
+    return slope_test(x, y, said, intercept=True)
 
 
 def independent_columns(x: np.ndarray) -> np.ndarray:
@@ -571,7 +648,7 @@ def _cch_row(assessment: Assessment) -> dict:
     return _row("cch", assessment.gap, low, high, np.nan, "nats")
 
 
-def _table(rows: list[dict]) -> pd.DataFrame:
+def _table(rows: list[dict], n_pairs: int) -> pd.DataFrame:
     table = pd.DataFrame(
         rows,
         columns=[
@@ -585,6 +662,10 @@ def _table(rows: list[dict]) -> pd.DataFrame:
             "answer",
         ],
     )
+    if n_pairs:
+        table = table.assign(question=table["criterion"].map(WITH_PAIRS))
+        # what the criteria are worth was measured on labelled rows alone
+        return table.assign(worth="not known with pairs")
     table["worth"] = [worth_of(name) for name in table["criterion"]]
     return table
 
@@ -604,7 +685,8 @@ def _verdict(
         "label smoothing": found.over_smoothing,
     }
     if found.over_itself is not None:
-        gains["the student as its own teacher"] = found.over_itself
+        itself = "self-training" if found.n_pairs else "the student as its own teacher"
+        gains[itself] = found.over_itself
     worth_having = shape.smallest * found.plain_error
     unit = "Brier score" if found.accuracy_gain else "squared error"
     small = {name: g for name, g in gains.items() if g.high < worth_having}
@@ -617,18 +699,21 @@ def _verdict(
             f"{gain.mean:+.3g}), less than {shape.smallest:.0%} of the error."
         )
     by = _sure_by(found, table, (1 - shape.confidence) / 4)
-    itself = found.over_itself is None or found.over_itself.mean > 0
-    if by and itself:
+    if by and (found.over_itself is None or found.over_itself.mean > 0):
         mean, low, high = found.gain.mean, found.gain.low, found.gain.high
         if by != "the pilot":
             row = table.set_index("criterion").loc["predicted_gain"]
             mean, low, high = row["estimate"], row["low"], row["high"]
         temperature = f", T = {found.temperature:g}" if found.accuracy_gain else ""
+        pairs, over = "", ""
+        if found.over_itself is not None and found.n_pairs:
+            pairs = f" on the {found.n_pairs} pairs too (r = {shape.r(n):.3g})"
+            over = f", {found.over_itself.mean:+.3g} over self-training on the pairs"
         return "distil", (
-            f"distil with λ ≈ {found.lam:g}{temperature}: expected gain "
+            f"distil{pairs} with λ ≈ {found.lam:g}{temperature}: expected gain "
             f"{mean:+.3g} ({low:.3g} to {high:.3g}) in {unit} over the "
-            f"plain student, {found.over_smoothing.mean:+.3g} over label smoothing, "
-            f"by {by}."
+            f"plain student, {found.over_smoothing.mean:+.3g} over label smoothing"
+            f"{over}, by {by}."
         )
     more = _subjects_wanted(list(gains.values()), worth_having, n)
     return "undecided", (
@@ -736,6 +821,7 @@ def decide_teachers(
     *,
     teacher_outputs: Mapping[str, Any] | None = None,
     student_output: Any = None,
+    pairs: tuple[Any, ...] | None = None,
     cch: bool = True,
     method: str = "latent",
     runs: int = 5,
@@ -753,6 +839,9 @@ def decide_teachers(
         As for `decide`.
     teacher_outputs : mapping of the same names to arrays (n, K), optional
         Where some are missing those teachers come last, by the CCH's gap.
+    pairs : (mapping of the same names to arrays (m, K), array (m, p)), optional
+        Of rows without a label, as for `decide`: every teacher that has outputs has
+        them there too. A third array are the student's own outputs.
     cch, method, runs, components
         As for `decide`. The CCH is asked of all teachers together, after the rest:
         I(student; label) is one for all.
@@ -793,6 +882,7 @@ def decide_teachers(
     student, labels, student_output = (
         rows[name] for name in ("student", "labels", "student_output")
     )
+    heard = _pairs_of_each(pairs, outputs)
     options["groups"] = rows["groups"]
     if options.get("classes") is None:
         options["classes"] = classes_in_headers(
@@ -806,6 +896,7 @@ def decide_teachers(
             labels,
             teacher_output=outputs.get(name),
             student_output=student_output,
+            pairs=heard.get(name),
             cch=False,
             progress=None if progress is None else _telling(progress, name),
             on_first=None if on_first is None else _announcing(on_first, name),
@@ -848,6 +939,23 @@ def decide_teachers(
         ranked.append(row)
     mixture = _mixture(found, labels, options["classes"])
     return Ranking(found, pd.DataFrame(ranked), mixture)
+
+
+def _pairs_of_each(
+    pairs: Any, outputs: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any, Any]]:
+    """The pairs of every teacher that has outputs."""
+    if pairs is None:
+        return {}
+    told, features, own = arrays_of(pairs)
+    if not isinstance(told, Mapping) or set(told) != set(outputs):
+        names = ", ".join(map(str, outputs)) or "none"
+        got = ", ".join(map(str, told)) if isinstance(told, Mapping) else type(told)
+        raise ValueError(
+            f"`{OUTPUT}` must be a mapping of the teachers that have outputs ({names})"
+            f", got {got}"
+        )
+    return {name: (told[name], features, own) for name in told}
 
 
 def _telling(

@@ -92,11 +92,12 @@ def decide_file(
             held.labels,
             teacher_outputs=held.teacher_outputs,
             student_output=held.student_output,
+            pairs=held.pairs,
             progress=progress,
             on_first=first,
             **options,
         )
-    title = f"{path.name}: {len(held.labels)} subjects"
+    title = f"{path.name}: {ranking.decisions[ranking.best].rows}"
     console.print(f"[bold]{escape(title)}[/bold]", highlight=False)
     if held.ignored:
         left = f"Left alone in the file: {listed(held.ignored, 8)}"

@@ -19,6 +19,14 @@ with the teacher's soft target replaced by its mean over the subjects of the sam
 (regression: by its regression on the label). That keeps what the teacher says of the
 classes, and how confident it is, and takes away all that it knows of a subject.
 
+**Pairs.** Rows that nobody labelled are seen by every head that has a soft target:
+``(1 − λ)`` times the mean over labelled rows and λ times the mean over all, so that the
+λ of the book's sum over rows is λ/((1 − λ)r) with r = (n + m)/n. They measure nothing,
+and the plain student does not see them. A control that needs a label there takes what
+the plain head of the same training part says: label smoothing what follows from that,
+and a student that is its own teacher, where its outputs are not given, that itself,
+which is self-training. The interval holds for the pairs at hand.
+
 **Honesty.** λ and T are chosen inside every training part, by heads that leave out one
 more fold, so that the gain at the chosen pair is measured on subjects that had no say
 in the choice. The variance of the mean over folds is corrected for the overlap of
@@ -55,6 +63,7 @@ from cchdecide.outputs import (
     predictions_of,
     target_of,
 )
+from cchdecide.unlabelled import Labelled, pairs_of
 from cchlib import check
 from cchlib.ambient import own_state
 from cchlib.components import principal_components
@@ -103,7 +112,7 @@ class Pilot:
         less the distilled one's, at a λ and T chosen without the subjects that measure.
     over_itself : Gain or None
         The error of a student taught by its own outputs at the same λ and T, less the
-        distilled one's; None without `student_output`.
+        distilled one's; None without `student_output` and pairs.
     accuracy_gain : Gain or None
         Over the plain student, at the same λ and T; None for a regression.
     lam, temperature : float
@@ -112,6 +121,8 @@ class Pilot:
     table : DataFrame
         A row for each λ and T: gain, low, high, accuracy_gain. Not corrected for a
         choice among them.
+    n_samples, n_pairs : int
+        Subjects with a label, and without.
     plain, imitator : ndarray (n, K)
         Held-out predictions of heads fitted to the labels alone, and to the teacher
         alone (T = 1): what `predicted_gain` takes.
@@ -126,6 +137,7 @@ class Pilot:
     plain_error: float
     ridge: float
     n_samples: int
+    n_pairs: int
     folds: int
     repeats: int
     confidence: float
@@ -155,6 +167,7 @@ def pilot(
     lams: Sequence[float] = LAMS,
     temperatures: Sequence[float] = TEMPERATURES,
     student_output: Any = None,
+    pairs: tuple[Any, ...] | None = None,
     folds: int = 5,
     repeats: int = 2,
     groups: Any = None,
@@ -183,6 +196,11 @@ def pilot(
     student_output : array (n, K), optional
         What the student says itself, in the form of `teacher_outputs`: for the gain
         over a student that is its own teacher.
+    pairs : (array (m, K), array (m, p)), optional
+        Of m further rows that nobody labelled: the teacher's outputs (for a mapping of
+        teachers, a mapping of the same names) and the student's features; a third array
+        (m, K) are the student's own outputs, beside `student_output`. Those that repeat
+        a labelled row are left out.
     folds, repeats : int
         The folds, and how often they are drawn anew.
     groups : array (n,), optional
@@ -249,7 +267,13 @@ def pilot(
     member = records_of([x, target.y, *said.values()])
     if member is not None:
         groups = checked_groups(joined(groups, member), n, folds)
-    design = _Design.of(x, resolve_device(device))
+    further = None
+    if pairs is not None:  # heads are told of all rows at once
+        known = Labelled(x, teachers, said, student_output, target)
+        new = pairs_of(pairs, single, known, (form, own_form))
+        further = new.features
+        said, own = new.after(said, own)
+    design = _Design.of(x, resolve_device(device), further)
     rng = np.random.default_rng(check.integer("seed", seed))
     parts = _Parts.draw(target, folds, repeats, groups, rng)
     kind = _Softmax if target.discrete else _Ridge
@@ -303,24 +327,29 @@ def _pilot_of(heads, output, itself, lams, temperatures, confidence, progress) -
     own = errors[:, *at]
     distilled = own[chosen, np.arange(len(outer))]
 
-    def with_target(of: Callable[[float], Tensor]) -> np.ndarray:
-        """Errors at the chosen λ and T with another target than the teacher's."""
+    def with_target(of: Callable[[float, np.ndarray], Tensor]) -> np.ndarray:
+        """Errors at the chosen λ and T with another target than the teacher's, which
+        is asked for a T and parts.
+        """
         found = np.empty(len(outer))
         for c in np.unique(chosen):
             lam, temperature = combos[c]
             which = np.flatnonzero(chosen == c)
             parts_here = outer[which]
             fitted = heads.fit(
-                of(temperature), np.full(len(which), lam), temperature, parts_here
+                of(temperature, parts_here),
+                np.full(len(which), lam),
+                temperature,
+                parts_here,
             )
             loss = heads.errors(fitted, parts_here)[0]
             found[which] = loss[np.arange(len(which)), parts.held_out[parts_here]]
         return found
 
-    smoothed = with_target(lambda t: heads.without_subjects(soft[t]))
+    smoothed = with_target(lambda t, which: heads.without_subjects(soft[t], which))
     itself_taught = None
-    if itself is not None:
-        itself_taught = with_target(lambda t: heads.soft(itself, t))
+    if itself is not None or heads.pairs:
+        itself_taught = with_target(lambda t, which: heads.itself(itself, t, which))
     progress((len(temperatures) + 1) / (len(temperatures) + 2))
 
     imitators = heads.fit(heads.soft(output, 1.0), np.ones(len(outer)), 1.0, outer)
@@ -356,6 +385,7 @@ def _pilot_of(heads, output, itself, lams, temperatures, confidence, progress) -
         plain_error=scale,
         ridge=heads.ridge,
         n_samples=len(target.y),
+        n_pairs=heads.pairs,
         folds=parts.folds,
         repeats=parts.repeats,
         confidence=float(confidence),
@@ -472,29 +502,34 @@ def _check_classes(target: Target, parts: _Parts) -> None:
 class _Design:
     """Standardised features in principal coordinates, with a column of ones last.
 
-    A ridge does not see a rotation, and min(n, p) coordinates hold all there is.
+    A ridge does not see a rotation, and min(N, p) coordinates hold all there is. The
+    labelled rows alone say what standard is: the plain heads are the same with pairs
+    and without.
     """
 
-    scores: Tensor  # (n, q + 1)
+    scores: Tensor  # (N, q + 1): labelled rows, then pairs
     spectrum: Tensor  # (q + 1,): mean squares of the columns
 
     @classmethod
-    def of(cls, x: np.ndarray, device: torch.device) -> _Design:
+    def of(
+        cls, x: np.ndarray, device: torch.device, further: np.ndarray | None = None
+    ) -> _Design:
+        every = x if further is None else np.vstack([x, further])
+        n = len(x)
         # first by the largest entry, so that no square over- or underflows
         largest = abs(x).max(0)
-        x = x[:, largest > 0] / largest[largest > 0]
-        x = x - x.mean(0)
-        spread = x.std(0)
+        every = every[:, largest > 0] / largest[largest > 0]
+        every = every - every[:n].mean(0)
+        spread = every[:n].std(0)
         varies = spread > 1e-9
         if not varies.any():
             raise ValueError(
                 "`student_features` must vary, got the same features for every subject"
             )
-        x = x[:, varies] / spread[varies]
-        n = len(x)
-        scores, values = principal_components(x, 1e-10)
-        scores = np.column_stack([scores, np.ones(n)])
-        spectrum = np.append(values / n, 1.0)
+        every = every[:, varies] / spread[varies]
+        scores, values = principal_components(every, 1e-10)
+        scores = np.column_stack([scores, np.ones(len(every))])
+        spectrum = np.append(values / len(every), 1.0)
         as_tensor: dict[str, Any] = dict(dtype=torch.float32, device=device)
         return cls(
             torch.tensor(scores, **as_tensor), torch.tensor(spectrum, **as_tensor)
@@ -512,6 +547,8 @@ class _Heads:
         as_tensor: dict[str, Any] = dict(dtype=torch.float32, device=device)
         self.y = torch.tensor(target.y, **as_tensor)
         self.train = torch.tensor(parts.train, **as_tensor)
+        self.labelled = slice(0, len(self.y))
+        self.pairs = len(design.scores) - len(self.y)
         self.ridge = self._best_ridge()
         every = np.arange(len(parts))
         self.plain = self.fit(self.y, np.zeros(len(parts)), 1.0, every)
@@ -533,16 +570,56 @@ class _Heads:
         """The teacher's target (n, K) at a temperature."""
         raise NotImplementedError
 
-    def without_subjects(self, soft: Tensor) -> Tensor:
-        """What of a target follows from the label alone."""
+    def from_label(self, soft: Tensor) -> Callable[[Tensor], Tensor]:
+        """What of a target (n, K) follows from the label: a function of labels, or of
+        what is taken for them, (..., K).
+        """
         raise NotImplementedError
+
+    def without_subjects(self, soft: Tensor, which: np.ndarray) -> Tensor:
+        """What of a target follows from the label alone, (n, K); with pairs
+        (S, n + m, K), where the plain heads of the parts `which` say the label.
+        """
+        follows = self.from_label(soft[self.labelled])
+        known = follows(self.y)
+        if not self.pairs:
+            return known
+        guessed = follows(self.predict(self._plain(which), self._further))
+        return torch.cat([known.expand(len(which), -1, -1), guessed], 1)
+
+    def itself(
+        self, output: np.ndarray | None, temperature: float, which: np.ndarray
+    ) -> Tensor:
+        """The target of a student that is its own teacher: its outputs, and with pairs
+        those of the plain heads where it has none, (S, n + m, K).
+        """
+        own = self.y[:0] if output is None else self.soft(output, temperature)
+        if len(own) == len(self.design.scores):
+            return own
+        said = self.predict(self._plain(which), slice(None), temperature)
+        said[:, : len(own)] = own
+        return said
+
+    def _plain(self, which: np.ndarray) -> Tensor:
+        assert self.plain is not None  # fitted before any target is made of them
+        return self.plain[which]
+
+    @property
+    def _further(self) -> slice:
+        return slice(len(self.y), None)
 
     def fit(self, soft: Tensor, lam: np.ndarray, temperature: float, which) -> Tensor:
-        """Heads (S, q + 1, K) for the parts `which`, one λ each."""
+        """Heads (S, q + 1, K) for the parts `which`, one λ each.
+
+        `soft` is (rows, K), or (S, rows, K) of a target that differs by part; its rows
+        are the labelled ones, or those and the pairs.
+        """
         raise NotImplementedError
 
-    def predict(self, weights: Tensor) -> Tensor:
-        """Predictions (S, n, K)."""
+    def predict(
+        self, weights: Tensor, rows: slice | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """Predictions (S, rows, K), by default on the labelled rows."""
         raise NotImplementedError
 
     def errors(self, weights: Tensor, which: np.ndarray) -> tuple:
@@ -575,8 +652,8 @@ class _Heads:
         return total / self.parts.repeats
 
     def _at_once(self) -> int:
-        n, width = self.target.y.shape
-        return max(1, int(MOST_LOGITS / (n * width)))
+        rows, width = len(self.design.scores), self.target.y.shape[1]
+        return max(1, int(MOST_LOGITS / (rows * width)))
 
 
 class _Softmax(_Heads):
@@ -588,22 +665,32 @@ class _Softmax(_Heads):
         scaled = torch.tensor(output / temperature, device=self.y.device)
         return scaled.softmax(-1).to(self.y.dtype)
 
-    def without_subjects(self, soft: Tensor) -> Tensor:
+    def from_label(self, soft: Tensor) -> Callable[[Tensor], Tensor]:
         counts = self.y.sum(0).clamp(min=1)[:, None]
-        return self.y @ (self.y.T @ soft / counts)
+        means = self.y.T @ soft / counts  # a row a class
+        return lambda label: label @ means
 
-    def predict(self, weights: Tensor) -> Tensor:
-        return self._logits(weights).softmax(-1)
+    def predict(
+        self, weights: Tensor, rows: slice | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        logits = self._logits(weights, self.labelled if rows is None else rows)
+        return (logits / temperature).softmax(-1)
 
-    def _logits(self, weights: Tensor) -> Tensor:
+    def _logits(self, weights: Tensor, rows: slice) -> Tensor:
         size, q, width = weights.shape
-        flat = self.design.scores @ weights.transpose(0, 1).reshape(q, size * width)
-        return flat.reshape(-1, size, width).transpose(0, 1)
+        flat = weights.transpose(0, 1).reshape(q, size * width)
+        logits = self.design.scores[rows] @ flat
+        return logits.reshape(-1, size, width).transpose(0, 1)
 
     def fit(self, soft: Tensor, lam: np.ndarray, temperature: float, which) -> Tensor:
         size = self._at_once()
         pieces = [
-            self._fit_piece(soft, lam[start : start + size], temperature, part)
+            self._fit_piece(
+                soft if soft.ndim == 2 else soft[start : start + size],
+                lam[start : start + size],
+                temperature,
+                part,
+            )
             for start in range(0, len(which), size)
             if len(part := which[start : start + size])
         ]
@@ -613,8 +700,7 @@ class _Softmax(_Heads):
         self, soft: Tensor, lam: np.ndarray, temperature: float, which: np.ndarray
     ) -> Tensor:
         """All heads at once; those that are done leave the stack."""
-        train = self.train[which]
-        weight = (train / train.sum(1, keepdim=True))[..., None]  # (S, n, 1)
+        of_label, of_teacher = self._weights(which, soft.shape[-2])
         share = torch.as_tensor(lam, dtype=self.y.dtype, device=self.y.device)
         share = share[:, None, None]
         penalty = torch.full_like(self.design.spectrum, self.ridge)
@@ -622,7 +708,8 @@ class _Softmax(_Heads):
         penalty = penalty[:, None]
 
         weights = self._start(which)
-        basis, curvature = self._curvature(weights, share, temperature, penalty)
+        rows = slice(0, soft.shape[-2])
+        basis, curvature = self._curvature(weights, rows, share, temperature, penalty)
         done = weights.clone()
         active = torch.arange(len(which), device=self.y.device)
         ahead = weights
@@ -630,7 +717,8 @@ class _Softmax(_Heads):
         best = torch.full_like(momentum, torch.inf)
         stride = torch.ones_like(momentum)
         for _ in range(MOST_STEPS):
-            gradient = self._gradient(ahead, soft, share, weight, temperature, penalty)
+            pull = self._pull(ahead, soft, share, temperature, of_label, of_teacher)
+            gradient = self._gradient(pull) + penalty * ahead
             move = (gradient @ basis / curvature) @ basis.mT
             decrement = (move * gradient).sum((1, 2))
 
@@ -652,7 +740,9 @@ class _Softmax(_Heads):
             if not bool(going.all()):
                 active, ahead, weights = active[going], ahead[going], weights[going]
                 momentum, best, stride = momentum[going], best[going], stride[going]
-                share, weight = share[going], weight[going]
+                share = share[going]
+                of_label, of_teacher = of_label[going], of_teacher[going]
+                soft = soft if soft.ndim == 2 else soft[going]
                 basis, curvature = basis[going], curvature[going]
         done[active] = weights
         return done
@@ -664,11 +754,23 @@ class _Softmax(_Heads):
         shape = (len(which), len(self.design.spectrum), self.y.shape[1])
         return torch.zeros(shape, device=self.y.device)
 
-    def _curvature(self, weights, share, temperature, penalty) -> tuple[Tensor, Tensor]:
+    def _weights(self, which: np.ndarray, rows: int) -> tuple[Tensor, Tensor]:
+        """Weights (S, n, 1) of the label's terms, and (S, rows, 1) of the teacher's,
+        each of a mean over its own training rows.
+        """
+        train = self.train[which]
+        further = train.new_ones(len(train), rows - train.shape[1])
+        answered = torch.cat([train, further], 1)
+        means = [each / each.sum(1, keepdim=True) for each in (train, answered)]
+        return means[0][..., None], means[1][..., None]
+
+    def _curvature(
+        self, weights, rows, share, temperature, penalty
+    ) -> tuple[Tensor, Tensor]:
         """The Hessian as a Kronecker product, mean of diag(p) − ppᵀ times the features'
         Gram matrix: eigenvectors (S, K, K) and eigenvalues (S, q + 1, K).
         """
-        logits = self._logits(weights)
+        logits = self._logits(weights, rows)
 
         def spread(said: Tensor) -> Tensor:
             outer = said.mT @ said / said.shape[1]
@@ -680,21 +782,23 @@ class _Softmax(_Heads):
         values = values.clamp(min=0)[:, None]
         return vectors, self.design.spectrum[:, None] * values + penalty
 
-    def _gradient(self, weights, soft, share, weight, temperature, penalty) -> Tensor:
-        size, _, width = weights.shape
-        pull = self._pull(weights, soft, share, temperature) * weight
-        flat = pull.transpose(0, 1).reshape(len(self.y), size * width)
-        gradient = (self.design.scores.T @ flat).reshape(-1, size, width)
-        return gradient.transpose(0, 1) + penalty * weights
+    def _gradient(self, pull: Tensor) -> Tensor:
+        """From that in the logits (S, rows, K), without the ridge."""
+        size, rows, width = pull.shape
+        flat = pull.transpose(0, 1).reshape(rows, size * width)
+        gradient = self.design.scores[:rows].T @ flat
+        return gradient.reshape(-1, size, width).transpose(0, 1)
 
-    def _pull(self, weights, soft, share, temperature) -> Tensor:
-        """Gradient of Eq. 2 in the logits, (S, n, K)."""
-        logits = self._logits(weights)
+    def _pull(self, weights, soft, share, temperature, of_label, of_teacher) -> Tensor:
+        """Gradient of Eq. 2 in the logits, (S, rows, K)."""
+        logits = self._logits(weights, slice(0, soft.shape[-2]))
         said = logits.softmax(-1)
-        label = said - self.y
+        label = said[:, self.labelled] - self.y
         if temperature != 1.0:
             said = (logits / temperature).softmax(-1)
-        return (1 - share) * label + share * temperature * (said - soft)
+        pull = (share * temperature * of_teacher) * (said - soft)
+        pull[:, self.labelled] += ((1 - share) * of_label) * label
+        return pull
 
 
 class _Ridge(_Heads):
@@ -703,32 +807,54 @@ class _Ridge(_Heads):
     def soft(self, output: np.ndarray, temperature: float) -> Tensor:
         return torch.tensor(output, dtype=self.y.dtype, device=self.y.device)
 
-    def without_subjects(self, soft: Tensor) -> Tensor:
-        design = torch.cat([torch.ones_like(self.y[:, :1]), self.y], 1).double()
-        line = torch.linalg.lstsq(design, soft.double()).solution
-        return (design @ line).to(soft.dtype)
+    def from_label(self, soft: Tensor) -> Callable[[Tensor], Tensor]:
+        def design(label: Tensor) -> Tensor:
+            return torch.cat([torch.ones_like(label[..., :1]), label], -1).double()
 
-    def predict(self, weights: Tensor) -> Tensor:
-        return (self.design.scores.double() @ weights).float()
+        line = torch.linalg.lstsq(design(self.y), soft.double()).solution
+        return lambda label: (design(label) @ line).to(soft.dtype)
+
+    def predict(
+        self, weights: Tensor, rows: slice | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        rows = self.labelled if rows is None else rows
+        return (self.design.scores[rows].double() @ weights).float()
 
     def fit(self, soft: Tensor, lam: np.ndarray, temperature: float, which) -> Tensor:
-        x = self.design.scores.double()
+        weight = torch.tensor(lam, dtype=torch.float64, device=soft.device)
+        weight = weight[:, None, None]
+        if soft.ndim == 2 and len(soft) == len(self.y):
+            # of every part two heads, of the label and of the teacher, give all λ
+            parts, place = np.unique(which, return_inverse=True)
+            targets = torch.cat([self.y, soft], 1)
+            heads = [self._solved(*self._normal(part, targets)) for part in parts]
+            of_label, of_teacher = torch.stack(heads)[place].chunk(2, dim=-1)
+            return of_label + weight * (of_teacher - of_label)
+
+        # with pairs the two means are over different rows, and their Gram matrices mix
+        labelled = {part: self._normal(part, self.y) for part in np.unique(which)}
+        heads = []
+        for item, part in enumerate(which):
+            target = soft if soft.ndim == 2 else soft[item]
+            both = zip(labelled[part], self._normal(part, target))
+            mixed = [mine + weight[item] * (told - mine) for mine, told in both]
+            heads.append(self._solved(*mixed))
+        return torch.stack(heads)
+
+    def _normal(self, part: int, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The normal equations of the mean over a part's training rows, and over the
+        pairs where the targets have them.
+        """
+        kept = self.train[part] > 0
+        kept = torch.cat([kept, kept.new_ones(len(targets) - len(kept))])
+        inside = self.design.scores[: len(targets)][kept].double()
+        moments = inside.T @ targets[kept].double() / len(inside)
+        return inside.T @ inside / len(inside), moments
+
+    def _solved(self, gram: Tensor, moments: Tensor) -> Tensor:
         penalty = torch.full_like(self.design.spectrum, self.ridge).double()
         penalty[-1] = 0.0
-        targets = torch.cat([self.y, soft], 1).double()
-
-        # of every part two heads, of the label and of the teacher, which give all λ
-        parts, place = np.unique(which, return_inverse=True)
-        heads = []
-        for part in parts:
-            rows = self.train[part] > 0
-            inside = x[rows]
-            gram = inside.T @ inside / len(inside) + penalty.diag()
-            moments = inside.T @ targets[rows] / len(inside)
-            heads.append(torch.linalg.lstsq(gram, moments).solution)
-        of_label, of_teacher = torch.stack(heads)[place].chunk(2, dim=-1)
-        weight = torch.tensor(lam, dtype=x.dtype, device=x.device)[:, None, None]
-        return of_label + weight * (of_teacher - of_label)
+        return torch.linalg.lstsq(gram + penalty.diag(), moments).solution
 
 
 __all__ = ["Gain", "Pilot", "pilot", "predictions_of"]

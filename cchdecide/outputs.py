@@ -194,9 +194,38 @@ def outputs_of(
     and asked where it can't be seen, or said by `form`. Columns with the names of
     classes are matched to them. A single column of two classes is the second's.
     """
+    check.same_length(**{name: check.features(name, value), "labels": target.y})
+    found, said = _converted(name, value, target, form)
+    if target.discrete:
+        right = _plausible(name, found, target)
+        target.note(f"{name}: {said}; {right:.0%} of the subjects right.")
+    return found
+
+
+def unlabelled_outputs_of(
+    name: str, value: Any, labelled: Any, target: Target, form: str | None = None
+) -> np.ndarray:
+    """The outputs of a network on rows without a label, in the form of those that it
+    has on the `labelled` ones.
+    """
+    found, said = _converted(name, value, target, form)
+    _, like = _converted(name, labelled, target, form)
+    kinds = [text.startswith("logits") for text in (said, like)]
+    if target.discrete and kinds[0] != kinds[1]:
+        raise ValueError(
+            f"`{name}` must be of one form with and without labels, got {said} where "
+            f'there is none and {like} where there is one; say outputs="probabilities" '
+            'or "logits"'
+        )
+    return found
+
+
+def _converted(
+    name: str, value: Any, target: Target, form: str | None
+) -> tuple[np.ndarray, str]:
+    """Log-probabilities or predictions (rows, K), and what they were."""
     headers = column_names(value)
     array = check.features(name, value)
-    check.same_length(**{name: array, "labels": target.y})
     width = target.y.shape[1]
     if not target.discrete:
         if array.shape[1] != width:
@@ -204,7 +233,7 @@ def outputs_of(
                 f"`{name}` must have {width} columns, as the target, got "
                 f"{array.shape[1]}"
             )
-        return array
+        return array, "predictions"
     if array.shape[1] == 1 and width == 2:
         array = _two_columns(name, array, form)
         headers = None
@@ -220,9 +249,7 @@ def outputs_of(
         array = np.log(np.maximum(shares, LEAST_PROBABILITY))
     array = array - array.max(1, keepdims=True)
     found = array - np.log(np.exp(array).sum(1, keepdims=True))
-    right = _plausible(name, found, target)
-    target.note(f"{name}: {kind}; columns {how}; {right:.0%} of the subjects right.")
-    return found
+    return found, f"{kind}; columns {how}"
 
 
 def _two_columns(name: str, array: np.ndarray, form: str | None) -> np.ndarray:

@@ -49,6 +49,10 @@ PLAIN = {
     "pilot_over_itself": "heads: gain over the student as its own teacher",
     "cch": "CCH: I(H1;H2) − I(H2;Y) ({unit})",
 }
+PLAIN_WITH_PAIRS = {
+    "pilot_over_smoothing": "heads: gain over label smoothing with the pairs",
+    "pilot_over_itself": "heads: gain over self-training on the pairs",
+}
 #: whose worth is told in a sentence
 WORTHY = {
     "predicted_gain": "the predicted gain",
@@ -77,6 +81,8 @@ class Decision:
         answer ("yes", "no", "undecided"), worth.
     lam, temperature : float
         Of the pilot, λ as in Eq. 2; nan without one.
+    n_samples, n_pairs : int
+        Subjects with a label, and rows without one that were heard.
     curve : DataFrame or None
         Predicted gain for every λ of Eq. 4 and its weight λ/(1 + λ) in Eq. 2, with a
         band that holds for all λ together.
@@ -96,6 +102,7 @@ class Decision:
     lam: float
     temperature: float
     n_samples: int
+    n_pairs: int
     discrete: bool
     confidence: float
     smallest: float
@@ -111,6 +118,21 @@ class Decision:
         return float(additive_lambda(self.lam)) if np.isfinite(self.lam) else np.nan
 
     @property
+    def r(self) -> float:
+        """All rows over the labelled ones, (n + m)/n; 1 without pairs."""
+        return (self.n_samples + self.n_pairs) / self.n_samples
+
+    @property
+    def rows(self) -> str:
+        """How many rows were heard, in words."""
+        if not self.n_pairs:
+            return f"{self.n_samples} subjects"
+        return (
+            f"{self.n_samples} subjects and {self.n_pairs} pairs without a label, "
+            f"r = (n + m)/n = {self.r:.3g}"
+        )
+
+    @property
     def reasons(self) -> list[str]:
         """What the rows say, a sentence each, and what was not asked."""
         said = [_sentence(row) for _, row in self.table.iterrows()]
@@ -120,6 +142,11 @@ class Decision:
     def notes(self) -> list[str]:
         """What was known of the CCH's terms, and what was not asked."""
         said = [] if self.assessment is None else list(self.assessment.notes)
+        if self.assessment is not None and self.n_pairs:
+            said.append(
+                f"it asks of labelled rows alone; with r = {self.r:.3g} rows for each "
+                "of them its bar is too high by the theory, I(T;S) > I(S; S + r·e)."
+            )
         return [f"The CCH: {note}" for note in said] + [
             f"Not asked: {why}." for why in self.not_asked
         ]
@@ -128,7 +155,7 @@ class Decision:
         rows = self.table.set_index("criterion")["answer"]
         answers = ", ".join(f"{name} {answer}" for name, answer in rows.items())
         return (
-            f"{self.verdict}\n{self.n_samples} subjects; {answers}\n"
+            f"{self.verdict}\n{self.rows}; {answers}\n"
             ".table, .reasons and .save_html(path) say more"
         )
 
@@ -154,6 +181,8 @@ class Decision:
             "additive_lam": _plain(self.additive_lam),
             "temperature": _plain(self.temperature),
             "n_samples": self.n_samples,
+            "n_pairs": self.n_pairs,
+            "r": self.r,
             "classes": self.discrete,
             "confidence": self.confidence,
             "smallest": self.smallest,
@@ -262,11 +291,12 @@ def decision_rows(decision: Decision) -> pd.DataFrame:
 def plain_rows(decision: Decision) -> pd.DataFrame:
     """The rows that matter, five at most, in plain words."""
     table = decision.table.set_index("criterion")
-    shown = table.loc[[name for name in PLAIN if name in table.index]]
+    words = PLAIN | (PLAIN_WITH_PAIRS if decision.n_pairs else {})
+    shown = table.loc[[name for name in words if name in table.index]]
     return pd.DataFrame(
         {
             "what": [
-                PLAIN[name].format(unit=unit.partition(",")[0])
+                words[name].format(unit=unit.partition(",")[0])
                 for name, unit in shown["unit"].items()
             ],
             "estimate": [number(v) for v in shown["estimate"]],
@@ -296,6 +326,11 @@ def ranking_rows(ranking: Ranking) -> pd.DataFrame:
 
 def worth_words(decision: Decision) -> str:
     """What the rows were worth where whole networks were distilled."""
+    if decision.n_pairs:
+        return (
+            "What the rows are worth on real networks is not known with pairs. `cch "
+            "study --pairs SHARE` trains the networks themselves."
+        )
     told = [
         f"{what} {worth_of(name)}"
         for name, what in WORTHY.items()
@@ -322,8 +357,9 @@ def decision_rich(decision: Decision) -> Group:
     """The verdict, the rows that matter, and the notes."""
     notes = [Text(note) for note in (worth_words(decision), *decision.notes)]
     notes.append(Text("Checked: " + " ".join(decision.checks), style="dim"))
+    heard = [Text(f"Heard: {decision.rows}.")] if decision.n_pairs else []
     rows = _rich_table(plain_rows(decision))
-    return Group(Text(decision.verdict, style="bold"), rows, *notes)
+    return Group(Text(decision.verdict, style="bold"), *heard, rows, *notes)
 
 
 def ranking_rich(ranking: Ranking) -> Group:
@@ -353,7 +389,8 @@ def decision_html(decision: Decision) -> str:
     """The verdict and the rows that matter; everything else is folded."""
     return (
         f"<p class='verdict'>{html.escape(decision.verdict)}</p>"
-        f"{_html_table(plain_rows(decision))}"
+        + (f"<p>Heard: {html.escape(decision.rows)}.</p>" if decision.n_pairs else "")
+        + f"{_html_table(plain_rows(decision))}"
         f"<p>{html.escape(worth_words(decision))}</p>{_folded(decision)}"
     )
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,8 @@ FORMS = {
 ASIDE = ("id", "ids", "name", "names", "index", "label", "labels", "group", "groups")
 #: columns such as teacher_0, teacher1: those of one array
 NUMBERED = re.compile(r"(teacher|student|teacher_output|student_output)_?(\d+)")
+#: what ends the name of an array of rows that nobody labelled
+UNLABELLED = "_unlabelled"
 OUTPUT = re.compile(rf"(teacher|student)_({'|'.join(FORMS)})(?:_(.+))?")
 
 
@@ -46,8 +48,10 @@ OUTPUT = re.compile(rf"(teacher|student)_({'|'.join(FORMS)})(?:_(.+))?")
 class Contents:
     """What a file holds: features and outputs by teachers' names.
 
-    `classes` are those of the outputs' columns, `outputs` what the teachers' and the
-    student's were said to be, `ignored` the names of what was left alone.
+    `pairs` are the teachers' outputs by name, the student's features and its outputs
+    (or None) on rows without a label, or None. `classes` are those of the outputs'
+    columns, `outputs` what the teachers' and the student's were said to be, `ignored`
+    the names of what was left alone.
     """
 
     teachers: dict[str, np.ndarray]
@@ -56,6 +60,7 @@ class Contents:
     teacher_outputs: dict[str, Any]
     student_output: Any
     groups: Any
+    pairs: tuple[dict[str, Any], Any, Any] | None = None
     classes: list | None = None
     outputs: tuple[str | None, str | None] = (None, None)
     ignored: list[str] = field(default_factory=list)
@@ -74,7 +79,9 @@ def read_contents(path: str | os.PathLike) -> Contents:
     ``labels``, and if at hand ``teacher_output`` (or ``teacher_output_NAME``),
     ``student_output``, ``groups`` and ``classes`` (of the outputs' columns); it is read
     without pickle. In place of ``_output``, ``_logits`` and ``_probs`` say what the
-    outputs are.
+    outputs are. Rows that nobody labelled are ``teacher_output_unlabelled`` (or
+    ``teacher_output_NAME_unlabelled``), ``student_unlabelled`` and if at hand
+    ``student_output_unlabelled``.
 
     A table has one row a subject and columns ``teacher.*`` (or ``teacher_NAME.*``),
     ``student.*`` and ``label``, and if at hand ``teacher_output.*``
@@ -111,6 +118,11 @@ def read_contents(path: str | os.PathLike) -> Contents:
 
 def _contents(path: Path, arrays: dict[str, Any], ignored: list[str]) -> Contents:
     """Arrays by their roles."""
+    further = {
+        name.removesuffix(UNLABELLED): arrays.pop(name)
+        for name in list(arrays)
+        if name.endswith(UNLABELLED)
+    }
     labels = one_of(path, arrays, "labels", "label")
     groups = one_of(path, arrays, "groups", "group")
     classes = arrays.pop("classes", None)
@@ -153,6 +165,7 @@ def _contents(path: Path, arrays: dict[str, Any], ignored: list[str]) -> Content
             raise ValueError(
                 f"{path.name} must hold outputs of one form for {role}, got several"
             )
+    pairs = _pairs(path, further, list(teachers), forms)
     said_forms = [next(iter(forms[role]), None) for role in ("teacher", "student")]
     return Contents(
         teachers,
@@ -161,10 +174,50 @@ def _contents(path: Path, arrays: dict[str, Any], ignored: list[str]) -> Content
         outputs["teacher"],
         outputs["student"].get("student"),
         groups,
+        pairs,
         None if classes is None else np.asarray(classes).tolist(),
         (said_forms[0], said_forms[1]),
         ignored,
     )
+
+
+def _pairs(
+    path: Path,
+    further: dict[str, Any],
+    teachers: list[str],
+    forms: Mapping[str, set],
+) -> tuple[dict[str, Any], Any, Any] | None:
+    """Outputs by teacher, the student's features, and its outputs or None, of rows
+    without a label.
+    """
+    if not further:
+        return None
+    if path.suffix.lower() != ".npz":
+        raise ValueError(
+            f"{path.name} holds {next(iter(further))}{UNLABELLED}; rows without a "
+            "label are wanted in an .npz, whose arrays may differ in length"
+        )
+    features = further.pop("student", None)
+    outputs: dict[str, Any] = {}
+    own = None
+    for name, value in further.items():
+        match = cast(re.Match, OUTPUT.fullmatch(name))  # as `_role` let it in
+        if FORMS[match[2]] not in forms[match[1]]:
+            raise ValueError(
+                f"{path.name} holds {name}{UNLABELLED} and no {name}; outputs of the "
+                "labelled rows too, and in the same form, are wanted"
+            )
+        if match[1] == "student":
+            own = value
+            continue
+        outputs[match[3] or (teachers[0] if len(teachers) == 1 else "teacher")] = value
+    if features is None or not outputs:
+        there = [f"{name}{UNLABELLED}" for name in further] or [f"student{UNLABELLED}"]
+        raise ValueError(
+            f"{path.name} holds {listed(there)} alone; both student{UNLABELLED} and "
+            f"teacher_output{UNLABELLED} are wanted"
+        )
+    return outputs, features, own
 
 
 def one_of(path: Path, arrays: dict[str, Any], *names: str) -> Any:
@@ -195,6 +248,9 @@ def _complete(
 
 def _role(name: str) -> bool:
     """Whether an array is a network's, by its name."""
+    if name.endswith(UNLABELLED):
+        base = name.removesuffix(UNLABELLED)
+        return base == "student" or OUTPUT.fullmatch(base) is not None
     if name in ("teacher", "student") or OUTPUT.fullmatch(name):
         return True
     return name.startswith("teacher_") and name.removeprefix("teacher_") not in (

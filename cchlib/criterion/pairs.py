@@ -31,7 +31,12 @@ Array = NDArray[np.float64]
 
 @own_state()
 def pairs_slope_test(
-    features: ArrayLike, target: ArrayLike, teacher: ArrayLike, m: int
+    features: ArrayLike,
+    target: ArrayLike,
+    teacher: ArrayLike,
+    m: int,
+    *,
+    intercept: bool = False,
 ) -> HypothesisTest:
     """H0: with m further pairs no λ beats the labels alone (c ≥ σ²·r_eff).
 
@@ -48,30 +53,36 @@ def pairs_slope_test(
         The outputs of a fixed teacher on the labelled rows.
     m : int ≥ 0
         Pairs without a label.
+    intercept : bool
+        As for `slope_test`: the student and this regression have one, features may have
+        any mean, and r_eff is that of `unlabelled_factor` with an intercept.
 
     Returns
     -------
     HypothesisTest
-        df = n − p − 1.
+        df = n − p − 1, or n − p − 2 with an intercept.
 
     Notes
     -----
     The size is exact for c ≥ σ²·r_eff under the conditions of `slope_test`. That
-    r_eff is where the mean slope changes sign needs Gaussian features of mean 0 too.
+    r_eff is where the mean slope changes sign needs Gaussian features too, of mean 0
+    without an intercept. That no larger λ helps where a small one does not is proved
+    without an intercept only.
 
     Raises
     ------
     ValueError
-        As for `slope_test`, and on n ≤ p + 3.
+        As for `slope_test`, and on n ≤ p + 3 (p + 4 with an intercept).
     """
     n, p = check.features("features", features).shape
     m = check.integer("m", m)
-    if n <= p + 3:
+    spare = 4 if intercept else 3
+    if n <= p + spare:
         raise ValueError(
-            f"`features` must have more than p + 3 = {p + 3} rows, got {n}"
+            f"`features` must have more than p + {spare} = {p + spare} rows, got {n}"
         )
-    worth = unlabelled_factor(n, p, m, "additive")
-    return _label_coefficient(features, target, teacher, worth, intercept=False)
+    worth = unlabelled_factor(n, p, m, "additive", intercept=bool(intercept))
+    return _label_coefficient(features, target, teacher, worth, bool(intercept))
 
 
 @own_state()

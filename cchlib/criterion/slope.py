@@ -11,7 +11,10 @@ very rows that the student is fitted to.
 
 `shrinkage_test`. A teacher that always says 0 passes that test, as it shrinks the
 student. Some λ > 0 beats the best shrunken student exactly where T and S agree beyond
-the label, Cov(T, S | y) > 0: the sign of a partial correlation.
+the label, Cov(T, S | y) > 0: the sign of a partial correlation. With unlabelled pairs,
+r rows in all for each labelled one, it does to first order exactly where
+Cov(T, S)/Var S > (c/σ²)/r: the sign of a contrast of the two coefficients in the
+regression of T on (S, e).
 
 Proofs: the book's chapter on the criterion.
 """
@@ -152,23 +155,30 @@ def _label_coefficient(
 
 @own_state()
 def shrinkage_test(
-    student: ArrayLike, target: ArrayLike, teacher: ArrayLike
+    student: ArrayLike, target: ArrayLike, teacher: ArrayLike, *, r: float = 1.0
 ) -> HypothesisTest:
     """H0: distilling is no better than shrinking the student. From held-out outputs.
 
     The one-sided t-test of the partial correlation of teacher and student given the
     label, ρ(T, S | y), against 0. Its sign is that of ρ(T, S) − ρ(T, y) ρ(S, y).
 
+    With pairs (r > 1) it is that of a contrast. With e what S leaves of y, the
+    coefficients of T on S and on e are Cov(T, S)/Var S and c/σ²; tested is the first,
+    for S in the units in which its slope on y is 1, less 1/r times the second.
+
     Parameters
     ----------
     student, target, teacher : array_like (n,) or (n, K)
         Outputs of the student and of the teacher and the target, for rows that neither
         was fitted to. (n, K): several targets, or one-hot labels and probabilities.
+    r : float ≥ 1
+        All rows on which the teacher answers over the labelled ones, (n + m)/n, of the
+        training that is asked about.
 
     Returns
     -------
     HypothesisTest
-        df = n − 3. Means are removed.
+        df = n − 3. Means are removed. For r > 1 `estimate` is the contrast.
 
     Notes
     -----
@@ -178,6 +188,9 @@ def shrinkage_test(
     it averages to that of the best, but one fit's own deviation is not in the standard
     error.
 
+    For r > 1 the level is approximate, as the slope of y on S is estimated as well; the
+    bar is that of n and m large at fixed p.
+
     For (n, K) the sum over the columns of the covariances is tested, for one λ and one
     shrinkage common to all; the standard error is then the sandwich one with a row as
     a cluster, which is right for large n only.
@@ -185,9 +198,11 @@ def shrinkage_test(
     Raises
     ------
     ValueError
-        On bad arrays, unequal shapes, fewer than four rows, a constant target, or a
-        student or teacher that is a linear function of the target.
+        On bad arrays, unequal shapes, fewer than four rows, a constant target, a
+        student or teacher that is a linear function of the target, r < 1, or, for
+        r > 1, a student whose slope on the target is not positive.
     """
+    r = check.within("r", check.number("r", r), 1.0)
     rows = names.match_rows(student=student, target=target, teacher=teacher)
     outputs = {
         name: _outputs(name, value, columns=True) for name, value in rows.items()
@@ -218,6 +233,8 @@ def shrinkage_test(
                 f"`{name}` must not be a linear function of the target, which leaves "
                 "nothing beyond the label"
             )
+    if r > 1:
+        return _contrast(centred, r)
     size_student, size_teacher = _norm(left["student"]), _norm(left["teacher"])
     unit_student = left["student"] / size_student
     unit_teacher = left["teacher"] / size_teacher
@@ -230,6 +247,37 @@ def shrinkage_test(
         scores = (unit_student * noise).reshape(n, -1).sum(1)
         std_error = np.sqrt(scores @ scores * n / df)
     return _test(estimate, std_error, df)
+
+
+def _contrast(centred: dict[str, Array], r: float) -> HypothesisTest:
+    """Cov(T, S)/Var S − (c/σ²)/r, from centred outputs (n, K): see `shrinkage_test`."""
+    n, width = centred["target"].shape
+    student, y, teacher = (
+        centred[name].ravel() for name in ("student", "target", "teacher")
+    )
+    slope = (student @ y) / (student @ student)
+    if not slope > 0:
+        raise ValueError(
+            "`student` must have a positive slope on the target for r > 1, got one "
+            "whose best multiple is 0"
+        )
+    student = slope * student
+    error = y - student  # uncorrelated with the student, so that each has its own slope
+    regressors = [student / (student @ student), error / (error @ error)]
+    along_student, along_error = (each @ teacher for each in regressors)
+    left = teacher - along_student * student - along_error * error
+    weights = regressors[0] - regressors[1] / r
+    # the student's slope on y is estimated too, without which there is no e
+    carried = along_error * (1 - 1 / r) * regressors[0]
+    df = n - 3
+    if width == 1:
+        squares = (weights @ weights) * (left @ left) / df
+        squares += (carried @ carried) * (error @ error) / (n - 2)
+    else:  # a row is a cluster
+        scores = (weights * left + carried * error).reshape(n, width).sum(1)
+        squares = scores @ scores * n / df
+    std_error = np.sqrt(squares)
+    return _test(along_student - along_error / r, std_error, df)
 
 
 def _outputs(name: str, value: ArrayLike, *, columns: bool = False) -> Array:

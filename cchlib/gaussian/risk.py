@@ -438,7 +438,9 @@ def beats_shrinkage(model: JointGaussian, w1: ArrayLike) -> NDArray[np.bool_] | 
     return answer if answer.ndim else bool(answer)
 
 
-def unlabelled_factor(n: int, p: int, unlabelled: int, form: str = "mixture") -> float:
+def unlabelled_factor(
+    n: int, p: int, unlabelled: int, form: str = "mixture", *, intercept: bool = False
+) -> float:
     """With rows on which only the teacher answers, a little helps where c < factor ·
     σ².
 
@@ -450,6 +452,10 @@ def unlabelled_factor(n: int, p: int, unlabelled: int, form: str = "mixture") ->
         "mixture": the imitator of all rows mixed with the student of the labelled ones;
         (n + N − p − 1)/(n − p − 1). "additive": Eq. 4 whose second sum runs over all
         rows; 1 + N (n − 1)/((n − p)(n − p − 3)).
+    intercept : bool
+        For "additive": the student has an intercept, and the features any mean. With A
+        the Gram matrix of the n rows with a column of ones, in coordinates in which the
+        features have mean 0 and covariance I, it is 1 + N E tr A⁻² / E tr A⁻¹.
 
     Returns
     -------
@@ -459,12 +465,22 @@ def unlabelled_factor(n: int, p: int, unlabelled: int, form: str = "mixture") ->
     Raises
     ------
     ValueError
-        On n ≤ p + 1 (p + 3 for "additive"), or another form.
+        On n ≤ p + 1 (p + 3 for "additive", p + 4 with an intercept), or another form.
     """
     check.one_of("form", form, ("mixture", "additive"))
+    if intercept and form == "mixture":
+        raise ValueError('`intercept` must be False for form="mixture", got True')
     p = check.integer("p", p, 1)
-    n = check.integer("n", n, p + (2 if form == "mixture" else 4))
+    n = check.integer("n", n, p + (2 if form == "mixture" else 4 + intercept))
     unlabelled = check.integer("unlabelled", unlabelled)
+    if intercept:
+        # A⁻¹ in blocks: S of the centred rows is Wishart with n − 1 degrees of freedom
+        # and independent of their mean x̄, and x̄ᵀS⁻¹x̄ is a ratio of two χ²
+        first, third = n - p - 2, n - p - 4
+        inverse = 1 / n + (1 + 1 / n) * p / first
+        square = (1 + 2 * p / first + p * (p + 2) / (first * third)) / n**2
+        square += (1 + 2 / n) * p * (n - 2) / ((n - p - 1) * first * third)
+        return 1 + unlabelled * square / inverse
     if form == "mixture":
         return (n + unlabelled - p - 1) / (n - p - 1)
     return 1 + unlabelled * (n - 1) / ((n - p) * (n - p - 3))

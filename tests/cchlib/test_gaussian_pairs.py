@@ -4,6 +4,8 @@ hand-worked cases, and searches that find planted wrong laws.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -16,6 +18,7 @@ from cchlib.criterion import (
     shrinkage_test,
     slope_test,
 )
+from cchlib.criterion.slope import _contrast
 from cchlib.gaussian import (
     beats_shrinkage,
     beats_shrinkage_with_pairs,
@@ -523,6 +526,91 @@ def test_slope_test_with_pairs_has_its_size(n, p, m):
     assert shares[1] > 0.5 and shares[2] < 0.03
 
 
+def test_factor_with_an_intercept_is_a_ratio_of_traces():
+    """1 + E tr(G A⁻¹BA⁻¹)/E tr(G A⁻¹), with A and B the Gram matrices of labelled rows
+    and pairs with a column of ones and G that of a new row, for features of any mean.
+    """
+    rng = np.random.default_rng(0)
+    n, p, m, trials = 14, 4, 9, 20_000
+    x = rng.standard_normal((trials, n + m, p)) @ rng.standard_normal((p, p)) + 3.0
+    rows = np.concatenate([np.ones((trials, n + m, 1)), x], 2)
+    labelled, pairs = rows[:, :n], rows[:, n:]
+    inverse = np.linalg.inv(labelled.mT @ labelled)
+    # the mean of G over draws of their own, so that it is no function of A
+    moment = np.mean(rows.mT @ rows, 0) / (n + m)
+    one = np.einsum("ij,tji->t", moment, inverse)
+    two = np.einsum("ij,tji->t", moment, inverse @ (pairs.mT @ pairs) @ inverse)
+    ratio = two.mean() / one.mean()
+    error = np.std(two - ratio * one) / one.mean() / np.sqrt(trials)
+    factor = unlabelled_factor(n, p, m, "additive", intercept=True)
+    assert abs(1 + ratio - factor) < 4 * error and error < 0.02 * factor
+    without = unlabelled_factor(n, p, m, "additive")
+    assert abs(1 + ratio - without) > 10 * error  # which the test would find
+
+
+def test_slope_test_with_pairs_and_an_intercept_has_its_size():
+    n, p, m = 16, 5, 20
+    factor = unlabelled_factor(n, p, m, "additive", intercept=True)
+    shares = []
+    for part in (1.0, 0.3):
+        model, w1 = model_of_parts(0.5, 0.8, part * factor, 0.2, 0.5, p2=p, seed=3)
+
+        def draw(rng, model=model, w1=w1):
+            x1, x2, y = model.sample(n, rng)
+            return x2 + 5.0, y - 2.0, x1 @ w1 + 30.0, m
+
+        test = functools.partial(pairs_slope_test, intercept=True)
+        shares.append(rejections(test, draw, 1000, 4))
+    assert abs(shares[0] - 0.05) < 3.5 * np.sqrt(0.05 * 0.95 / 1000)
+    assert shares[1] > 0.5
+
+
+def test_shrinkage_test_at_r_is_that_of_the_theorem():
+    """In large samples its sign is that of `beats_shrinkage_with_pairs`."""
+    clear, said = 0, set()
+    for seed in range(25):
+        model, w1 = random_model(seed, p1=2, p2=3)
+        x1, x2, y = model.sample(20_000, seed)
+        for n, m in ((10, 15), (10, 190)):
+            student, told = x2 @ model.w_star, x1 @ w1
+            found = shrinkage_test(student, y, told, r=(n + m) / n)
+            if abs(found.statistic) < 4:
+                continue
+            beats = beats_shrinkage_with_pairs(model, w1, n, m)
+            assert (found.estimate > 0) == beats
+            clear += 1
+            said.add((beats, beats_shrinkage(model, w1)))
+    assert clear > 40 and len(said) >= 3  # and it is another question than at r = 1
+
+
+def test_contrast_at_r_1_is_the_partial_correlation():
+    rng = np.random.default_rng(0)
+    student, y, told = rng.standard_normal((3, 30)) + rng.standard_normal(30)
+    centred = {
+        name: (value - value.mean())[:, None]
+        for name, value in (("student", student), ("target", y), ("teacher", told))
+    }
+    wanted = shrinkage_test(student, y, told)
+    found = _contrast(centred, 1.0)
+    assert found.statistic == pytest.approx(wanted.statistic, rel=1e-9)
+    assert found.df == wanted.df
+
+
+def test_shrinkage_test_at_r_has_its_size():
+    n, shares = 25, []
+    for towards in (0.0, 1.0, -0.5):
+
+        def draw(rng, towards=towards):
+            student, error, more = rng.standard_normal((3, n))
+            told = (1.2 / 3 + towards) * student + 1.2 * error + 0.7 * more
+            return 4 + student, 1 + student + error, 2 * told
+
+        test = functools.partial(shrinkage_test, r=3.0)
+        shares.append(rejections(test, draw, 2000, 6))
+    assert abs(shares[0] - 0.05) < 3.5 * np.sqrt(0.05 * 0.95 / 2000)
+    assert shares[1] > 0.9 and shares[2] < 0.005
+
+
 def test_shrinkage_test_with_pairs_has_its_size_for_the_imitator_at_hand():
     n, p, m = 9, 4, 6
     rng = np.random.default_rng(2)
@@ -624,6 +712,14 @@ def test_bad_data_are_refused():
         helps_with_pairs(model, w1, 4, 9)
     with pytest.raises(ValueError, match="more than p \\+ 3 = 6 rows, got 6"):
         pairs_slope_test(x2[:6], y[:6], told[:6], 3)
+    with pytest.raises(ValueError, match="more than p \\+ 4 = 7 rows, got 7"):
+        pairs_slope_test(x2[:7], y[:7], told[:7], 3, intercept=True)
+    with pytest.raises(ValueError, match="`intercept` must be False"):
+        unlabelled_factor(20, 3, 1, "mixture", intercept=True)
+    with pytest.raises(ValueError, match="`r` must be"):
+        shrinkage_test(y, y, told, r=0.5)
+    with pytest.raises(ValueError, match="`student` must have a positive slope"):
+        shrinkage_test(-y + x2[:, 0], y, told, r=2.0)
     with pytest.raises(ValueError, match="3 columns like `features`, got 2"):
         pairs_shrinkage_test(x2, y, x2[:, :2], told)
     with pytest.raises(ValueError, match="rank 2 of 3 columns and 2 rows"):
