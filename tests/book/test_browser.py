@@ -147,7 +147,6 @@ def test_formulas_are_typeset(visits):
     assert all(seen["typeset"] >= seen["math"] for seen in visits.values())
 
 
-@OPEN
 def test_nothing_is_cut_off(visits):
     """At 1280 px no code, no table and no equation is wider than its box."""
     assert not broken(visits, "cut")
