@@ -194,8 +194,8 @@ def _pairs(
         return None
     if path.suffix.lower() != ".npz":
         raise ValueError(
-            f"{path.name} holds {next(iter(further))}{UNLABELLED}; rows without a "
-            "label are wanted in an .npz, whose arrays may differ in length"
+            f"{path.name} must be an .npz to hold rows without a label, whose arrays "
+            f"differ in length, got {next(iter(further))}{UNLABELLED}"
         )
     features = further.pop("student", None)
     outputs: dict[str, Any] = {}
@@ -204,8 +204,8 @@ def _pairs(
         match = cast(re.Match, OUTPUT.fullmatch(name))  # as `_role` let it in
         if FORMS[match[2]] not in forms[match[1]]:
             raise ValueError(
-                f"{path.name} holds {name}{UNLABELLED} and no {name}; outputs of the "
-                "labelled rows too, and in the same form, are wanted"
+                f"{path.name} must hold {name} of the labelled rows beside "
+                f"{name}{UNLABELLED}, got none"
             )
         if match[1] == "student":
             own = value
@@ -214,8 +214,8 @@ def _pairs(
     if features is None or not outputs:
         there = [f"{name}{UNLABELLED}" for name in further] or [f"student{UNLABELLED}"]
         raise ValueError(
-            f"{path.name} holds {listed(there)} alone; both student{UNLABELLED} and "
-            f"teacher_output{UNLABELLED} are wanted"
+            f"{path.name} must hold student{UNLABELLED} and teacher_output{UNLABELLED} "
+            f"of rows without a label, got {listed(there)} alone"
         )
     return outputs, features, own
 

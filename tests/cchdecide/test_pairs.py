@@ -345,7 +345,7 @@ def test_pairs_of_several_teachers_and_the_student_in_a_file(tmp_path):
         ({"teacher_output_unlabelled": None}, "student_unlabelled alone"),
         (
             {"teacher_output_unlabelled": None, "teacher_probs_unlabelled": np.eye(3)},
-            "holds teacher_probs_unlabelled and no teacher_probs",
+            "must hold teacher_probs of the labelled rows",
         ),
     ],
 )
@@ -359,5 +359,7 @@ def test_a_table_holds_no_pairs(tmp_path):
     path.write_text(
         "teacher.0,student.0,student_unlabelled.0,label\n1,2,3,0\n2,1,4,1\n"
     )
-    with pytest.raises(ValueError, match="wanted in an .npz"):
+    with pytest.raises(
+        ValueError, match="must be an .npz to hold rows without a label"
+    ):
         read_contents(path)
