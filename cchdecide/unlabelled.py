@@ -10,7 +10,8 @@ import numpy as np
 
 from cchdecide.outputs import Target, unlabelled_outputs_of
 from cchlib import check
-from cchlib.names import listed, match_rows, repeated_rows
+from cchlib.mi.repeats import records_of
+from cchlib.names import listed, match_rows
 
 #: what errors call the arrays
 OUTPUT, FEATURES = "teacher_output_unlabelled", "student_unlabelled"
@@ -131,10 +132,8 @@ def _new(
 ) -> np.ndarray:
     """(m,): which rows are no copies of labelled ones."""
     known = labelled.features
-    member = repeated_rows(
-        np.vstack([known, features]),
-        *(np.vstack([labelled.said[name], told[name]]) for name in told),
-    )
+    outputs = [np.vstack([labelled.said[name], told[name]]) for name in told]
+    member = records_of([np.vstack([known, features]), *outputs])
     if member is None:
         return np.ones(len(features), bool)
     return ~np.isin(member[len(known) :], member[: len(known)])

@@ -125,10 +125,6 @@ def broken(visits, what):
     return {name: seen[what] for name, seen in visits.items() if seen[what]}
 
 
-#: known to fail on the proofs of unlabelled pairs; to be mended
-OPEN = pytest.mark.xfail(reason="open: a page that came lately fails", strict=False)
-
-
 def test_no_error_in_the_console(visits):
     assert not broken(visits, "wrong")
 
