@@ -47,6 +47,15 @@ RULES = {
 QUICK_LOOKS = {"pilot": "pilot", "decide": "decide_verdict"}
 OTHER_ESTIMATORS = {"CCH, gaussian": "cch_gaussian", "CCH, ksg": "cch_ksg"}
 FLIPS = 20_000
+#: what the page says of each regime
+COUNTED = ("pairs", "helps", "harms", "saturated", "missing", "yes", "B", "always")
+#: what only ranks, beside the rules
+SCORES_ALONE = {
+    "agreement": "agreement",
+    "CKA": "cka",
+    "LogME": "logme",
+    "label information of both": "label_information_of_both",
+}
 
 
 def log(run: Measurements, one: MultiView, hidden: float, study: Study) -> None:
@@ -367,6 +376,7 @@ def answer(table: pd.DataFrame) -> dict[str, str | int]:
         said[f"{name}_helps"] = int(counts.get("helps", 0))
         said[f"{name}_harms"] = int(counts.get("harms", 0))
         said[f"{name}_saturated"] = int(saturated(part).sum())
+        said[f"{name}_missing"] = int(part["cch_latent"].isna().sum())
         said[f"{name}_yes"] = int((part["cch_latent"] > 0).sum())
         if hidden in cch.index:
             row = cch.loc[hidden]
@@ -374,7 +384,7 @@ def answer(table: pd.DataFrame) -> dict[str, str | int]:
             said[f"{name}_B"] = f"{row['B']:+.4f} ± {row['std_error']:.4f}"
             said[f"{name}_always"] = f"{always:+.4f}"
     for name in ("all", "few"):
-        for what in ("pairs", "helps", "harms", "saturated", "yes", "B", "always"):
+        for what in COUNTED:
             said.setdefault(f"{name}_{what}", "not measured")
     return said
 
@@ -426,6 +436,26 @@ def show_rules(table: pd.DataFrame) -> None:
         "Net benefit B of every rule: mean over the sets of what it gains where it "
         "says “distil”, in points (hundredths of accuracy, or of Var y); the larger "
         "p-value of the tests against “always” and “never”.",
+    )
+
+
+def show_aucs(table: pd.DataFrame) -> None:
+    """Within-set AUC of every score: the mean over sets against a half."""
+    rows = []
+    asked = RULES | SCORES_ALONE
+    for name, metric in asked.items():
+        if metric not in table:
+            continue
+        for hidden, part in within_set_auc(table, metric).groupby("hidden"):
+            count, mean = len(part), part["auc"].mean()
+            error = part["auc"].std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+            rows.append((regime(hidden), name, count, plots.pm(mean, error, digits=2)))
+    shown = pd.DataFrame(rows, columns=["regime", "score", "sets", "AUC"])
+    plots.show_table(
+        shown.sort_values("regime", kind="stable", ascending=False),
+        "How well a score ranks the pairs of a set, whatever its zero: AUC for the "
+        "sign of the gain, mean over the sets whose pairs have both signs; .5 is a "
+        "coin.",
     )
 
 
