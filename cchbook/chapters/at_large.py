@@ -48,7 +48,18 @@ QUICK_LOOKS = {"pilot": "pilot", "decide": "decide_verdict"}
 OTHER_ESTIMATORS = {"CCH, gaussian": "cch_gaussian", "CCH, ksg": "cch_ksg"}
 FLIPS = 20_000
 #: what the page says of each regime
-COUNTED = ("pairs", "helps", "harms", "saturated", "missing", "yes", "B", "always")
+COUNTED = (
+    "pairs",
+    "helps",
+    "harms",
+    "saturated",
+    "missing",
+    "yes",
+    "B",
+    "always",
+    "auc",
+    "best",
+)
 #: what only ranks, beside the rules
 SCORES_ALONE = {
     "agreement": "agreement",
@@ -383,10 +394,21 @@ def answer(table: pd.DataFrame) -> dict[str, str | int]:
             always = benefits(part)["always"].mean()
             said[f"{name}_B"] = f"{row['B']:+.4f} ± {row['std_error']:.4f}"
             said[f"{name}_always"] = f"{always:+.4f}"
+            aucs = within_set_auc(part, "cch_latent")["auc"]
+            said[f"{name}_auc"] = plots.pm(aucs.mean(), aucs.sem(), digits=2)
+            said[f"{name}_best"] = _best_rival(tests[tests["hidden"] == hidden])
     for name in ("all", "few"):
         for what in COUNTED:
             said.setdefault(f"{name}_{what}", "not measured")
     return said
+
+
+def _best_rival(tests: pd.DataFrame) -> str:
+    """The rule with the largest net benefit beside the CCH, in words."""
+    rivals = tests[tests["rule"] != "CCH"].set_index("rule")
+    name = rivals["B"].idxmax()
+    row, p = rivals.loc[name], holm(rivals["p_value"])[name]
+    return f"{name}, {row['B']:+.4f} ± {row['std_error']:.4f} (p = {p:.2g})"
 
 
 def _primary(cch: pd.DataFrame) -> str:
@@ -456,6 +478,32 @@ def show_aucs(table: pd.DataFrame) -> None:
         "How well a score ranks the pairs of a set, whatever its zero: AUC for the "
         "sign of the gain, mean over the sets whose pairs have both signs; .5 is a "
         "coin.",
+    )
+
+
+def show_when(table: pd.DataFrame) -> None:
+    """Where distilling helps: by regime and by whether the teacher is better."""
+    rows = []
+    better = np.where(table["teacher_advantage"] > 0, "yes", "no")
+    for (hidden, yes), part in table.groupby(["hidden", better]):
+        of_sets = part.groupby("set")["gain"].mean()
+        counts = part["verdict"].value_counts()
+        rows.append(
+            {
+                "regime": regime(hidden),
+                "teacher better": yes,
+                "sets": len(of_sets),
+                "pairs": len(part),
+                "gain, in points": plots.pm(100 * of_sets.mean(), 100 * of_sets.sem()),
+                "helps": int(counts.get("helps", 0)),
+                "harms": int(counts.get("harms", 0)),
+            }
+        )
+    plots.show_table(
+        pd.DataFrame(rows),
+        "Where it helps: mean gain over the control, a set counted once, and how many "
+        "pairs clearly gain and lose, by whether the teacher is better on the "
+        "validation rows.",
     )
 
 
