@@ -86,8 +86,6 @@ def interventions_table(part1: pd.DataFrame, n: int, seeds: int) -> None:
     """What each intervention does to information, accuracy and gain."""
     names = {
         "arm": "intervention",
-        "gamma": "γ",
-        "swapped": "k",
         "i_ts": "I(H₁;H₂)",
         "gap": "gap (nats)",
         "i_ts_outputs": "of outputs",
@@ -97,6 +95,10 @@ def interventions_table(part1: pd.DataFrame, n: int, seeds: int) -> None:
     ordered = part1.sort_values(["shuffled", "swapped", "gamma"])
     gains = ordered[["gain", "gain_se"]].to_numpy()
     shown = ordered[list(names)].rename(columns=names)
+    shown["intervention"] = [
+        f"{row.swapped:g} {row.arm}" if row.swapped else f"{row.arm}, γ = {row.gamma}"
+        for row in ordered.itertuples()
+    ]
     full = ordered["saturated"]
     shown["I(H₁;H₂)"] = bounded(ordered["i_ts"], full)
     shown["gap (nats)"] = bounded(ordered["gap"], full, "+.2f")
@@ -266,13 +268,19 @@ def choices_table(found: pd.DataFrame) -> None:
     words = found.assign(gap=bounded(found["gap"], found["saturated"], "+.2f"))
     wide = words.pivot(index=SETTING, columns="gamma", values="gap")
     wide = wide.reindex(pd.MultiIndex.from_frame(found[SETTING].drop_duplicates()))
-    named = wide.rename(columns=lambda gamma: f"gap, γ = {gamma}")
-    shown = named.reset_index()
+    shown = wide.rename(columns=lambda gamma: f"gap, γ = {gamma}")
+    shown = shown.rename_axis(columns=None).reset_index(drop=True)
     groups = found.groupby(SETTING)
     own = groups["i_sl"].first().reindex(wide.index)
     agreed = groups["agrees"].agg(lambda each: f"{each.sum()} of {len(each)}")
-    shown.insert(len(SETTING), "I(H₂;Y)", own.round(2).to_numpy())
+    shown.insert(0, "I(H₂;Y)", own.round(2).to_numpy())
     shown["signs agree"] = agreed.reindex(wide.index).to_numpy()
+    setting = wide.index.to_frame(index=False)
+    trained = zip(setting["batch_size"], setting["epochs"])
+    training = [f"{size} a batch, {many} epochs" for size, many in trained]
+    shown.insert(0, "training", training)
+    shown.insert(0, "images", setting["samples"].astype(str) + " " + setting["split"])
+    shown.insert(0, "layer, estimator", setting["layer"] + ", " + setting["method"])
     plots.show_table(
         shown,
         "The gap in nats under every choice, and at how many blurs its sign is that of "

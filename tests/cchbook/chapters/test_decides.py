@@ -111,3 +111,23 @@ def test_arms_of_the_interventions():
         "shuffled within classes",
     ]
     assert decides.condition(part, shuffled=1).name == 2
+
+
+def test_a_saturated_gap_bounds_from_below(choices):
+    """It is marked, and says no where it is not positive: nothing."""
+    assert decides.bounded([1.234, -0.5], [True, False]) == ["≥ 1.23", "-0.50"]
+    near = choices.assign(saturated=[False, True, True, False])
+    assert decides.signed(near)["gap"].tolist() == pytest.approx([0.5, 0.4, 0.2])
+
+
+def test_every_choice_in_a_table_that_fits(choices, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        decides.plots, "show_table", lambda frame, *_: shown.append(frame)
+    )
+    decides.choices_table(choices.assign(saturated=[True, False, False, False]))
+    (table,) = shown
+    assert table.shape == (2, 7) and table.columns.name is None
+    assert table["images"].tolist() == ["100 test", "100 test"]
+    assert table["gap, γ = 0.0"].tolist() == ["≥ +0.50", "+0.40"]
+    assert table["signs agree"].tolist() == ["1 of 2", "2 of 2"]
