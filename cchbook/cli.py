@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -267,6 +268,11 @@ def collect(
 
         if to.suffix not in (".csv", ".parquet"):
             raise ValueError(f"-o must end in .csv or .parquet, got {to}")
+        if to.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise ValueError(
+                f"-o must end in .csv where pyarrow is not installed, got {to}: "
+                "pip install pyarrow"
+            )
         if sweep:
             grid = plan.read_sweep(sweep)
             names = [notebook] if notebook else []
@@ -287,7 +293,7 @@ def collect(
         if to.suffix == ".csv":
             content = table.to_csv(index=False).encode()
         else:
-            content = table.to_parquet(None, index=False)
+            content = table.to_parquet(None, index=False, engine="pyarrow")
         write_bytes(to, content)
         print(f"{to}: {len(table)} rows of {table['key'].nunique()} runs")
 
@@ -380,7 +386,7 @@ def pdf(
 @data_app.command("list")
 def data_list() -> None:
     """Every data set, whether it is here, its size and licence."""
-    with _plainly():
+    with plainly():
         from cchbook.data import catalogue
 
         table = Table(
@@ -412,7 +418,7 @@ def data_fetch(
     """Download data sets into the data folder; what has arrived is not downloaded
     again.
     """
-    with _plainly():
+    with plainly():
         from cchbook.data import catalogue
 
         for name in [
@@ -438,7 +444,7 @@ def data_verify(
     """Compare data sets with the published checksums; exit code 1 where one differs or
     is not here.
     """
-    with _plainly():
+    with plainly():
         from cchbook.data import catalogue
 
         wrong = 0
@@ -468,7 +474,7 @@ def data_describe(
     """Describe a data set as Croissant (JSON-LD), which others' tools read: addresses,
     checksums, formats, licence, citation, columns.
     """
-    with _plainly():
+    with plainly():
         import json
 
         from cchbook.data import croissant
@@ -499,8 +505,16 @@ def _workers() -> int:
 
 @contextmanager
 def _plainly(build_dir: Path | None = None) -> Iterator[None]:
-    """As `plainly`, with everything below `build_dir` for the time being."""
+    """As `plainly`, with everything below `build_dir` for the time being; says which
+    checkout is meant where it isn't the one around.
+    """
+    from cchbook.runs import places
+
     before = os.environ.get("CCH_BUILD_DIR")
+    root = places.repository()
+    if root is not None and "CCH_ROOT" not in os.environ:
+        if root != Path.cwd() and root not in Path.cwd().parents:
+            print(f"cch: in the checkout {root}", file=sys.stderr)
     with plainly():
         try:
             if build_dir is not None:

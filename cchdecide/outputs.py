@@ -93,8 +93,8 @@ def target_of(
         return _by_name(values, list(classes), columns, source)
 
     names, codes = np.unique(values, return_inverse=True)
-    width = len(names) if columns in (None, 1) and len(names) == 2 else columns
-    width = len(names) if width is None else width
+    # one column serves for two classes; of more, `outputs_of` asks for all of them
+    width = len(names) if columns in (None, 1) else columns
     if len(names) < width / 2:
         raise ValueError(
             f"`labels` must hold most of the {width} classes of the outputs' columns, "

@@ -30,7 +30,13 @@ def logme(features: Any, labels: Any) -> float:
     Returns
     -------
     float
-        In nats a subject; larger is better. Depends on the units of the features.
+        In nats a subject; larger is better. A unit that all features share does not
+        matter, the proportions of their columns do.
+
+    Raises
+    ------
+    ValueError
+        On features or labels that don't vary, NaN or infinity, unequal lengths.
 
     References
     ----------
@@ -43,7 +49,11 @@ def logme(features: Any, labels: Any) -> float:
     target = target_of(labels)
     n, p = x.shape
     check.same_length(features=x, labels=target.y)
-    left, singular, _ = np.linalg.svd(x, full_matrices=False)
+    if not check.varies(x).any():
+        raise ValueError("`features` must vary, got constant columns only")
+    # the largest evidence is the same for any unit, in which sums stay finite
+    left, singular, _ = np.linalg.svd(x / abs(x).max(), full_matrices=False)
+    singular = singular / singular[0]
     squares = singular**2
     scores = []
     for y in target.y.T:

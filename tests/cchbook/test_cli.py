@@ -310,6 +310,12 @@ def test_collect_leaves_an_earlier_table_where_the_disk_is_full(toy, monkeypatch
     assert [p.name for p in toy.root.iterdir() if "all" in p.name] == ["all.csv"]
 
 
+def test_what_writes_parquet_is_named_where_it_is_missing(toy, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused = cch("collect", "-o", toy.root / "t.parquet")
+    assert refused.exit_code == 2 and "pip install pyarrow" in refused.stderr
+
+
 def test_collect_says_that_no_run_has_metrics(toy):
     keep_run(toy.root, "aa", "quick", 1, rows=0)
     done = cch("collect", "-o", toy.root / "all.csv")
@@ -369,3 +375,13 @@ def test_slides_outside_of_a_checkout_say_what_build_says(toy):
     build, slides = cch("build"), cch("slides", "01_toy")
     assert build.stderr == slides.stderr and "with a _toc.yml" in slides.stderr
     assert slides.exit_code == 2
+
+
+def test_a_checkout_from_elsewhere_is_named(toy, monkeypatch):
+    """An editable install finds its own checkout: what is written there is said."""
+    monkeypatch.delenv("CCH_ROOT")
+    monkeypatch.chdir(toy.root.parent)
+    done = cch("collect", "--build-dir", toy.root / "out")
+    assert f"cch: in the checkout {records.repository()}" in done.stderr
+    monkeypatch.chdir(records.repository() / "tests")
+    assert "in the checkout" not in cch("collect", "--build-dir", toy.root).stderr

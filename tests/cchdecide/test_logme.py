@@ -90,3 +90,11 @@ def test_it_is_that_of_transformer_ranker(monkeypatch):
         )
         # its denominators carry 1e-5
         assert logme(x, labels) == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e-6, 1e6, 1e150])
+def test_the_unit_of_the_features_does_not_matter(unit):
+    x, y = features(60, 5)
+    assert logme(unit * x, y) == pytest.approx(logme(x, y), abs=1e-9)
+    with pytest.raises(ValueError, match="features.* must vary"):
+        logme(np.full((60, 3), unit), y)

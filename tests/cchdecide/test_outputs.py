@@ -233,3 +233,9 @@ def test_groups_that_are_missing_are_refused():
         ValueError, match="groups.* 3 missing entries, the first in row 1"
     ):
         pilot(STUDENT, CODES, LOGITS, groups=groups)
+
+
+@pytest.mark.parametrize("output", [np.zeros(300), np.zeros((300, 3, 3))])
+def test_class_numbers_and_tokens_are_no_outputs(output):
+    with pytest.raises(ValueError, match="teacher_output.* must have"):
+        decide(SHARED, STUDENT, CODES, teacher_output=output, **QUICK)
