@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 import pytest
+import yaml
 
 from cchbook.publish.build import BARS, GLUED, leave_open, text_only, toc_files
 from cchbook.runs import records
@@ -85,6 +86,22 @@ def test_the_route_of_an_hour_is_read_in_an_hour():
     read |= {label: words(section(label)) for label in parts}
     assert min(read.values()) > 20
     assert sum(read.values()) <= READ_IN_AN_HOUR, read
+
+
+def test_chapters_have_the_numbers_of_their_notebooks():
+    """The book's numbers run on over the numbered parts: a page between two chapters
+    would shift them.
+    """
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+    numbered = [
+        chapter["file"]
+        for part in parts
+        if part.get("numbered")
+        for chapter in part["chapters"]
+    ]
+    names = [path.stem for path in NOTEBOOKS]
+    assert [file.removeprefix("notebooks/") for file in numbered][: len(names)] == names
+    assert [int(name[:2]) for name in names] == list(range(1, len(names) + 1))
 
 
 def test_each_chapter_says_what_comes_next_and_it_does():
