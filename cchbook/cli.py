@@ -9,8 +9,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,11 +33,38 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
-ROWS = 40  # of the summary: beyond it only what failed is listed
+
+def _name_checkout() -> None:
+    """Say which checkout is meant where it isn't the one around."""
+    from cchbook.runs import places
+
+    root = places.repository()
+    if root is not None and "CCH_ROOT" not in os.environ:
+        if root != Path.cwd() and root not in Path.cwd().parents:
+            print(f"cch: in the checkout {root}", file=sys.stderr)
+
+
+def _everything_below(context: typer.Context, folder: Path | None) -> Path | None:
+    """Say where everything goes while the command runs."""
+    _name_checkout()
+    if folder is not None:
+        before = os.environ.get("CCH_BUILD_DIR")
+        os.environ["CCH_BUILD_DIR"] = str(folder.absolute())
+
+        @context.call_on_close  # for callers within a process
+        def restore() -> None:
+            del os.environ["CCH_BUILD_DIR"]
+            os.environ.update({"CCH_BUILD_DIR": before} if before else {})
+
+    return folder
+
 
 BuildDir = Annotated[
     Path | None,
-    typer.Option(help="Where everything goes (default: CCH_BUILD_DIR, or _build)."),
+    typer.Option(
+        callback=_everything_below,
+        help="Where everything goes (default: CCH_BUILD_DIR, or _build).",
+    ),
 ]
 Profile = Annotated[str, typer.Option(help="quick, paper or smoke.")]
 Output = Annotated[
@@ -129,7 +154,7 @@ def run(
     """Execute notebooks, leaving out runs that are complete; exit code 1 where one
     fails.
     """
-    with _plainly(build_dir):
+    with plainly():
         from cchbook.runs import batch, plan
         from cchbook.runs.job import Limits
 
@@ -139,19 +164,12 @@ def run(
                 "brings its own workers"
             )
         grid = plan.read_sweep(sweep) if sweep else None
-        for said in plan.readings(settings or []):
+        settings = settings or []
+        for said in plan.readings(settings):
             print(f"cch: {said}", file=sys.stderr)
-        todo = batch.Batch(
-            notebooks or [],
-            profile,
-            settings or [],
-            grid,
-            output,
-            split or [],
-            plain,
-            Limits(timeout, cell_timeout, again),
-            retries,
-        )
+        limits = Limits(timeout, cell_timeout, again)
+        asked = (notebooks or [], profile, settings, grid, output, split or [], plain)
+        todo = batch.Batch(*asked, limits, retries)
         console = Console(soft_wrap=not sys.stdout.isatty())
         outcomes, began = [], time.perf_counter()
         # the end of a batch job's time, and a plain kill, are told as interruptions
@@ -161,7 +179,9 @@ def run(
                 pool = batch.cluster(cluster)
             else:
                 # asked for two processes, one alone leaves half of the cores to others
-                pool = batch.local(workers or _workers(), fixed=workers is not None)
+                left = todo.left()
+                share = workers or min(_workers(), max(1, left))
+                pool = batch.local(share, at_once=min(share, left))
             with pool as workers_at_hand, _bar(console) as bar:
                 task = bar.add_task("runs", total=len(todo))
                 for outcome in todo.run(workers_at_hand):
@@ -184,7 +204,7 @@ def record(
     build_dir: BuildDir = None,
 ) -> None:
     """Put finished runs under data/recorded, with a line in its README."""
-    with _plainly(build_dir):
+    with plainly():
         from cchbook.runs import recording
 
         for key in keys:
@@ -205,7 +225,7 @@ def export(
     """Pack finished runs with their notebooks, parameters, data checksums and versions
     as a Process Run Crate, which others' tools read.
     """
-    with _plainly(build_dir):
+    with plainly():
         from cchbook.publish import crate
 
         print(crate.export(keys, to, output))
@@ -222,7 +242,7 @@ def status(
     """Say what of a batch is done, failed or missing, and what runs; works while it
     runs, from any machine that sees its --output.
     """
-    with _plainly(build_dir):
+    with plainly():
         from cchbook.runs import watch
         from cchbook.runs.store import Store
 
@@ -261,7 +281,7 @@ def collect(
     """Put the metrics of complete runs into one tidy table, with their parameters as
     columns.
     """
-    with _plainly(build_dir):
+    with plainly():
         from cchbook.data.files import write_bytes
         from cchbook.runs import batch, plan
         from cchbook.runs.store import collect as collected
@@ -274,20 +294,16 @@ def collect(
                 "pip install pyarrow"
             )
         if sweep:
-            grid = plan.read_sweep(sweep)
-            names = [notebook] if notebook else []
+            names, grid = [notebook] if notebook else [], plan.read_sweep(sweep)
             planned = batch.Batch(
                 names, profile or "quick", settings or [], grid, output
             )
             done = planned.complete()
-            wanted = [*planned.first, *planned.late(done)]
-            keys = [job.key for job in wanted]
-            missing = sum(job.run not in done for job in wanted)
-            if missing:
-                print(
-                    f"cch: {missing} of {len(keys)} runs are missing", file=sys.stderr
-                )
-            table = collected(notebook, output, keys)
+            jobs = [*planned.first, *planned.late(done)]
+            if missing := sum(job.run not in done for job in jobs):
+                said = f"cch: {missing} of {len(jobs)} runs are missing"
+                print(said, file=sys.stderr)
+            table = collected(notebook, output, [job.key for job in jobs])
         else:
             table = collected(notebook, output, None, profile, settings or [])
         if to.suffix == ".csv":
@@ -312,7 +328,7 @@ def build(
     build_dir: BuildDir = None,
 ) -> None:
     """Build the HTML book from complete runs, without executing anything."""
-    with _plainly(build_dir):
+    with plainly():
         from cchbook.publish.build import build as build_book
 
         began = time.perf_counter()
@@ -340,7 +356,7 @@ def slides(
     build_dir: BuildDir = None,
 ) -> None:
     """Make slides of each chapter from its page; they work without a network."""
-    with _plainly(build_dir):
+    with plainly():
         from cchbook.publish import slides as publish
 
         made = publish.slides(profile, settings or [], runs, chapters or ())
@@ -362,7 +378,8 @@ def student(
     """Make a student's notebook of a chapter: the experiment and the exercises, without
     solutions, records and the numbers in the text.
     """
-    with _plainly():
+    _name_checkout()
+    with plainly():
         from cchbook.publish import student as publish
 
         out = to or Path(f"student_{notebook}.ipynb")
@@ -377,7 +394,7 @@ def pdf(
     build_dir: BuildDir = None,
 ) -> None:
     """Print the built book as one PDF, with headless Chromium."""
-    with _plainly(build_dir):
+    with plainly():
         from cchbook.publish import slides as publish
 
         print(publish.pdf(profile, settings or [], runs))
@@ -389,23 +406,12 @@ def data_list() -> None:
     with plainly():
         from cchbook.data import catalogue
 
-        table = Table(
-            "name",
-            "here",
-            "size",
-            "licence",
-            "what",
-            title=f"data below {catalogue.data_home()}",
-        )
+        title = f"data below {catalogue.data_home()}"
+        table = Table("name", "here", "size", "licence", "what", title=title)
         for entry in catalogue.sets():
-            size = f"{entry.size / 1e6:,.1f} MB"
-            table.add_row(
-                entry.name,
-                "yes" if entry.present else "no",
-                size,
-                entry.licence,
-                escape(entry.title),
-            )
+            here, size = "yes" if entry.present else "no", entry.size / 1e6
+            words = (entry.name, here, f"{size:,.1f} MB", entry.licence)
+            table.add_row(*words, escape(entry.title))
         Console().print(table)
 
 
@@ -421,17 +427,15 @@ def data_fetch(
     with plainly():
         from cchbook.data import catalogue
 
-        for name in [
-            catalogue.get(name).name for name in names
-        ]:  # no download before all names are known
+        # no download before all names are known
+        for name in [catalogue.get(name).name for name in names]:
             with _bar(Console(stderr=True)) as bar:
                 task = bar.add_task(name, total=None)
-                found = catalogue.fetch(
-                    name,
-                    lambda done, total, bar=bar, task=task: bar.update(
-                        task, completed=done, total=total
-                    ),
-                )
+
+                def show(done: int, total: int | None, update=bar.update, task=task):
+                    update(task, completed=done, total=total)
+
+                found = catalogue.fetch(name, show)
             print(f"{name}: {found.path} sha256 {found.sha256}")
 
 
@@ -503,29 +507,6 @@ def _workers() -> int:
 # What is shown ------------------------------------------------------------------------
 
 
-@contextmanager
-def _plainly(build_dir: Path | None = None) -> Iterator[None]:
-    """As `plainly`, with everything below `build_dir` for the time being; says which
-    checkout is meant where it isn't the one around.
-    """
-    from cchbook.runs import places
-
-    before = os.environ.get("CCH_BUILD_DIR")
-    root = places.repository()
-    if root is not None and "CCH_ROOT" not in os.environ:
-        if root != Path.cwd() and root not in Path.cwd().parents:
-            print(f"cch: in the checkout {root}", file=sys.stderr)
-    with plainly():
-        try:
-            if build_dir is not None:
-                os.environ["CCH_BUILD_DIR"] = str(build_dir.absolute())
-            yield
-        finally:  # for callers within a process
-            if build_dir is not None:
-                os.environ.pop("CCH_BUILD_DIR")
-                os.environ.update({"CCH_BUILD_DIR": before} if before else {})
-
-
 def _bar(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
@@ -538,18 +519,15 @@ def _bar(console: Console) -> Progress:
 
 
 def _show(console: Console, outcome: Any, count: str) -> None:
-    """A line for each job that ends; on a terminal only for one that failed."""
-    if outcome.status == "kept" or console.is_terminal and outcome.status != "failed":
+    """A line for each job that ends, and where to look where it failed."""
+    if outcome.status == "kept":
         return
-    words = (
-        count,
-        outcome.job.notebook,
-        outcome.job.key,
-        outcome.status,
-        f"{outcome.seconds:.1f} s",
-        outcome.why,
-    )
-    console.print(escape(" ".join(words).rstrip()), highlight=False)
+    job, seconds = outcome.job, f"{outcome.seconds:.1f} s"
+    changed = [f"{name}={value}" for name, value in job.overrides.items()]
+    see = f"(see {outcome.copy})" if outcome.copy else ""
+    words = [count, job.notebook, job.key, *changed, outcome.status, seconds]
+    line = " ".join(word for word in (*words, outcome.why, see) if word)
+    console.print(escape(line), highlight=False)
 
 
 def _summary(
@@ -557,41 +535,7 @@ def _summary(
 ) -> None:
     counts = Counter(outcome.status for outcome in outcomes)
     counts["not run"] = max(0, total - len(outcomes))
-    said = ", ".join(
-        f"{counts[status]} {status}"
-        for status in ("done", "kept", "failed", "interrupted", "not run")
-        if counts[status]
-    )
-    rows = (
-        outcomes
-        if total <= ROWS
-        else [outcome for outcome in outcomes if outcome.status == "failed"]
-    )
-    if rows:
-        table = Table("notebook", "overrides", "key", "status", "seconds", "why")
-        for outcome in sorted(rows, key=lambda o: (o.job.notebook, o.job.key)):
-            changed = " ".join(
-                f"{name}={value}" for name, value in outcome.job.overrides.items()
-            )
-            why = f"{outcome.why} (see {outcome.copy})" if outcome.copy else outcome.why
-            spent = "" if outcome.status == "kept" else f"{outcome.seconds:.1f}"
-            table.add_row(
-                *map(
-                    escape,
-                    (
-                        outcome.job.notebook,
-                        changed,
-                        outcome.job.key,
-                        outcome.status,
-                        spent,
-                        why,
-                    ),
-                )
-            )
-        console.print(table)
-    console.print(
-        escape(
-            f"{said or 'nothing to run'} in {seconds:.1f} s; runs are below {store}"
-        ),
-        highlight=False,
-    )
+    words = ("done", "kept", "failed", "interrupted", "not run")
+    said = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
+    told = f"{said or 'nothing to run'} in {seconds:.1f} s; runs are below {store}"
+    console.print(escape(told), highlight=False)

@@ -11,6 +11,8 @@ import os
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What the tests start reads our modules as they were compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from pathlib import Path  # noqa: E402
 

@@ -166,18 +166,18 @@ def timed(case: Case, arguments: dict[str, Any]) -> Any:
 
 @contextmanager
 def limited():
-    """TimeoutError after SECONDS, for what would hang."""
+    """TimeoutError after SECONDS of this process's time, for what would not end."""
 
     def over(*_):
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    before = signal.signal(signal.SIGPROF, over)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def chosen(random: np.random.Generator, kinds: dict[str, str]) -> list[str]:

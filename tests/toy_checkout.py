@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -60,20 +62,19 @@ class Toy:
             )
         return path
 
+    def _words(self) -> list[list[str]]:
+        text = self.trace.read_text() if self.trace.is_file() else ""
+        return [line.split() for line in text.splitlines()]
+
     def executions(self) -> list[str]:
         """ "notebook i" of every execution so far."""
-        lines = self.trace.read_text().splitlines() if self.trace.is_file() else []
-        return [" ".join(line.split()[:2]) for line in lines]
+        return [" ".join(words[:2]) for words in self._words()]
 
     def processes(self) -> list[int]:
         """Process ids of the kernels of every execution so far,
         and of their parents.
         """
-        return [
-            int(pid)
-            for line in self.trace.read_text().splitlines()
-            for pid in line.split()[2:]
-        ]
+        return [int(pid) for words in self._words() for pid in words[2:]]
 
 
 def write_notebook(
@@ -110,16 +111,36 @@ def write_notebook(
 
 
 _pools = contextlib.ExitStack()
+unshared = batch.local  # for tests that kill a worker
 
 
 @functools.cache
+def _started(workers):
+    return _pools.enter_context(unshared(workers, workers))
+
+
 def pool(workers=2):
-    """Workers for all tests of a process: starting them takes seconds."""
-    return _pools.enter_context(batch.local(workers))
+    """Workers for all tests of a process, since starting them takes seconds; in the
+    environment that the test has now.
+    """
+    found, here = _started(workers), dict(os.environ)
+
+    def move():
+        os.environ.clear()
+        os.environ.update(here)
+
+    found.client.run(move)
+    return found
+
+
+@contextlib.contextmanager
+def shared(workers, at_once):
+    """What `batch.local` gives, from the workers for all tests."""
+    yield replace(pool(max(1, at_once)), slots=workers)
 
 
 def close_pools():
-    pool.cache_clear()
+    _started.cache_clear()
     _pools.close()
 
 
@@ -132,7 +153,7 @@ def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def complete(toy, notebook="01_toy"):

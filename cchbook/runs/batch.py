@@ -129,6 +129,23 @@ class Batch:
         late = [job for job, _ in self._late]
         return self.store.all_complete(j.notebook for j in (*self.first, *read, *late))
 
+    def _kept(self) -> set[tuple[str, str]]:
+        return set() if self.limits.again else self.complete()
+
+    def _parts(self, jobs: Sequence[Job]) -> list[Job]:
+        """Jobs with the pieces of those that are cut in their places; a piece that two
+        runs share is one job.
+        """
+        parts = [part for job in jobs for part in self.pieces.get(job.run, [job])]
+        return list({part.run: part for part in parts}.values())
+
+    def left(self) -> int:
+        """How many jobs may run at once."""
+        kept = self._kept()
+        wanted = [job for job in self.first if job.run not in kept]
+        missing = [job for job in self._parts(wanted) if job.run not in kept]
+        return max(len(missing), len(self._late))
+
     def run(self, pool: Pool) -> Iterator[Outcome]:
         """Run what is missing; yields one outcome a job, in the order in which they
         end.
@@ -140,27 +157,18 @@ class Batch:
             goes on from there.
         """
         self.store.sweep()
-        kept = set() if self.limits.again else self.complete()
+        kept = self._kept()
         wanted = [job for job in self.first if job.run not in kept]
-        # pieces that two runs share are one job
-        parts = {p.run: p for job in wanted for p in self.pieces.get(job.run, ())}
-        yield from (
-            Outcome(job, "kept")
-            for job in (*self.first, *parts.values())
-            if job.run in kept
-        )
+        todo = self._parts(wanted)
+        known = {job.run: job for job in (*self.first, *todo)}
+        yield from (Outcome(job, "kept") for run, job in known.items() if run in kept)
         self._note(pool)
-        todo = [
-            job
-            for job in (*wanted, *parts.values())
-            if job.run not in self.pieces and job.run not in kept
-        ]
         cut = [job for job in wanted if job.run in self.pieces]
-        yield from self._executed(todo, cut, pool)
+        yield from self._executed([j for j in todo if j.run not in kept], cut, pool)
         if self._late:  # what they read is there now, or will not be
             late = self.late(self.complete())
             self._note(pool, late)
-            kept = set() if self.limits.again else self.complete()
+            kept = self._kept()
             yield from (Outcome(job, "kept") for job in late if job.run in kept)
             yield from self._executed([j for j in late if j.run not in kept], [], pool)
 
@@ -172,17 +180,13 @@ class Batch:
         """
         from distributed import as_completed
 
-        slots = pool.slots
-        if isinstance(slots, int) and not pool.fixed:
-            slots = max(1, min(slots, len(todo)))
-        limits = replace(self.limits, env=pool.env())
         submitted = {
             pool.client.submit(
                 jobs.execute,
                 job,
                 self.store.url,
-                slots,
-                limits,
+                pool.slots,
+                self.limits,
                 key=f"{job.notebook}~{job.key}~{self.name}",
                 retries=self.retries,
                 priority=-place,  # what is submitted at once has no order else
@@ -337,27 +341,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pool:
-    """Dask workers, and how many jobs run at once on this machine, or on each of
-    {host: jobs}; where that is `fixed`, a job's share of the cores stays as small when
-    there are fewer.
-    """
+    """Dask workers, and how many jobs share this machine, or each of {host: jobs}."""
 
     name: str
     client: Client
     slots: int | Mapping[str, int]
-    fixed: bool = False
-
-    def env(self) -> dict[str, str] | None:
-        """What workers of this machine take from this process's environment."""
-        if not isinstance(self.slots, int):
-            return None
-        return {name: os.environ[name] for name in jobs.OURS if name in os.environ}
 
 
 @contextmanager
-def local(workers: int, fixed: bool = False) -> Iterator[Pool]:
-    """Processes of this machine, `workers` at once, each with one thread; leaving early
-    ends those that run.
+def local(workers: int, at_once: int) -> Iterator[Pool]:
+    """Processes of this machine, `at_once` of them, each with one thread and its share
+    of the cores, as if there were `workers`; leaving early ends those that run.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -375,7 +369,7 @@ def local(workers: int, fixed: bool = False) -> Iterator[Pool]:
         tempfile.TemporaryDirectory(prefix="cch-") as scratch,
         dask.config.set(config),
         LocalCluster(
-            n_workers=workers,
+            n_workers=at_once,
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=":0",
@@ -387,7 +381,7 @@ def local(workers: int, fixed: bool = False) -> Iterator[Pool]:
     ):
         client.run(_quiet)
         try:
-            yield Pool("this machine", client, workers, fixed)
+            yield Pool("this machine", client, workers)
         finally:
             for nanny in cluster.workers.values():
                 nanny.close_gracefully()  # or it would start the next one

@@ -24,7 +24,6 @@ from cchbook.runs.places import HOST
 from cchbook.runs.plan import Job
 from cchbook.runs.store import Store
 
-OURS = ("CCH_ROOT", "CCH_DATA", "CCH_BUILD_DIR")
 THREADS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -54,15 +53,13 @@ class Limits:
     """How a job is run: seconds that it, and each of its cells, may take (None: as long
     as it likes), and whether it is run `again` where it is complete.
 
-    `batch` names who asks; `env` is what of `OURS` the client has in its environment,
-    where it is on the same machine.
+    `batch` names who asks.
     """
 
     job: float | None = None
     cell: float | None = None
     again: bool = False
     batch: str = ""
-    env: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,10 +101,6 @@ def execute(
         It failed of its machine or the store, and may be tried again.
     """
     began, store = time.perf_counter(), Store(output)
-    if limits.env is not None:
-        for name in OURS:
-            os.environ.pop(name, None)
-        os.environ.update(limits.env)
     # a worker that was thought dead, or another batch, may have come first
     if store.complete(*job.run) and not limits.again:
         return Outcome(job, "kept")

@@ -16,6 +16,7 @@ import yaml
 
 from cchbook.runs import keys, pieces, places
 from cchbook.runs.notebook import Notebook, source
+from cchlib import check
 
 PROFILES = ("quick", "paper", "smoke")
 
@@ -59,20 +60,14 @@ def notebooks(names: Iterable[str] = ()) -> list[Notebook]:
                 f"{', '.join(stems) or '(none here)'}, got {name!r}"
             )
         found.append(Notebook.read(path))
-    for notebook in found:  # runs are filed by name
-        if clash := next(
-            (
-                other
-                for other in found
-                if other.name == notebook.name and other.path != notebook.path
-            ),
-            None,
-        ):
+    found = list({notebook.path: notebook for notebook in found}.values())
+    by_name = {notebook.name: notebook for notebook in found}  # as runs are filed
+    for notebook in found:
+        if (other := by_name[notebook.name]) is not notebook:
             raise ValueError(
                 "notebooks must have different names, got "
-                f"{clash.path} and {notebook.path}"
+                f"{notebook.path} and {other.path}"
             )
-    found = list({notebook.name: notebook for notebook in found}.values())
     if not found:
         raise ValueError(
             "no notebooks/ in this folder or above it: go to the checkout, or give a "
@@ -112,11 +107,8 @@ def _value(text: str) -> Any:
     """A value of the command line: JSON (which reads 1e-3 as a number), else YAML."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:  # a bare word, or YAML's own way to write a list
-        return _yaml(text)
-
-
-def _yaml(text: str) -> Any:
+    except json.JSONDecodeError:
+        pass  # a bare word, or YAML's own way to write a list
     try:
         value = yaml.safe_load(text)
         # a date, which no parameter can be, is the text that it was
@@ -134,21 +126,14 @@ def readings(settings: Sequence[str]) -> list[str]:
     said = []
     for setting in settings:
         name, _, text = setting.partition("=")
-        value = _value(text)
-        if not isinstance(value, (bool, int, float)) or _number(text):
-            continue
-        if json.dumps(value) != text:
-            told = f"--set {setting} is read as {json.dumps(value)}"
-            said.append(f"{told}; {name}='\"{text}\"' would be the text")
+        try:
+            json.loads(text)
+        except json.JSONDecodeError:
+            value = _value(text)
+            if isinstance(value, (bool, int, float)):
+                told = f"--set {setting} is read as {json.dumps(value)}"
+                said.append(f"{told}; {name}='\"{text}\"' would be the text")
     return said
-
-
-def _number(text: str) -> bool:
-    """Whether JSON reads a text as a number, or as true or false."""
-    try:
-        return isinstance(json.loads(text), (bool, int, float))
-    except json.JSONDecodeError:
-        return False
 
 
 def _refuse_odd(name: str, value: Any) -> None:
@@ -186,10 +171,7 @@ def parameters(
         An unknown profile, a parameter that the notebook does not declare, or a value
         of another type.
     """
-    if profile not in PROFILES:
-        raise ValueError(
-            f"profile must be one of {', '.join(PROFILES)}, got {profile!r}"
-        )
+    check.one_of("profile", profile, PROFILES)
     given = {}
     if profile != "quick":
         file = notebook.path.parent / "profiles" / f"{notebook.name}.{profile}.yaml"
@@ -276,17 +258,9 @@ def jobs(
     found = []
     for changes in points:
         final = parameters(notebook, profile, changes)
-        found.append(
-            Job(
-                notebook.name,
-                path,
-                profile,
-                dict(changes),
-                final,
-                keys.run_key(known, final),
-                plain=plain,
-            )
-        )
+        key = keys.run_key(known, final)
+        of_run = (notebook.name, path, profile, dict(changes), final, key)
+        found.append(Job(*of_run, plain=plain))
     return found
 
 

@@ -23,9 +23,8 @@ import platform
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
@@ -42,15 +41,10 @@ from cchbook.runs.notebook import Notebook
 from cchbook.runs.places import build_dir, repository
 from cchbook.runs.predictions import Predictions
 
-COLUMNS = (
-    "seed",
-    "metric",
-    "value",
-    "unit",
-)  # of metrics.csv, after the condition columns
-QUOTA = Path(
-    "/sys/fs/cgroup/cpu.max"
-)  # of a container: "max 100000", or microseconds of CPU in so many of time
+# of metrics.csv, after the condition columns
+COLUMNS = ("seed", "metric", "value", "unit")
+# of a container: "max 100000", or microseconds of CPU in so many of time
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 NO_CODE: dict = {"cells": [], "metadata": {}}  # of a notebook that can't be seen
 NOTICES = {
     "embedded": "Embedded stand-in, not the real data",
@@ -128,17 +122,12 @@ def recorded(notebook: str) -> list[Record]:
     oldest first.
     """
     root = repository()
-    found = (
-        [
-            read(p.parent)
-            for p in (root / "data" / "recorded").glob(f"{notebook}/*/record.json")
-        ]
-        if root
-        else []
-    )
-    return sorted(
-        found, key=lambda r: (r.record["notebook"], r.record["start"], r.record["key"])
-    )
+    found = root.glob(f"data/recorded/{notebook}/*/record.json") if root else ()
+
+    def age(run: Record) -> tuple:
+        return tuple(run.record[name] for name in ("notebook", "start", "key"))
+
+    return sorted((read(path.parent) for path in found), key=age)
 
 
 def leading(notebook: str) -> Record | None:
@@ -228,12 +217,10 @@ def parameters_of(names: Mapping[str, Any]) -> dict[str, Any]:
     """
     public = {
         k: v
-        for k, v in names.items()
-        if not (k.startswith("_") or k.isupper() or k in ("In", "Out"))
+        for k, v in sorted(names.items())
+        if not (k.startswith("_") or k.isupper() or k in ("In", "Out")) and _is_json(v)
     }
-    return json.loads(
-        json.dumps({k: v for k, v in sorted(public.items()) if _is_json(v)})
-    )
+    return json.loads(json.dumps(public))
 
 
 def start(notebook: str, names: Mapping[str, Any]) -> Run:
@@ -336,15 +323,9 @@ class Measurements:
         """Log one measurement: one row with its conditions, seed, metric, value and
         unit ("nats", ...).
         """
-        self._rows.append(
-            {
-                **conditions,
-                "seed": seed,
-                "metric": metric,
-                "value": _number(metric, value),
-                "unit": unit,
-            }
-        )
+        number = _number(metric, value)
+        measured = dict(seed=seed, metric=metric, value=number, unit=unit)
+        self._rows.append(conditions | measured)
 
     def log_frame(self, frame: pd.DataFrame) -> None:
         """Log many measurements: columns metric and value, if known seed and unit; all
@@ -356,14 +337,9 @@ class Measurements:
                 f"`frame` must have columns metric and value, got no {sorted(missing)}"
             )
         self._flush()
-        frame = frame.reset_index(drop=True).assign(
-            value=[_number(m, v) for m, v in zip(frame.metric, frame.value)]
-        )
-        self._frames.append(
-            frame.assign(
-                **{c: d for c, d in (("seed", None), ("unit", "")) if c not in frame}
-            )
-        )
+        numbers = [_number(m, v) for m, v in zip(frame.metric, frame.value)]
+        rest = {c: d for c, d in (("seed", None), ("unit", "")) if c not in frame}
+        self._frames.append(frame.reset_index(drop=True).assign(value=numbers, **rest))
 
     def log_predictions(
         self, outputs: Any, truth: Any, seed: int | None = None, **conditions: Any
@@ -437,7 +413,7 @@ class Run(Measurements):
         self.notebook = notebook
         self.key = job.get("key")
         self._job = job
-        self._start, self._clock = datetime.now(UTC), time.perf_counter()
+        self._start = datetime.now(UTC)
 
     @property
     def checkpoints(self) -> Path:
@@ -458,10 +434,12 @@ class Run(Measurements):
                 f"{self.folder} holds a complete run with these settings; "
                 "it is left as it is"
             )
+        self._write()
+
+    def _write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "record.json").unlink(
-            missing_ok=True
-        )  # of an earlier run: never beside other metrics
+        # of an earlier run: never beside other metrics
+        (self.folder / "record.json").unlink(missing_ok=True)
         frame = self.frame()
         # a notebook counts its repetitions from 0, a piece of a longer run begins later
         first = self.parameters.get("first_seed", 0)
@@ -494,11 +472,11 @@ class Run(Measurements):
                     for s in self._sources.values()
                 ],
                 "start": self._start.isoformat(timespec="seconds"),
-                "seconds": round(time.perf_counter() - self._clock, 2),
+                "seconds": round((datetime.now(UTC) - self._start).total_seconds(), 2),
                 "host": places.HOST,
                 "key": self.key,
                 **({"kept": self._keep_all()} if self._kept else {}),
-                **({"piece": self._job["piece"]} if self._job.get("piece") else {}),
+                **{k: self._job[k] for k in ("piece", "plain") if self._job.get(k)},
             },
         )
 
@@ -519,25 +497,9 @@ class Run(Measurements):
 
 def bare(job: Any, folder: Path, started: datetime) -> None:
     """Leave a record without metrics, of a notebook that keeps none of its own."""
-    write_text(folder / "metrics.csv", ",".join(COLUMNS) + "\n")
-    seconds = (datetime.now(UTC) - started).total_seconds()
-    record = {
-        "notebook": job.notebook,
-        "profile": job.profile,
-        "overrides": job.overrides,
-        "parameters": job.parameters,
-        "seeds": [],
-        "packages": package_versions(),
-        "commit": commit(),
-        "device": device("cpu"),
-        "data": [],
-        "start": started.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 2),
-        "host": places.HOST,
-        "key": job.key,
-        "plain": True,
-    }
-    write_json(folder / "record.json", record)
+    run = Run(job.notebook, job.parameters, folder, asdict(job))
+    run._start = started
+    run._write()
 
 
 def _number(metric: str, value: Any) -> float:
@@ -570,16 +532,10 @@ def _notice(data: Any) -> None:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python, of cchlib, and of what cchlib requires."""
-    wanted = [
-        re.match(r"[\w.-]+", r)[0]
-        for r in metadata.requires("cchlib") or []
-        if "extra ==" not in r
-    ]
-    names = {"cchlib", *wanted}
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in sorted(names)},
-    }
+    required = [r for r in metadata.requires("cchlib") or [] if "extra ==" not in r]
+    names = {"cchlib", *(re.match(r"[\w.-]+", r)[0] for r in required)}
+    versions = {name: metadata.version(name) for name in sorted(names)}
+    return {"python": platform.python_version(), **versions}
 
 
 def commit() -> str | None:
@@ -600,23 +556,17 @@ def commit() -> str | None:
         return done.stdout.strip() if done.returncode == 0 else None
 
     head = git("rev-parse", "--short=12", "HEAD")
-    return head and head + (
-        "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-    )
+    changed = head and git("status", "--porcelain", "--untracked-files=no")
+    return f"{head}+" if changed else head
 
 
 def device(wanted: str = "auto") -> str:
     """The device that a notebook with `device=wanted` computed on, with its name: "cuda
     (NVIDIA H100)".
     """
-    torch = sys.modules.get(
-        "torch"
-    )  # a notebook that never imported it computed on the CPU
-    if (
-        torch is not None
-        and torch.cuda.is_available()
-        and wanted.startswith(("auto", "cuda"))
-    ):
+    torch = sys.modules.get("torch")  # without it a notebook computed on the CPU
+    asked_for = wanted.startswith(("auto", "cuda"))
+    if torch is not None and asked_for and torch.cuda.is_available():
         asked = None if wanted in ("auto", "cuda") else wanted
         return f"cuda ({torch.cuda.get_device_name(asked)})"
     return f"cpu ({platform.machine()}, {cores()} cores)"
@@ -626,10 +576,8 @@ def cores() -> int:
     """CPU cores that this process may use: those it is bound to, within the quota of
     its container.
     """
-    bound = (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    bound = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        bound = len(os.sched_getaffinity(0))
     quota, period = QUOTA.read_text().split() if QUOTA.is_file() else ("max", "1")
     return bound if quota == "max" else max(1, min(bound, int(quota) // int(period)))

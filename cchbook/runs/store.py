@@ -30,6 +30,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from cchbook.runs import files, places, plan, records
+from cchlib import check
 
 PARTIAL = ".partial"
 BATCHES = ".batches"
@@ -114,9 +115,8 @@ class Store:
             record = json.loads(text)
             at = record.get("at", "")
             listed = {name: about["bytes"] for name, about in record["files"].items()}
-        except (
-            KeyError
-        ):  # a record that lists nothing: by plain papermill, or an older one
+        # a record that lists nothing: by plain papermill, or an older one
+        except KeyError:
             copy = f"{notebook}.ipynb"
             if copy not in sizes:
                 return None, ""
@@ -136,19 +136,23 @@ class Store:
         """Contents of files, or why one can't be read; many at once from an object
         store.
         """
-        if not paths:
-            return []
-        if self.local:
+        if self.local:  # its path may hold characters that mean something to `cat`
             return [_read(path) for path in paths]
-        found = self.fs.cat(paths, on_error="return")
+        found = self.fs.cat(paths, on_error="return") if paths else {}
         return [found[path] for path in paths]
 
-    def _glob(self, pattern: str) -> list[str]:
-        """Paths of the files below the store that match `pattern`."""
-        if self.local:  # its own path may hold characters that mean something to glob
-            return sorted(map(str, Path(self.base).glob(pattern)))
+    def _told(self, folder: str, suffix: str) -> dict[str, dict]:
+        """{name: content} of the JSON files of a folder of the store, by what comes
+        before the suffix.
+        """
         self.fs.invalidate_cache()
-        return self.fs.glob(f"{self.base}/{pattern}")
+        found = self.fs.find(f"{self.base}/{folder}", maxdepth=1)
+        paths = [path for path in found if path.endswith(suffix)]
+        return {
+            path.rsplit("/", 1)[1].removesuffix(suffix): json.loads(text)
+            for path, text in zip(paths, self._read_all(paths))
+            if isinstance(text, bytes)  # another process may have removed it
+        }
 
     def find(self, key: str) -> tuple[str, str]:
         """The (notebook, key) of the one complete run whose key begins so.
@@ -160,9 +164,8 @@ class Store:
         """
         if not re.fullmatch(r"[0-9a-f]+", key):
             raise ValueError(f"`key` must be hexadecimal digits, got {key!r}")
-        found = self._glob(f"*/{key}*/record.json")
-        runs = sorted(tuple(path.split("/")[-3:-1]) for path in found)
-        runs = [run for run in runs if self.complete(*run)]
+        complete = sorted(self.all_complete(self.notebooks()))
+        runs = [run for run in complete if run[1].startswith(key)]
         if len(runs) != 1:
             said = ", ".join(f"{name}/{k}" for name, k in runs) or "no complete run"
             raise ValueError(
@@ -306,13 +309,7 @@ class Store:
 
     def failures(self, notebook: str) -> dict[str, dict]:
         """{key: what was told} of runs that failed and were not made since."""
-        paths = self._glob(f"{notebook}/*.failed.json")
-        found = {}
-        for path, text in zip(paths, self._read_all(paths)):
-            if not isinstance(text, Exception):
-                key = path.rsplit("/", 1)[1].removesuffix(".failed.json")
-                found[key] = json.loads(text)
-        return found
+        return self._told(notebook, ".failed.json")
 
     def fetch(self, notebook: str, key: str, into: Path) -> Path:
         """A local folder with the record of a complete run, copied below `into` from an
@@ -340,13 +337,8 @@ class Store:
 
     def batches(self) -> dict[str, dict]:
         """The plans of all batches, by name, oldest first."""
-        paths = self._glob(f"{BATCHES}/*.json")
-        found = zip(paths, self._read_all(paths))
-        plans = {p: json.loads(text) for p, text in found if isinstance(text, bytes)}
-        named = {
-            path.rsplit("/", 1)[1].removesuffix(".json"): plans[path] for path in plans
-        }
-        return dict(sorted(named.items(), key=lambda item: item[1]["since"]))
+        found = self._told(BATCHES, ".json")
+        return dict(sorted(found.items(), key=lambda item: item[1]["since"]))
 
     def _put(self, name: str, content: str) -> None:
         """A small file below the store, whole or not at all."""
@@ -410,39 +402,27 @@ def collect(
     ValueError
         There is no complete run, or none with measurements; an unknown profile.
     """
-    if profile is not None and profile not in plan.PROFILES:
-        raise ValueError(
-            f"profile must be one of {', '.join(plan.PROFILES)}, got {profile!r}"
-        )
+    if profile is not None:
+        check.one_of("profile", profile, plan.PROFILES)
     given = [plan.parsed(setting) for setting in settings]
     store = Store(output)
     names = [notebook] if notebook else store.notebooks()
     runs = store.all_complete(names)
-    wanted = None if keys is None else set(keys)
-    within = {
-        piece["key"] for run in runs for piece in store.seen[run].get("pieces", [])
-    }
+    of_pieces = {p["key"] for run in runs for p in store.seen[run].get("pieces", [])}
+    asked = set(keys if keys is not None else (key for _, key in runs)) - of_pieces
+
+    def fits(name: str, about: Mapping[str, Any]) -> bool:
+        values = about["parameters"]
+        return profile in (None, about.get("profile")) and all(
+            values.get(n) == value for only, n, value in given if only in ("", name)
+        )
+
     frames = []
     with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
-        for name, key in sorted(
-            runs, key=lambda run: (run[0], store.seen[run]["start"])
-        ):
-            about = store.seen[name, key]
-            values = about["parameters"]
-            fits = (
-                values.get(n) == value for only, n, value in given if only in ("", name)
-            )
-            if (
-                key in within
-                or wanted is not None
-                and key not in wanted
-                or profile is not None
-                and about.get("profile") != profile
-                or not all(fits)
-            ):
-                continue
-            run = records.read(store.fetch(name, key, Path(scratch)))
-            frames.append(_with_parameters(run))
+        for run in sorted(runs, key=lambda run: (run[0], store.seen[run]["start"])):
+            if run[1] in asked and fits(run[0], store.seen[run]):
+                folder = store.fetch(*run, Path(scratch))
+                frames.append(_with_parameters(records.read(folder)))
     if not frames:
         said = f" of profile {profile}" if profile else ""
         said += f" with {', '.join(settings)}" if settings else ""

@@ -60,15 +60,15 @@ def test_papermill(checkout):
     run(
         checkout,
         "papermill",
-        "notebooks/02_synthetic.ipynb",
+        "notebooks/01_gaussian_theory.ipynb",
         "out.ipynb",
         "-f",
-        "notebooks/profiles/02_synthetic.smoke.yaml",
+        "notebooks/profiles/01_gaussian_theory.smoke.yaml",
     )
     executed = json.loads((checkout / "out.ipynb").read_text(encoding="utf-8"))
     outputs = [out for cell in executed["cells"] for out in cell.get("outputs", ())]
     assert outputs and not [out for out in outputs if out["output_type"] == "error"]
-    (folder,) = (checkout / "_build" / "runs" / "02_synthetic").iterdir()
+    (folder,) = (checkout / "_build" / "runs" / "01_gaussian_theory").iterdir()
     assert len(records.read(folder).metrics) > 10
 
 

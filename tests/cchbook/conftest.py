@@ -1,7 +1,7 @@
 """A toy checkout for tests of the running of things."""
 
 import pytest
-from toy_checkout import Toy, close_pools
+from toy_checkout import Toy, close_pools, shared
 
 from cchbook.runs import batch
 
@@ -17,6 +17,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setenv("CCH_ROOT", str(tmp_path))
     for name in ("CCH_BUILD_DIR", "CCH_RUN_DIR", "CCH_JOB", "CCH_DATA"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(batch, "local", shared)
     return Toy(tmp_path)
 
 

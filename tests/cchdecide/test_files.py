@@ -241,7 +241,7 @@ def test_assess_file_prints_a_verdict_and_saves_a_figure(npz, classes, capsys):
     ]
     assess_file(npz, method="gaussian", figure=npz.parent / "out" / "gap.svg")
     assert b"<svg" in (npz.parent / "out" / "gap.svg").read_bytes()
-    with pytest.raises(ValueError, match="figure is gap.doc"):
+    with pytest.raises(ValueError, match="`figure` must end in .* got gap.doc"):
         assess_file(npz, method="gaussian", figure=npz.parent / "out" / "gap.doc")
     assert sorted(path.name for path in (npz.parent / "out").iterdir()) == ["gap.svg"]
 

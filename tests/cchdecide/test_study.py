@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,12 @@ def planted(seed, n=240, noise=1.0):
     latent = rng.standard_normal((n, 6))
     labels = (latent[:, :3] + 0.7 * rng.standard_normal((n, 3))).argmax(1)
     return latent, latent + noise * rng.standard_normal((n, 6)), labels
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A small study of a planted set, which several tests look at."""
+    return study(*planted(5), **SMALL)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -114,12 +121,13 @@ def test_hidden_labels_never_reach_the_teacher():
     torch.testing.assert_close(again.train[0], teacher.train[0])
 
 
-def test_the_same_seed_gives_the_same_study():
-    latent, noisy, labels = planted(3)
-    one, two = (study(latent, noisy, labels, seed=7, **SMALL) for _ in range(2))
-    assert one.by_repeat.equals(two.by_repeat)
+def test_all_pairs_share_splits_and_the_same_seed_gives_the_same_study(found):
+    latent, noisy, labels = planted(5)
+    both = study_views({"a": latent, "b": noisy}, labels, **SMALL)
+    assert list(both) == [("a", "b"), ("b", "a")]
+    assert both["a", "b"].by_repeat.equals(found.by_repeat)
     other = study(latent, noisy, labels, seed=8, **SMALL)
-    assert not one.by_repeat.equals(other.by_repeat)
+    assert not found.by_repeat.equals(other.by_repeat)
 
 
 def test_a_regression_is_scored_over_the_variance_and_keeps_units():
@@ -136,9 +144,7 @@ def test_a_regression_is_scored_over_the_variance_and_keeps_units():
     assert square.mean() / target.var() == pytest.approx(first["error"].iloc[0])
 
 
-def test_the_interval_is_the_corrected_resampled_t():
-    latent, noisy, labels = planted(5)
-    found = study(latent, noisy, labels, **SMALL)
+def test_the_interval_is_the_corrected_resampled_t(found):
     wide = found.by_repeat.pivot(index="repeat", columns="arm", values="accuracy")
     gains = wide["distilled"] - wide["self-distillation"]
     error = np.sqrt(gains.var(ddof=1) * (1 / 3 + 1 / 3))
@@ -199,15 +205,9 @@ def test_bad_input_is_named(change, message):
         study(**(given | change))
 
 
-def test_all_pairs_share_splits_and_single_pairs_agree():
-    latent, noisy, labels = planted(8)
-    both = study_views({"a": latent, "b": noisy}, labels, **SMALL)
-    assert list(both) == [("a", "b"), ("b", "a")]
-    alone = study(latent, noisy, labels, **SMALL)
-    assert both["a", "b"].by_repeat.equals(alone.by_repeat)
-
-
-def test_the_command_reads_a_file_and_writes_report_and_numbers(tmp_path):
+def test_the_command_reads_a_file_and_writes_report_and_numbers(tmp_path, monkeypatch):
+    short = {k: SMALL[k] for k in ("epochs", "learning_rates", "lams")}
+    monkeypatch.setattr(studies, "Settings", partial(studies.Settings, **short))
     latent, noisy, labels = planted(9)
     path = tmp_path / "two.npz"
     np.savez(path, view_one=latent, view_two=noisy, label=labels)

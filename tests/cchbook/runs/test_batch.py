@@ -7,16 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import toy_checkout
 from fsspec.implementations.memory import MemoryFileSystem
 from toy_checkout import CCH, PARAMETERS, alive, complete, wait_until
+from typer.testing import CliRunner
 
 from cchbook.runs import batch, files, keys, plan, records
 from cchbook.runs.store import Store
+from cchdecide.cli import app
+
+
+def cch(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def run(*args, **kwargs):
@@ -36,11 +41,11 @@ def test_a_job_gets_its_share_of_the_cores(toy):
     """Of the jobs at once; where --workers says how many, whether or not there are."""
     toy.add("01_first", ENVIRONMENT)
     shares = []
-    for fixed, i in ((False, 0), (True, 1)):
-        two = replace(toy_checkout.pool(2), slots=2, fixed=fixed)
-        (outcome,) = batch.Batch(settings=[f"i={i}"]).run(two)
-        folder = toy.root / "_build/runs" / "01_first" / outcome.job.key
-        shares += records.read(folder).metrics.value.tolist()
+    for options in ((), ("--workers", 2)):
+        done = cch("run", *options, "--again")
+        assert done.exit_code == 0, done.output
+        (found,) = complete(toy, "01_first").values()
+        shares += found.metrics.value.tolist()
     cores = records.cores()
     assert shares == [cores, max(1, cores // 2)]
 
@@ -111,7 +116,7 @@ def test_a_killed_batch_goes_on_and_nothing_is_lost_or_run_twice(toy, tmp_path):
     first.send_signal(signal.SIGKILL)
     first.communicate()
     wait_until(
-        lambda: not any(map(alive, toy.processes())), 10
+        lambda: not any(map(alive, toy.processes())), 60
     )  # drivers and kernels die with the batch
     before, done = (
         toy.executions(),
@@ -119,8 +124,8 @@ def test_a_killed_batch_goes_on_and_nothing_is_lost_or_run_twice(toy, tmp_path):
     )
     assert 1 <= len(done) < 5
 
-    second = subprocess.run(command, capture_output=True, text=True)
-    assert second.returncode == 0, second.stdout + second.stderr
+    second = cch(*command[len(CCH) :])
+    assert second.exit_code == 0, second.output
     assert f"{5 - len(done)} done, {len(done)} kept" in second.stdout
     again = [int(line.split()[1]) for line in toy.executions()[len(before) :]]
     assert sorted(again) == sorted(set(range(5)) - done)
@@ -138,7 +143,7 @@ def test_two_batches_at_once_do_not_damage_what_both_make(toy, tmp_path):
     toy.add("01_toy", "run.log('who', os.getpid())")
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text("01_toy: {i: [0, 1], wait: [2]}")
-    command = [*CCH, "run", "--sweep", str(sweep), "--workers", "2"]
+    command = [*CCH, "run", "--sweep", str(sweep), "--workers", "1"]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     both = [subprocess.Popen(command, **quiet) for _ in range(2)]
     told = [batch.communicate()[0] for batch in both]
@@ -171,9 +176,7 @@ def test_a_kernel_that_does_not_start_is_tried_again_and_one_that_dies_is_not(
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     toy.add("01_flaky", kernel="flaky")
     toy.add("02_dies", "os.kill(os.getpid(), 9)")
-    with batch.local(2) as pool:  # whose workers see this environment
-        outcomes = [*batch.Batch().run(pool)]
-    outcomes.sort(key=lambda o: o.job.notebook)
+    outcomes = run()
     assert [o.status for o in outcomes] == ["done", "failed"] and (
         tmp_path / "tried"
     ).exists()
@@ -368,7 +371,7 @@ def test_a_sweep_is_every_combination_and_a_point_named_twice_runs_once(toy, tmp
         ({"settings": ["i"]}, "must be name=value, got 'i'"),
         ({"settings": ["09_x.i=1"]}, "--set must name one of 01_toy, got '09_x.i=1'"),
         ({"names": ["07_none"]}, "must be a file or one of 01_toy, got '07_none'"),
-        ({"profile": "fast"}, "one of quick, paper, smoke, got 'fast'"),
+        ({"profile": "fast"}, "one of 'quick', 'paper', 'smoke', got 'fast'"),
         ({"profile": "paper"}, "01_toy has no profile 'paper'"),
         ({"profile": "smoke"}, "must be one of i, wait, device, got 'gamma'"),
         ({"sweep": {"01_toy": [{"q": 1}]}}, "must be one of i, wait, device, got 'q'"),
@@ -431,7 +434,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_job_run_again(toy):
         "    os.kill(os.getppid(), 9)\n    time.sleep(60)",
     )
     toy.add("02_toy")
-    with batch.local(1) as pool:
+    with toy_checkout.unshared(1, 1) as pool:
         outcomes = list(batch.Batch().run(pool))
     assert [o.status for o in outcomes] == ["done", "done"]
     assert toy.executions().count("01_toy 0") == 2

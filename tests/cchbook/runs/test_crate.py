@@ -6,10 +6,9 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from toy_checkout import complete
+from toy_checkout import complete, run
 from typer.testing import CliRunner
 
-from cchbook.runs import batch
 from cchdecide.cli import app
 
 pytest.importorskip("rocrate")
@@ -80,9 +79,8 @@ def test_a_recorded_run_is_a_valid_process_run_crate(tmp_path, monkeypatch, vali
 
 def test_what_made_what_of_what(toy, tmp_path):
     toy.add("01_toy", "run.log('twice', 2 * i)")
-    with batch.local(1) as pool:
-        list(batch.Batch(settings=["i=4"]).run(pool))
-    ((key, run),) = complete(toy).items()
+    run(settings=["i=4"])
+    ((key, made_by),) = complete(toy).items()
     to = tmp_path / "out.zip"
     done = CliRunner().invoke(app, ["export", key[:8], "--ro-crate", str(to)])
     assert done.exit_code == 0, done.output
@@ -90,7 +88,7 @@ def test_what_made_what_of_what(toy, tmp_path):
     action = found[f"#run-{key}"]
     assert action["instrument"]["@id"] == "notebooks/01_toy.ipynb"
     given = [found[one["@id"]] for one in action["object"]]
-    assert {e["name"]: e["value"] for e in given} == run.record["parameters"]
+    assert {e["name"]: e["value"] for e in given} == made_by.record["parameters"]
     made = sorted(one["@id"] for one in action["result"])
     below = f"runs/01_toy/{key}"
     assert made == [
@@ -99,10 +97,10 @@ def test_what_made_what_of_what(toy, tmp_path):
     assert set(made) <= set(names)
     needs = found["notebooks/01_toy.ipynb"]["softwareRequirements"]
     versions = {found[one["@id"]]["name"]: found[one["@id"]] for one in needs}
-    assert versions["numpy"]["softwareVersion"] == run.record["packages"]["numpy"]
+    assert versions["numpy"]["softwareVersion"] == made_by.record["packages"]["numpy"]
 
-    (run.path / "metrics.csv").write_text(
-        "x" * (run.path / "metrics.csv").stat().st_size
+    (made_by.path / "metrics.csv").write_text(
+        "x" * (made_by.path / "metrics.csv").stat().st_size
     )
     done = CliRunner().invoke(app, ["export", key, "--ro-crate", str(to)])
     assert done.exit_code == 2 and "metrics.csv of run" in done.stderr
