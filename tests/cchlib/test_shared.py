@@ -6,6 +6,9 @@ import pytest
 from cchlib.criterion import decision_information, shared_label_information
 
 LN2 = np.log(2)
+#: three standard deviations of the estimate over draws of these cases, and its bias:
+#: .003 and -.007 for gaussian, .021 and -.004 for ksg (12 draws)
+WITHIN = {"gaussian": 0.02, "ksg": 0.065}
 
 
 def bits(n=1200, seed=0):
@@ -22,18 +25,19 @@ def shown(bit, seed):
 def test_both_know_the_same_bit_of_two(method):
     a, b = bits()
     found = shared_label_information(shown(a, 1), shown(a, 2), 2 * a + b, method)
-    assert found.value == pytest.approx(LN2, abs=0.05)
+    assert found.value == pytest.approx(LN2, abs=WITHIN[method])
     assert found.low <= found.value <= found.high
-    assert found.high == pytest.approx(LN2, abs=0.04)
-    assert found.i_both == pytest.approx(LN2, abs=0.04) and found.std_error < 0.05
+    assert found.high == pytest.approx(LN2, abs=WITHIN[method])
+    assert found.i_both == pytest.approx(LN2, abs=WITHIN[method])
+    assert found.std_error < 0.05
 
 
 @pytest.mark.parametrize("method", ["gaussian", "ksg"])
 def test_each_knows_another_bit(method):
     a, b = bits()
     found = shared_label_information(shown(a, 1), shown(b, 2), 2 * a + b, method)
-    assert found.value == pytest.approx(0, abs=0.05)
-    assert found.i_both == pytest.approx(2 * LN2, abs=0.05)
+    assert found.value == pytest.approx(0, abs=WITHIN[method])
+    assert found.i_both == pytest.approx(2 * LN2, abs=WITHIN[method])
 
 
 def test_only_together_they_know():
