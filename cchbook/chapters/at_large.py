@@ -15,8 +15,8 @@ from sklearn.metrics import roc_auc_score
 
 from cchbook.chapters import plots
 from cchbook.chapters.inference import judge, shared_sample_error
+from cchbook.data import multiview
 from cchbook.data.multiview import MultiView
-from cchbook.publish import interactive
 from cchbook.runs import records
 from cchbook.runs.predictions import Predictions
 from cchbook.runs.records import Measurements
@@ -47,10 +47,12 @@ RULES = {
 QUICK_LOOKS = {"pilot": "pilot", "decide": "decide_verdict"}
 OTHER_ESTIMATORS = {"CCH, gaussian": "cch_gaussian", "CCH, ksg": "cch_ksg"}
 FLIPS = 20_000
+RATES = "benchmarks/results/study_rates.csv"
 #: what the page says of each regime
 COUNTED = (
     "pairs",
     "helps",
+    "helps_better",
     "harms",
     "saturated",
     "missing",
@@ -385,6 +387,8 @@ def answer(table: pd.DataFrame) -> dict[str, str | int]:
         counts = part["verdict"].value_counts()
         said[f"{name}_pairs"] = len(part)
         said[f"{name}_helps"] = int(counts.get("helps", 0))
+        helped = part[part["verdict"] == "helps"]
+        said[f"{name}_helps_better"] = int((helped["teacher_advantage"] > 0).sum())
         said[f"{name}_harms"] = int(counts.get("harms", 0))
         said[f"{name}_saturated"] = int(saturated(part).sum())
         said[f"{name}_missing"] = int(part["cch_latent"].isna().sum())
@@ -507,6 +511,38 @@ def show_when(table: pd.DataFrame) -> None:
     )
 
 
+def show_rates() -> None:
+    """Verdicts of `study` on planted sets, by `benchmarks/study_rates.py`."""
+    root = records.repository()
+    if root is None:
+        raise FileNotFoundError(f"no checkout that holds {RATES}")
+    drawn = pd.read_csv(root / RATES)
+    counts = drawn.groupby(["teacher", "hidden"])["verdict"].value_counts().unstack()
+    shown = counts.reindex(columns=["helps", "undecided", "harms"]).fillna(0)
+    shown = shown.astype(int).reset_index()
+    shown["hidden"] = shown["hidden"].map(regime)
+    shown["mean gain, in points"] = [
+        f"{100 * gain:+.2f}"
+        for gain in drawn.groupby(["teacher", "hidden"])["gain"].mean()
+    ]
+    shown = shown.rename(columns={"teacher": "the teacher knows", "hidden": "regime"})
+    plots.show_table(
+        shown,
+        "Verdicts of `study` on planted sets of 400 samples, each drawn anew.",
+    )
+
+
+def show_sources(table: pd.DataFrame) -> None:
+    """What the views of each set are, and where it comes from."""
+    known = multiview.sources()
+    shown = known[known["set"].isin(table["set"])]
+    plots.show_table(
+        shown[["set", "views", "original", "licence", "repository"]],
+        "The sets: what their views are, whose they are, under which licence as far as "
+        "it is stated, and the public file that was read.",
+    )
+
+
 def show_sets(table: pd.DataFrame) -> None:
     """A row a set."""
     shown = by_set(table)
@@ -531,8 +567,10 @@ def quick_look(table: pd.DataFrame) -> pd.DataFrame:
     return asked.groupby([said, asked["verdict"]]).size().unstack(fill_value=0)
 
 
-def explorer(metrics: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Every arm of every study, for a reader to choose from, as HTML."""
+def every_arm(
+    metrics: pd.DataFrame, table: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str]]:
+    """What every arm of every study scored, for `publish.interactive.arms_explorer`."""
     scores = metrics[metrics["metric"].isin(["accuracy", "error"])]
     wide = scores.pivot_table(index=KEYS, columns="arm", values="value", aggfunc="mean")
     arms = list(wide)
@@ -561,7 +599,7 @@ def explorer(metrics: pd.DataFrame, table: pd.DataFrame) -> str:
             },
         }
     )
-    return interactive.arms_explorer(rows, arms)
+    return rows, arms
 
 
 def show_quick_look(table: pd.DataFrame) -> None:

@@ -15,6 +15,7 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn import datasets
 
 from cchbook.data import catalogue
@@ -24,6 +25,7 @@ from cchdecide.views import read_views
 from cchlib import check
 
 FOLDER = "multiview"
+SOURCES = Path(__file__).with_name("multiview.csv")
 #: as many sets are taken where none are named
 SMALLEST = 2
 
@@ -50,6 +52,14 @@ class MultiView:
     def pairs(self) -> list[tuple[str, str]]:
         """All ordered pairs of views: who teaches, who learns."""
         return list(permutations(self.views, 2))
+
+
+def sources() -> pd.DataFrame:
+    """Where the sets of chapter 11 come from: set, views, original (its citation),
+    licence (as far as stated), repository (with the commit and the file), split. Their
+    checksums are the catalogue's.
+    """
+    return pd.read_csv(SOURCES)
 
 
 def found() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cchbook.data import multiview
+from cchbook.data import catalogue, multiview
 
 
 @pytest.fixture
@@ -51,3 +51,10 @@ def test_without_data_scikit_learn_stands_in(home):
         assert {len(view) for view in one.views.values()} == {len(one.labels)}
     with pytest.raises(FileNotFoundError, match="nothing.*at hand"):
         multiview.load("nothing")
+
+
+def test_every_set_of_the_catalogue_has_its_source():
+    table = multiview.sources()
+    files = catalogue.get("multiview").files
+    assert {f"multiview/{name}.npz" for name in table["set"]} == set(files)
+    assert table[["views", "original", "licence", "repository"]].notna().all(None)
