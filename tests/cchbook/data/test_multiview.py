@@ -57,4 +57,6 @@ def test_every_set_of_the_catalogue_has_its_source():
     table = multiview.sources()
     files = catalogue.get("multiview").files
     assert {f"multiview/{name}.npz" for name in table["set"]} == set(files)
-    assert table[["views", "original", "licence", "repository"]].notna().all(None)
+    assert (
+        table[["views", "original", "licence", "repository"]].notna().to_numpy().all()
+    )
