@@ -607,7 +607,7 @@ def show_quick_look(table: pd.DataFrame) -> None:
     counts = quick_look(table)
     if len(counts):
         plots.show_table(
-            counts.rename_axis("decide said").reset_index(),
+            counts.rename_axis("decide said").rename_axis(columns=None).reset_index(),
             "What `decide` said of heads on the student's frozen features, and what "
             "distilling the network did, over self-distillation. Pairs, all labels.",
         )
