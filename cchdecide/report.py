@@ -32,7 +32,10 @@ from cchlib.gaussian import additive_lambda
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
        padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; font-size: 0.9rem; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: 0.9rem; margin: 1rem 0;
+        display: block; max-width: 100%; overflow-x: auto; }
+@media (max-width: 30rem) { th, td { padding: 0.25rem 0.3rem !important;
+        font-size: 0.78rem; } }
 th, td { border-bottom: 1px solid #ccc; padding: 0.3rem 0.6rem; text-align: left; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 p.verdict { font-size: 1.15rem; font-weight: 600; border-left: 4px solid #0072B2;
