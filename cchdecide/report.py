@@ -34,9 +34,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
        padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; font-size: 0.9rem; margin: 1rem 0;
         display: block; max-width: 100%; overflow-x: auto; }
-@media (max-width: 30rem) { th, td { padding: 0.25rem 0.3rem !important;
-        font-size: 0.78rem; } }
 th, td { border-bottom: 1px solid #ccc; padding: 0.3rem 0.6rem; text-align: left; }
+@media (max-width: 30rem) { th, td { padding: 0.25rem 0.3rem; font-size: 0.78rem; } }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 p.verdict { font-size: 1.15rem; font-weight: 600; border-left: 4px solid #0072B2;
             padding-left: 0.8rem; }
@@ -272,6 +271,13 @@ def number(value: float, signed: bool = True) -> str:
     return f"{value:+.3g}" if signed else f"{value:.2g}"
 
 
+def _intervals(table: pd.DataFrame) -> list[str]:
+    return [
+        "–" if np.isnan(low) else f"{number(low)} to {number(high)}"
+        for low, high in zip(table["low"], table["high"])
+    ]
+
+
 def decision_rows(decision: Decision) -> pd.DataFrame:
     """The table as texts, for a terminal or a page."""
     table = decision.table
@@ -279,10 +285,7 @@ def decision_rows(decision: Decision) -> pd.DataFrame:
         {
             "question": table["question"],
             "estimate": [number(v) for v in table["estimate"]],
-            f"{decision.confidence:.0%} interval": [
-                f"{number(low)} to {number(high)}"
-                for low, high in zip(table["low"], table["high"])
-            ],
+            f"{decision.confidence:.0%} interval": _intervals(table),
             "p": [number(v, signed=False) for v in table["p_value"]],
             "unit": table["unit"],
             "answer": table["answer"],
@@ -303,10 +306,7 @@ def plain_rows(decision: Decision) -> pd.DataFrame:
                 for name, unit in shown["unit"].items()
             ],
             "estimate": [number(v) for v in shown["estimate"]],
-            f"{decision.confidence:.0%} interval": [
-                f"{number(low)} to {number(high)}"
-                for low, high in zip(shown["low"], shown["high"])
-            ],
+            f"{decision.confidence:.0%} interval": _intervals(shown),
             "above 0?": shown["answer"].to_numpy(),
         }
     )
@@ -318,10 +318,7 @@ def ranking_rows(ranking: Ranking) -> pd.DataFrame:
     shown = {"teacher": table["teacher"].astype(str), "verdict": table["code"]}
     if "pilot_gain" in table:
         shown["gain of heads"] = table["pilot_gain"].map(number)
-        shown["interval"] = [
-            "–" if np.isnan(low) else f"{number(low)} to {number(high)}"
-            for low, high in zip(table["low"], table["high"])
-        ]
+        shown["interval"] = _intervals(table)
     if "gap" in table:
         shown["CCH, nats"] = table["gap"].map(number)
     return pd.DataFrame(shown)
