@@ -1,7 +1,11 @@
 """A fit that was killed goes on to the same bits."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,31 +96,59 @@ def same_bits(one, other):
         assert torch.equal(seen["loss", 0].nan_to_num(-1), losses.nan_to_num(-1))
 
 
-def killed_in_a_process(*arguments, **options):
-    """Train in a process that kills itself; whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        train(*arguments, **options)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+def killed(folder, kind, optimizer, patience):
+    """Train in processes that kill themselves at five epochs, each going on from where
+    the last one was killed; how many were killed, and what files they left.
+    """
+    path = folder / "state.pt"
+    count, left = 0, set()
+    for epoch in sorted(np.random.default_rng(7).integers(1, EPOCHS, size=5)):
+        child = os.fork()
+        if child == 0:
+            try:
+                train(kind, optimizer, path, killed_after=epoch, patience=patience)
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        count += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        left |= {file.name for file in folder.iterdir()}
+    return {"killed": count, "left": sorted(left)}
 
 
-@pytest.mark.parametrize("patience", [None, 2])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("kind", [perceptron, Odd])
-def test_killed_five_times_it_ends_with_the_same_bits(
-    kind, optimizer, patience, tmp_path
-):
+CASES = {
+    f"{kind.__name__}-{optimizer}-{patience}": (kind, optimizer, patience)
+    for kind in (perceptron, Odd)
+    for optimizer in ("sgd", "adam", "adamw")
+    for patience in (None, 2)
+}
+
+
+@pytest.fixture(scope="module")
+def after_kills(tmp_path_factory):
+    """A folder a case with what its killed processes left, and what became of them.
+
+    They are forked off a process of their own: the tests' has threads, whose locks a
+    child would inherit and wait for.
+    """
+    base = tmp_path_factory.mktemp("killed")
+    done = subprocess.run(
+        [sys.executable, __file__, str(base)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return base, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_five_times_it_ends_with_the_same_bits(case, after_kills):
+    kind, optimizer, patience = CASES[case]
+    base, became = after_kills
     whole = train(kind, optimizer, patience=patience)
-    path = tmp_path / "state.pt"
     epochs = np.random.default_rng(7).integers(1, EPOCHS, size=5)
-    for epoch in sorted(epochs):
-        options = dict(killed_after=epoch, patience=patience)
-        last = len(whole[1].loss)
-        assert killed_in_a_process(kind, optimizer, path, **options) or epoch >= last
-        assert [file.name for file in tmp_path.iterdir()] in ([], ["state.pt"])
-    same_bits(whole, train(kind, optimizer, path, patience=patience))
+    reached = int(np.sum(epochs < len(whole[1].loss)))
+    assert became[case] == {"killed": reached, "left": ["state.pt"]}
+    same_bits(
+        whole, train(kind, optimizer, base / case / "state.pt", patience=patience)
+    )
 
 
 def test_a_fit_that_is_done_is_read(tmp_path):
@@ -164,3 +196,14 @@ def test_a_folder_keeps_fits_of_different_losses_apart(tmp_path):
         same = alone.state_dict()
         assert all(torch.equal(v, same[k]) for k, v in net.state_dict().items())
     assert len(list(tmp_path.glob("*.pt"))) == 2
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for first in ("sgd", "adam"):  # what it imports, once for all children
+        train(perceptron, first)
+    outcome = {}
+    for name, case in CASES.items():
+        (Path(sys.argv[1]) / name).mkdir()
+        outcome[name] = killed(Path(sys.argv[1]) / name, *case)
+    print(json.dumps(outcome))
