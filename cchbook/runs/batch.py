@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 ANSWER = 10  # seconds within which a scheduler answers
+NO_WORKERS = "5 minutes"  # without a worker of this machine: its jobs fail
 
 
 class Batch:
@@ -225,6 +226,7 @@ class Batch:
                 "KilledWorker": "its workers were killed one after the other "
                 "(out of memory?)",
                 "MachineFailure": str(error),
+                "NoWorkerError": "no worker is left on this machine",
             }
             told = self.store.failures(job.notebook).get(job.key, {})
             why = known.get(kind, f"{kind}: {error}")
@@ -359,6 +361,8 @@ def local(workers: int, at_once: int) -> Iterator[Pool]:
     # a task that waits at a busy worker would be one that neither runs nor can move
     config = {
         "distributed.scheduler.worker-saturation": 1.0,
+        # a worker that was not replaced fails its jobs; none that come wait for ever
+        "distributed.scheduler.no-workers-timeout": NO_WORKERS,
         "distributed.admin.tick.limit": "1h",  # a full machine is no news
         # of jobs of minutes; else idle workers take a seventh of a core
         "distributed.admin.tick.interval": "1s",

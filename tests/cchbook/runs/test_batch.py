@@ -426,6 +426,18 @@ def test_many_jobs_of_a_notebook_are_planned_with_one_look_at_what_they_share(
     assert len(looks) == 1
 
 
+def test_jobs_fail_where_no_worker_is_left(toy, monkeypatch):
+    monkeypatch.setattr(batch, "NO_WORKERS", "1s")
+    toy.add("01_toy")
+    with toy_checkout.unshared(1, 1) as pool:
+        pool.client.retire_workers()
+        (outcome,) = batch.Batch().run(pool)
+    assert (outcome.status, outcome.why) == (
+        "failed",
+        "no worker is left on this machine",
+    )
+
+
 def test_a_worker_that_is_killed_is_replaced_and_its_job_run_again(toy):
     once = toy.root / "once"
     toy.add(
