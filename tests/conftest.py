@@ -50,6 +50,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """The same weights and draws of torch whatever tests ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def shared_build(tmp_path_factory, worker_id):
     """A build folder of all workers. Runs of the chapters at `smoke` that lie in it are
