@@ -269,7 +269,10 @@ def table13(
     caption = (
         f"Table 13: with a teacher on blurred digits, T = {temperature:g}, α = {alpha}."
     )
-    plots.show_table(table, evidences.caption(told, caption))
+    information = [name for name in table if "I(H1;H2)" in name]
+    plots.show_table(
+        table, evidences.caption(told, caption), folded=information, keys=1
+    )
 
 
 def unblurred(told: Sequence[Evidence], alphas: Sequence[float], real: bool) -> None:

@@ -102,15 +102,38 @@ def errorbar(
     )
 
 
-def show_table(frame: pd.DataFrame, caption: str = ""):
+def show_table(
+    frame: pd.DataFrame, caption: str = "", *, folded: Sequence[str] = (), keys: int = 2
+) -> None:
     """Display a frame as a plain HTML table with a caption and no index.
 
-    One with more than `MANY_COLUMNS` columns is set smaller; an error may stand below
-    its number.
+    Parameters
+    ----------
+    frame : DataFrame
+        A column without any entry is left out. With more than `MANY_COLUMNS` columns
+        the table is set smaller; an error may stand below its number.
+    caption : str, optional
+    folded : sequence of str, optional
+        Columns that a reader may skip. They stand in a second table, which is folded,
+        beside the first `keys` columns. Names that the frame lacks are ignored.
+    keys : int, optional
+        Leading columns that say which row it is.
     """
     from IPython.display import HTML, display
 
-    shown = frame.copy()
+    if len(frame):
+        blank = frame.isna() | frame.isin(["–", ""])
+        frame = frame.loc[:, ~blank.all()]
+    rest = [name for name in frame.columns[keys:] if name in folded]
+    display(HTML(_html(frame.drop(columns=rest), caption)))
+    if rest:
+        more = _html(frame[[*frame.columns[:keys], *rest]], "")
+        summary = "<summary>More columns of this table</summary>"
+        display(HTML(f'<details class="cch-more">{summary}{more}</details>'))
+
+
+def _html(frame: pd.DataFrame, caption: str) -> str:
+    shown = frame.rename_axis(columns=None)
     for name in shown.select_dtypes("floating"):
         shown[name] = [_four_digits(value) for value in shown[name]]
     table = shown.to_html(
@@ -126,7 +149,7 @@ def show_table(frame: pd.DataFrame, caption: str = ""):
         table = f"{head}>\n<caption>{caption}</caption>{rest}"
     columns = frame.shape[1]
     wide = " wide" if columns > MANY_COLUMNS else ""
-    display(HTML(f'<div class="cch-table-wrap{wide}">{table}</div>'))
+    return f'<div class="cch-table-wrap{wide}">{table}</div>'
 
 
 def _four_digits(value: float) -> str:

@@ -104,6 +104,7 @@ def least_squares(table: pd.DataFrame, lam: float, seeds: int) -> None:
         shown,
         f"{seeds} least-squares students a row, λ = {lam}; squared units of y, mean ± "
         "standard error. “?”: within two standard errors of 0.",
+        folded=["Eq. 17 says"],
     )
 
 
@@ -159,6 +160,8 @@ def synthetic_signs(evidence: Sequence[Evidence], lam: float) -> pd.DataFrame:
         shown,
         f"λ = {lam}; gain in squared units of y, mean ± standard error over seeds; gap "
         f"by {estimator}. From {first.about}.",
+        folded=[f"gain, {evidence[-1].name}", "Eq. 17, linear"],
+        keys=3,
     )
     return table
 
@@ -191,7 +194,7 @@ def early_stopping(evidence: Sequence[Evidence], lam: float) -> None:
     if not parts:
         return
     shown = pd.concat(parts, ignore_index=True).fillna("–")
-    shown["reading"] = shown["reading"].map(plots.named)
+    shown["reading"] = shown["reading"].map(plots.named) + ", " + shown.pop("run")
     plots.show_table(
         shown.rename(columns={"sigma12": "σ12"}),
         f"Early stopping at full batch, λ = {lam}; squared units of y, mean ± standard "
@@ -342,6 +345,8 @@ def noise_levels(
         f"{title}, {' → '.join(pair)}. Weighted F1; "
         f"information in nats by {estimator}; "
         f"mean ± standard error over splits. From {lead.about}.",
+        folded=["I(H₁;H₂)", "I(H₂;Y)", "F1 with KD", f"gain, {live.name}"],
+        keys=1,
     )
 
 
@@ -456,6 +461,12 @@ def fusion(
         pd.DataFrame(rows).rename(columns=heads),
         "Tables 8 and 20, and their form on every ordered pair; information in nats. "
         + evidences.caption(evidence, ""),
+        folded=[
+            f"{label}, {how}"
+            for metric, label in SCORES.items()
+            for how in ("fusion", "+KD")
+            if metric != "weighted_f1"
+        ],
     )
 
 
@@ -684,6 +695,7 @@ def sentiment_distillation(evidence: Sequence[Evidence], *, with_paper: bool) ->
         pd.DataFrame(rows).rename(columns=heads).fillna("–"),
         "Table 3, every direction: nats, accuracy and weighted F1 on the test split; "
         "mean ± standard error over seeds. " + evidences.caption(evidence, ""),
+        folded=[*heads.values(), "accuracy, no KD", "accuracy, KD"],
     )
 
 
@@ -725,6 +737,13 @@ def sentiment_noise(
         pd.DataFrame(rows).fillna("–"),
         f"Table 4, all readings: {at['teacher']} teaches {at['student']} on "
         f"{at['data']}; nats by {estimator}. From {lead.about}.",
+        folded=[
+            "I(H₁;H₂)",
+            "F1, no KD",
+            "F1, KD",
+            f"gain, {live.name}",
+            "paper: I(H₁;H₂)",
+        ],
     )
 
 
@@ -742,7 +761,12 @@ def sentiment_by_split(
     if {"teacher", "split"} <= set(shown):
         keys = zip(shown["teacher"], shown["split"])
         shown["verdict, first network"] = [verdicts.get(key, "–") for key in keys]
-    plots.show_table(shown, evidences.caption(evidence, f"{what}, nats."))
+    live = f", {evidence[-1].name}"
+    plots.show_table(
+        shown,
+        evidences.caption(evidence, f"{what}, nats."),
+        folded=[name + live for name in wanted] if len(evidence) > 1 else (),
+    )
 
 
 def conditions(one: Evidence, by: Sequence[str]) -> pd.DataFrame:

@@ -40,7 +40,8 @@ NOT_PRINTED = (
     "a.headerlink, button, nav, "
     "details.above-input, details.below-input, article > script"
 )
-NOT_SHOWN = ".cell_input, .solution, .toctree-wrapper"  # on slides: code, solutions
+# on slides: code, solutions, what is folded of a table
+NOT_SHOWN = ".cell_input, .solution, .toctree-wrapper, .cch-more"
 PICTURES = "img, table, svg, canvas, iframe"
 PAGE_NUMBER = (
     '<div style="font-size: 8px; width: 100%; text-align: center">'

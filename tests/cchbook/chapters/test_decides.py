@@ -123,7 +123,7 @@ def test_a_saturated_gap_bounds_from_below(choices):
 def test_every_choice_in_a_table_that_fits(choices, monkeypatch):
     shown = []
     monkeypatch.setattr(
-        decides.plots, "show_table", lambda frame, *_: shown.append(frame)
+        decides.plots, "show_table", lambda frame, *_, **__: shown.append(frame)
     )
     decides.choices_table(choices.assign(saturated=[True, False, False, False]))
     (table,) = shown

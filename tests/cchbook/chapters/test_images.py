@@ -49,7 +49,7 @@ def run(name="recorded"):
 def shown(monkeypatch):
     tables = []
     monkeypatch.setattr(
-        images.plots, "show_table", lambda frame, caption="": tables.append(frame)
+        images.plots, "show_table", lambda frame, caption="", **_: tables.append(frame)
     )
     monkeypatch.setattr(plt, "show", lambda: None)
     yield tables

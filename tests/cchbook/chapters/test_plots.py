@@ -1,5 +1,7 @@
 """Rounding to uncertainty and the summaries behind tables, against values by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,3 +47,18 @@ def test_table_is_html_with_caption_and_no_index(monkeypatch):
         and "0.1235" in html
         and "<th></th>" not in html
     )
+
+
+def test_folded_columns_stand_in_a_table_below_and_empty_ones_nowhere(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    frame = pd.DataFrame({"pair": ["a", "b"], "gain": ["1", "2"], "F1": ["3", "4"]})
+    frame = frame.assign(live=["–", "–"], AUC=[None, "5"]).rename_axis(columns="stray")
+    plots.show_table(frame, "what", folded=["F1", "AUC", "live", "absent"], keys=1)
+    heads = [re.findall("<th>(.*?)</th>", one.data) for one in shown]
+    assert heads == [["pair", "gain"], ["pair", "F1", "AUC"]]
+    cells = re.findall("<td>(.*?)</td>", shown[1].data)
+    assert cells == ["a", "3", "–", "b", "4", "5"]
+    assert shown[1].data.startswith("<details")
+    plots.show_table(frame[["pair", "gain"]], folded=["F1"])
+    assert len(shown) == 3
