@@ -437,6 +437,8 @@ def data_fetch(
 
                 found = catalogue.fetch(name, show)
             print(f"{name}: {found.path} sha256 {found.sha256}")
+            if catalogue.get(name).missing():
+                print(found.note)
 
 
 @data_app.command("verify")

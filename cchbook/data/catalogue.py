@@ -9,6 +9,7 @@ into the run record.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import tomllib
@@ -64,6 +65,7 @@ class DataSet:
     loader: str
     note: str
     package: str = ""
+    made_by: str = ""  # function(progress) that makes the set from other files
     parts: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
@@ -223,6 +225,9 @@ def fetch(
             f"{len(entry.files)} files into {home / entry.root}, laid out as "
             "data/SHA256SUMS lists them"
         )
+    if entry.how == "made":
+        module, _, function = entry.made_by.rpartition(".")
+        return getattr(importlib.import_module(module), function)(progress)
     if missing and entry.how in ("tar", "wheel"):
         if entry.how == "tar":
             archive = home / ".downloads" / entry.address[0].rsplit("/", 1)[-1]

@@ -21,6 +21,7 @@ from sklearn import datasets
 from cchbook.data import catalogue
 from cchbook.data.catalogue import DataSource, data_home
 from cchbook.data.download import sha256_of
+from cchbook.data.multiview_originals import MADE_FROM
 from cchdecide.views import read_views
 from cchlib import check
 
@@ -80,14 +81,25 @@ def load(name: str) -> MultiView:
     if not path.is_file():
         at_hand = ", ".join(found()) or "none"
         raise FileNotFoundError(f"no set {name!r} in {path.parent}; at hand: {at_hand}")
-    known = catalogue.get(FOLDER)
-    if known.present and f"{FOLDER}/{name}.npz" in known.files:
-        note, sha256 = known.note, catalogue.verify(FOLDER)
-        source = DataSource(FOLDER, "real", sha256, path.parent, note)
-    else:
-        note, sha256 = "a set of the user's", sha256_of(path)
-        source = DataSource(f"{FOLDER}/{name}", "real", sha256, path.parent, note)
-    return MultiView(name, **read_views(path), source=source)
+    return MultiView(name, **read_views(path), source=_source(name, path))
+
+
+def _source(name: str, path: Path) -> DataSource:
+    """The collection where all of it is as published, else the file alone."""
+    published = catalogue.get(FOLDER)
+    made = {file.stem for file in path.parent.glob("*.npz") if _made(file)}
+    whole = published.present and not made
+    if whole and f"{FOLDER}/{name}.npz" in published.files:
+        sha256 = catalogue.verify(FOLDER)
+        return DataSource(FOLDER, "real", sha256, path.parent, published.note)
+    note = "made from its public original" if name in made else "a set of the user's"
+    return DataSource(f"{FOLDER}/{name}", "real", sha256_of(path), path.parent, note)
+
+
+def _made(path: Path) -> bool:
+    """Whether `multiview_originals.make` wrote the file."""
+    with zipfile.ZipFile(path) as stored:
+        return f"{MADE_FROM}.npy" in stored.namelist()
 
 
 def load_sets(names: Sequence[str] = (), source: str = "auto") -> list[MultiView]:

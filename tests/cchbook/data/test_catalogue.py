@@ -88,7 +88,7 @@ def test_every_set_is_listed_and_described():
         assert module.startswith("cchbook.data.") and callable(
             getattr(importlib.import_module(module), function)
         )
-        assert (entry.how in ("none", "parts")) == (not entry.address)
+        assert (entry.how in ("none", "parts", "made")) == (not entry.address)
         assert (entry.how == "parts") == bool(entry.parts)
         assert all(
             url.startswith("https://") for url in (*entry.address, *entry.at.values())
