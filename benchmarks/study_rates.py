@@ -3,6 +3,7 @@ that knows the law of the label.
 
     python benchmarks/study_rates.py [--draws 40]
 
+The two teachers of the file that `cch assess --example` writes are asked once each.
 Every draw is a row of benchmarks/results/study_rates.csv as soon as it is done, and
 draws that stand there are not made again. Chapter 11 shows the counts.
 """
@@ -10,6 +11,7 @@ draws that stand there are not made again. Chapter 11 shows the counts.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -19,9 +21,13 @@ import numpy as np
 import pandas as pd
 
 from cchdecide import study
+from cchdecide.files import write_example
 
 RESULTS = Path(__file__).parent / "results" / "study_rates.csv"
 SAMPLES = 400
+TEACHERS = ("nothing", "law")
+#: of the example's file, by their names there
+EXAMPLE = ("good", "poor")
 #: share of hidden labels: none, and four fifths
 HIDDEN = (0.0, 0.8)
 
@@ -32,6 +38,8 @@ def planted(teacher: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     The student sees the six variables behind the label through noise of their own
     size. The teacher that knows the law sees them as they are; the other sees noise.
     """
+    if teacher in EXAMPLE:
+        return example(teacher)
     rng = np.random.default_rng([seed, 30])
     latent = rng.standard_normal((SAMPLES, 6))
     labels = (latent[:, :3] + 0.7 * rng.standard_normal((SAMPLES, 3))).argmax(1)
@@ -41,13 +49,23 @@ def planted(teacher: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return latent, student, labels
 
 
+def example(teacher: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Representations of a teacher and the student, and labels, of `write_example`."""
+    with tempfile.TemporaryDirectory() as folder:
+        with np.load(write_example(Path(folder) / "example.npz")) as stored:
+            names = (f"teacher_{teacher}", "student", "labels")
+            return tuple(stored[name] for name in names)
+
+
 def missing(draws: int) -> Iterator[tuple[int, str, float]]:
     """Draw, teacher and share of hidden labels of what is not in the table."""
     done = set()
     if RESULTS.is_file():
         table = pd.read_csv(RESULTS)
         done = set(zip(table["draw"], table["teacher"], table["hidden"]))
-    for one in product(range(draws), ("nothing", "law"), HIDDEN):
+    planned = [*product(range(1), EXAMPLE, HIDDEN)]
+    planned += product(range(draws), TEACHERS, HIDDEN)
+    for one in planned:
         if one not in done:
             yield one
 

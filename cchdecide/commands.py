@@ -83,6 +83,7 @@ def assess(
 
         if example:
             print(f"Wrote {write_example(file or 'example.npz')}")
+            print("The book's chapter 11 says what distilling its teachers gave.")
             return
         if file is None:
             raise ValueError(
