@@ -6,9 +6,14 @@ so that no package knows a later one.
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import entry_points
 
 import typer
+
+# Before OpenMP is loaded: a thread that waits in a loop takes the core that the other
+# needs, and where something else runs, too, ten seconds become minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(
     no_args_is_help=True,
