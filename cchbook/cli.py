@@ -437,7 +437,7 @@ def data_fetch(
 
                 found = catalogue.fetch(name, show)
             print(f"{name}: {found.path} sha256 {found.sha256}")
-            if catalogue.get(name).missing():
+            if not catalogue.get(name).present:
                 print(found.note)
 
 
