@@ -369,8 +369,7 @@ def _name_bar(cell: dict) -> None:
         made = "figure" if '"image/png"' in shown else "table"
         folded = "hide-cell" in tags(cell)
         what = f"The {made} in full" if folded else what + made
-    show, hide = what, f"Hide the {what[0].lower()}{what[1:]}"
-    prompts = {"code_prompt_show": show, "code_prompt_hide": hide}
+    prompts = {"code_prompt_show": what, "code_prompt_hide": f"Hide: {what}"}
     cell["metadata"].setdefault("mystnb", {}).update(prompts)
 
 

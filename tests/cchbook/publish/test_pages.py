@@ -70,22 +70,59 @@ def labelled(label):
     return page
 
 
-def test_the_route_of_an_hour_is_read_in_an_hour():
-    """Also where the pages of which only the answers are named are read to the end of
-    their first cell, and the scorecard with its exercises.
+def route_of_an_hour():
+    """What is read in an hour, by label in the order of the route. Where only the
+    answer of a page is named it goes to the end of the page's first cell; the scorecard
+    is there with its exercises.
     """
     front = text_of("book/index")
     route = re.search(r"^\* - an hour\n(.*?)^\* - ", front, re.M | re.S)[1]
-    tops = set(re.findall(r"\{ref\}`(ch-[\w-]+)`", route.split(";")[1]))
-    whole = set(re.findall(r"\{ref\}`([\w-]+)`", route)) - tops
-    parts = set(re.findall(r"\{ref\}`[^`<]*<([\w-]+)>`", route))
-    assert tops and whole and parts
-    read = {"front page": words(front)}
-    read |= {label: words(labelled(label).split("\n## ")[0]) for label in tops}
-    read |= {label: words(labelled(label)) for label in whole}
-    read |= {label: words(section(label)) for label in parts}
+    tops = re.findall(r"\{ref\}`(ch-[\w-]+)`", route.split(";")[1])
+    read = {"front page": front}
+    for page, part in re.findall(r"\{ref\}`(?:([\w-]+)`|[^`<]*<([\w-]+)>`)", route):
+        if part:
+            read[part] = section(part)
+        elif page in tops:
+            read[page] = labelled(page).split("\n## ")[0]
+        else:
+            read[page] = labelled(page)
+    assert tops and len(read) > len(tops) + 3
+    return read
+
+
+def test_the_route_of_an_hour_is_read_in_an_hour():
+    read = {label: words(text) for label, text in route_of_an_hour().items()}
     assert min(read.values()) > 20
     assert sum(read.values()) <= READ_IN_AN_HOUR, read
+
+
+GREEK = {"alpha", "beta", "gamma", "delta", "kappa", "lambda", "rho", "sigma", "Sigma"}
+
+
+def letters(text):
+    """The single letters of a text's formulas, whatever stands below or above them."""
+    code = re.compile(r"^(`{3,})(?!\{).*?^\1", re.M | re.S)
+    formulas = re.findall(r"\$\$.*?\$\$|\$[^$]+\$", code.sub("", text), re.S)
+    found = set()
+    for formula in formulas:
+        plain = re.sub(r"\\(?:text|mathrm|operatorname)\{\w*\}", "", formula)
+        runs = re.findall(r"[A-Za-z]+", plain)
+        found |= {run for run in runs if len(run) == 1 or run in GREEK}
+    return found
+
+
+def test_the_letters_of_an_hour_are_in_symbols_and_lead_there():
+    """A page with letters that no page before it had says what they are, or leads
+    there.
+    """
+    known = letters(text_of("book/symbols"))
+    met = set()
+    for label, text in route_of_an_hour().items():
+        used = letters(text.split("\n## Exercises")[0])  # they name their own
+        assert used <= known, (label, used - known)
+        new = used - met - set(re.findall(r"\$\\?(\w+)\$ is ", text))
+        assert not new or "{ref}`symbols`" in text, (label, new)
+        met |= used
 
 
 def test_chapters_have_the_numbers_of_their_notebooks():
