@@ -498,25 +498,23 @@ def printed(frame: pd.DataFrame) -> list[str]:
         "changed since, they repeated narrow columns for it and cut MINE off at 0; KSG "
         "is theirs there, ours here. Slow peers saw one task of each.",
         "",
-        "| estimator | MNIST: theirs | ours | `latent` on the same | tasks | "
-        "grid: theirs | ours | `latent` on the same | tasks |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| test | estimator | theirs | ours | `latent` on the same | tasks |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     bits = frame.assign(size=frame.error.abs() / np.log(2))
-    for name in dict.fromkeys([*PRINTED["MNIST"], "latent"]):
-        cells = []
-        for family in ("MNIST", "grid"):
-            part = bits[bits.family == family]
-            part = part.pivot_table(index="task", columns="estimator", values="size")
+    for family in ("MNIST", "grid"):
+        part = bits[bits.family == family]
+        part = part.pivot_table(index="task", columns="estimator", values="size")
+        for name in dict.fromkeys([*PRINTED["MNIST"], "latent"]):
             theirs = PRINTED[family].get(name)
-            cells.append("–" if theirs is None else f"{theirs:.3f}")
-            if name not in part or "latent" not in part:
+            cells = [family, name, "–" if theirs is None else f"{theirs:.3f}"]
+            if name in part and "latent" in part:
+                both = part[part[name].notna() & part["latent"].notna()]
+                means = [f"{both[one].mean():.3f}" for one in (name, "latent")]
+                cells += [*means, str(len(both))]
+            else:
                 cells += ["–", "–", "0"]
-                continue
-            both = part[part[name].notna() & part["latent"].notna()]
-            cells += [f"{both[name].mean():.3f}", f"{both['latent'].mean():.3f}"]
-            cells.append(str(len(both)))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
