@@ -375,7 +375,7 @@ def signs(one: Evidence, alpha: float) -> pd.DataFrame:
 
 def curves(
     told: Sequence[Evidence], alpha: float, temperature: float
-) -> dict[str, float]:
+) -> dict[str, float | str]:
     """Test accuracy by epoch: plain, and with each blur; a panel a run that looked.
 
     These are recorded runs of each length, not the leading one alone: a longer one of
@@ -386,14 +386,18 @@ def curves(
     dict
         Of the longest: `long_epochs`, its epochs; and the gains of the least and of the
         most blurred teacher, `gain_sharp_…` and `gain_blurred_…`, `early`, where the
-        leading run ends, and `late`, at its own end; with `long_blur`, that blur.
+        leading run ends, and `late`, at its own end; with `long_blur`, that blur. Of
+        all its blurs, in words: `long_gains`, what the paper prints (`long_printed`)
+        and the gains over the control (`long_over`).
     """
     panels: dict[int, pd.DataFrame] = {}
+    metrics: dict[int, pd.DataFrame] = {}
     for one in records.recorded("03_image"):
         rows = _by_epoch(one.metrics, alpha, temperature)
         epochs = one.record["parameters"]["epochs"]
         if len(rows) > len(panels.get(epochs, ())):  # the most seeds and conditions
             panels[epochs] = rows
+            metrics[epochs] = one.metrics
     drawn = {f"recorded, {n} epochs": panels[n] for n in sorted(panels)}
     live = _by_epoch(told[-1].metrics, alpha, temperature)
     if len(live):
@@ -427,7 +431,15 @@ def curves(
     gains = _gains_by_epoch(longest)
     early = min(told[0].parameters["epochs"], max(panels))
     sharp, blurred = gains.columns.min(), gains.columns.max()
+    over = metrics[max(panels)].query("metric == 'gain_over_control'")
+    over = over[(over["alpha"] == alpha) & (over["temperature"] == temperature)]
+    printed = records.paper("table1").query(
+        f"quantity == 'accuracy_difference' and temperature == {temperature}"
+    )
     return {
+        "long_gains": _in_words(gains.loc[max(panels)]),
+        "long_printed": _in_words(printed.set_index("gamma")["value"]),
+        "long_over": _in_words(over.groupby("gamma")["value"].mean()),
         "long_epochs": max(panels),
         "long_seeds": longest["seed"].nunique(),
         "long_blur": blurred,
@@ -437,6 +449,11 @@ def curves(
         "gain_blurred_early": gains.loc[early, blurred],
         "gain_blurred_late": gains.loc[max(panels), blurred],
     }
+
+
+def _in_words(by_blur: pd.Series) -> str:
+    """A value a blur: "+0.006 (γ = 0), …"."""
+    return ", ".join(f"{v:+.3f} (γ = {g:g})" for g, v in by_blur.sort_index().items())
 
 
 def _by_epoch(metrics: pd.DataFrame, alpha: float, temperature: float) -> pd.DataFrame:
