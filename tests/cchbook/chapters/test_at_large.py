@@ -98,6 +98,28 @@ def test_a_rule_must_beat_both_always_and_never():
     assert tests.loc["sees all", "flipped"] == pytest.approx(1 / 256, rel=0.3)
 
 
+def test_each_outcome_is_tested_on_the_sets_that_have_it():
+    table = pd.DataFrame(
+        {
+            "hidden": 0.0,
+            "set": ["a", "a", "b", "b", "c", "c"],
+            "gain": [0.2, -0.1, 0.4, -0.3, 0.1, -0.2],
+            "over_student": [0.0, -0.1, 0.2, -0.1, 0.1, -0.3],
+            "log_loss": [0.3, -0.1, 0.1, -0.1, np.nan, np.nan],
+            "cch_latent": [1.0, -1.0] * 3,
+            "saturated_latent": 0.0,
+        }
+    )
+    tests = at_large.outcomes(table).set_index("outcome")
+    gain = tests.loc["gain over the control"]
+    assert gain["over_always"] == pytest.approx(0.1)  # (.05 + .15 + .1) / 3
+    # deviations -.05, .05, 0: standard deviation .05
+    assert gain["error_always"] == pytest.approx(0.05 / np.sqrt(3))
+    loss = tests.loc["log loss, over the control"]
+    assert loss["sets"] == 2
+    assert loss["B"] == pytest.approx(0.1)  # (.15 + .05) / 2
+
+
 def test_holm_by_hand():
     adjusted = at_large.holm(pd.Series([0.04, 0.01, 0.03]))
     assert adjusted.tolist() == pytest.approx([0.06, 0.03, 0.06])
