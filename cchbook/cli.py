@@ -330,9 +330,11 @@ def build(
     """Build the HTML book from complete runs, without executing anything."""
     with plainly():
         from cchbook.publish.build import build as build_book
+        from cchbook.publish.slides import of_book
 
         began = time.perf_counter()
         path, built = build_book(profile, settings or [], out, runs)
+        of_book(path)
         said = (
             f"built in {time.perf_counter() - began:.0f} s"
             if built
@@ -355,7 +357,9 @@ def slides(
     ] = False,
     build_dir: BuildDir = None,
 ) -> None:
-    """Make slides of each chapter from its page; they work without a network."""
+    """Make slides of each chapter from its page; they work without a network. Those of
+    the whole book lie in its folder `slides`, where `cch build` puts them.
+    """
     with plainly():
         from cchbook.publish import slides as publish
 

@@ -76,8 +76,8 @@ def slides(
     runs: str | None = None,
     chapters: Sequence[str] = (),
 ) -> list[Path]:
-    """Slides of each chapter that is a notebook: `slides/NN.html` in the build folder,
-    which needs no network.
+    """Slides of each chapter that is a notebook: `slides/NN.html` beside the book's
+    pages, or in the build folder for the `chapters` named, which need no network.
 
     A heading of level 1 or 2 starts a slide; what does not fit on it, and each figure
     or table, goes below. Code and solutions are left out. Of the whole book where no
@@ -93,51 +93,76 @@ def slides(
     RuntimeError
         The Sphinx build failed, or reveal.js is not installed.
     """
-    reveal = (
-        Path(_package("sphinx_revealjs")) / "_static" / "revealjs" / "dist"
-    )  # reveal.js on the package index
-    out, made = records.build_dir() / "slides", []
+    if not chapters:
+        pages, _ = build(profile, settings, runs=runs)
+        return of_book(pages)
     with tempfile.TemporaryDirectory(prefix="cch-") as scratch:
-        if chapters:
-            pages = Path(scratch).resolve() / "html"
-            build_chapters(chapters, pages, profile, settings, runs)
-        else:
-            pages, _ = build(profile, settings, runs=runs)
-            shutil.rmtree(out, ignore_errors=True)
-        (out / "_static").mkdir(parents=True, exist_ok=True)
-        for name in ("reveal.js", "reveal.css"):
-            shutil.copy(reveal / name, out / "_static")
+        pages = Path(scratch).resolve() / "html"
+        build_chapters(chapters, pages, profile, settings, runs)
+        return _written(pages, records.build_dir() / "slides", chapters, linked=False)
+
+
+def of_book(pages: Path) -> list[Path]:
+    """Slides of every chapter of the book at `pages`, in its folder `slides`; those
+    that are there are of these pages, since a book takes the place of the last whole.
+    """
+    names = chapters_of(records.repository())
+    made = [pages / "slides" / _file_of(name) for name in names]
+    if not all(path.is_file() for path in made):
+        _written(pages, pages / "slides", names, linked=True)
+    return made
+
+
+def _file_of(chapter: str) -> str:
+    return f"{chapter.split('_')[0]}.html"
+
+
+def _written(
+    pages: Path, out: Path, chapters: Sequence[str], linked: bool
+) -> list[Path]:
+    """Slides of these pages in `out`, with all that they show."""
+    package = Path(_package("sphinx_revealjs"))  # which brings reveal.js
+    reveal = package / "_static" / "revealjs" / "dist"
+    (out / "_static").mkdir(parents=True, exist_ok=True)
+    for name in ("reveal.js", "reveal.css"):
+        shutil.copy(reveal / name, out / "_static")
+    if not linked:
         mathjax = pages / "_static" / "mathjax"
         shutil.copytree(mathjax, out / "_static" / "mathjax", dirs_exist_ok=True)
-        for name in chapters or chapters_of(records.repository()):
-            path = out / f"{name.split('_')[0]}.html"
-            text = slides_of(pages, f"notebooks/{name}", out, linked=not chapters)
-            records.write_text(path, text)
-            made.append(path)
+    made = []
+    for name in chapters:
+        path = out / _file_of(name)
+        text = slides_of(pages, f"notebooks/{name}", out, linked)
+        records.write_text(path, text)
+        made.append(path)
     return made
 
 
 def slides_of(pages: Path, file: str, out: Path, linked: bool = True) -> str:
-    """The slides of one page; its pictures are copied into `out`, its links lead to the
-    book, or are left out where that does not stay (`linked`).
+    """The slides of one page; where the book stays (`linked`) its pictures, MathJax and
+    other pages are where they lie, else they are copied, and links are left out.
     """
 
+    def beside(path: Path) -> str:
+        return Path(os.path.relpath(path, out)).as_posix()
+
     def picture(path: Path) -> str:
+        if linked:
+            return beside(path)
         place = Path("_static") / path.relative_to(pages)
         (out / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, out / place)
         return place.as_posix()
 
     def link(path: Path, anchor: str) -> str | None:
-        if not linked:
-            return None
-        return Path(os.path.relpath(path, out)).as_posix() + anchor
+        return beside(path) + anchor if linked else None
 
+    static = beside(pages / "_static") if linked else "_static"
     page = _read(pages, file)
     article = _article(
         page, pages / f"{file}.html", picture, link, f"{NOT_PRINTED}, {NOT_SHOWN}"
     )
-    mathjax = "\n".join(map(str, _mathjax(page, "_static/{}".format)))
+    mathjax = "\n".join(map(str, _mathjax(page, f"{static}/{{}}".format)))
     shown = "\n".join(_stack(heading, blocks) for heading, blocks in _slides(article))
     return _template("slides.html").format(
         title=escape(article.h1.get_text()), mathjax=mathjax, slides=shown
