@@ -77,7 +77,7 @@ def test_headings_start_slides_and_code_is_left_out(small, tmp_path):
     assert (tmp_path / "slides" / soup.img["src"]).resolve().read_text() == "picture"
     assert slides[0].a["href"] == "../html/book/two.html#found"
     assert [script["src"] for script in soup.head.find_all("script", src=True)] == [
-        "_static/mathjax/tex-chtml.js"
+        "../html/_static/mathjax/tex-chtml.js"
     ]
 
 
