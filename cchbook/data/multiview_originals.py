@@ -91,7 +91,7 @@ def make_all(progress: Progress | None = None) -> DataSource:
     folder = data_home() / entry.root
     missing = [Path(file).stem for file in entry.missing()]
     note = f"not made: {', '.join(missing)}" if missing else entry.note
-    at_hand = {str(p.name): download.sha256_of(p) for p in sorted(folder.glob("*.npz"))}
+    at_hand = {p.name: download.sha256_of(p) for p in sorted(folder.glob("*.npz"))}
     return DataSource("multiview", "real", set_checksum(at_hand), folder, note)
 
 

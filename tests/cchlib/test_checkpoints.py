@@ -17,6 +17,7 @@ from cchlib.models import MLP, Dropout
 from cchlib.training import fit
 
 EPOCHS = 9
+KILLED_AFTER = np.sort(np.random.default_rng(7).integers(1, EPOCHS, size=5))
 GENERATOR = torch.Generator().manual_seed(5)
 X = torch.randn(64, 6, generator=GENERATOR)
 Y = (X[:, 0] * X[:, 1] > 0).long()
@@ -102,7 +103,7 @@ def killed(folder, kind, optimizer, patience):
     """
     path = folder / "state.pt"
     count, left = 0, set()
-    for epoch in sorted(np.random.default_rng(7).integers(1, EPOCHS, size=5)):
+    for epoch in KILLED_AFTER:
         child = os.fork()
         if child == 0:
             try:
@@ -143,8 +144,7 @@ def test_killed_five_times_it_ends_with_the_same_bits(case, after_kills):
     kind, optimizer, patience = CASES[case]
     base, became = after_kills
     whole = train(kind, optimizer, patience=patience)
-    epochs = np.random.default_rng(7).integers(1, EPOCHS, size=5)
-    reached = int(np.sum(epochs < len(whole[1].loss)))
+    reached = int(np.sum(KILLED_AFTER < len(whole[1].loss)))
     assert became[case] == {"killed": reached, "left": ["state.pt"]}
     same_bits(
         whole, train(kind, optimizer, base / case / "state.pt", patience=patience)

@@ -239,6 +239,7 @@ def test_a_run_put_together_is_recorded_with_its_line_and_has_no_page(toy, monke
 @pytest.mark.parametrize(
     ("name", "along"),
     [
+        ("02_synthetic", ["seeds"]),
         ("02_synthetic", ["readings", "sigma12s"]),
         ("04_sentiment", ["seeds"]),
     ],
